@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Sets everything up and runs every test: as the caller and, when that is root, again as an ordinary user.
+# Ends with one plain line: N passed, N failed, N skipped.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+bash scripts/setup.sh --dev || exit 1
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+status=0
+
+note() { printf '\n== %s\n' "$*"; }
+
+# The same suite from a copy that an ordinary user can read; hard links where the file system allows.
+run_as_user() {
+  local copy
+  copy=$(mktemp -d /var/tmp/glovebox-user-XXXXXX)
+  cp -al . "$copy/tree" 2>/dev/null || { rm -rf "$copy/tree"; cp -a . "$copy/tree"; }
+  rm -rf "$copy/tree/.git"
+  mkdir -p "$copy/home" "$copy/results"
+  chmod 755 "$copy" "$copy/tree"
+  chown 1000:1000 "$copy/home" "$copy/results"
+  (
+    cd "$copy/tree" &&
+      env -i PATH="$PATH" HOME="$copy/home" LANG=C.UTF-8 ${CI:+CI="$CI"} ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS="$NODE_EXTRA_CA_CERTS"} \
+        npm_config_registry="$(npm config get registry 2>/dev/null)" \
+        setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all \
+        npx --no-install vitest run --project integration --project attack \
+        --reporter=default --reporter=json --outputFile.json="$copy/results/user.json"
+  ) || status=1
+  cp "$copy/results/user.json" "$results/" 2>/dev/null || status=1
+  rm -rf "$copy"
+}
+
+note 'static checks'
+npm run --silent check || status=1
+
+note 'the agent (C): unit tests and fuzzing under sanitizers'
+bash agent/test.sh 2>&1 | tee "$results/agent.txt" || status=1
+
+note 'tests'
+npx --no-install vitest run --reporter=default --reporter=json --outputFile.json="$results/all.json" || status=1
+
+if [ "$(id -u)" -eq 0 ]; then
+  note 'sandbox tests as an ordinary user'
+  run_as_user
+fi
+
+node scripts/count.mjs "$results" || status=1
+exit "$status"

@@ -1,0 +1,42 @@
+/** Every kind of audit event; one file each in `src/audit/events/`. */
+export type EventKind =
+  | 'run.start'
+  | 'run.command'
+  | 'run.end'
+  | 'run.refused'
+  | 'network.verdict'
+  | 'network.summary'
+  | 'files.appeared'
+  | 'limit.hit'
+  | 'policy.trust'
+  | 'audit.repaired'
+  | 'audit.rotated';
+
+/** Fields every record carries. `at` is UTC, RFC 3339 with milliseconds. */
+export interface AuditRecord {
+  readonly v: 1;
+  /** Position in the chain; the first record of all has 0. Goes on across rotated files. */
+  readonly seq: number;
+  readonly at: string;
+  readonly kind: EventKind;
+  /** The sandbox that it is about; absent for policy and log events. */
+  readonly sandbox?: string;
+  readonly data: Readonly<Record<string, unknown>>;
+  /** SHA-256 (hex) of the previous record's line without its newline; 64 zeros for the first. */
+  readonly prev: string;
+}
+
+/** What a caller hands over; the writer adds position, time and chain. */
+export interface AuditEvent {
+  readonly kind: EventKind;
+  readonly sandbox?: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** The writing end that other rooms see. */
+export interface AuditSink {
+  /** Queues an event; resolves when the line is in the kernel's page cache. Order of calls is kept. */
+  write(event: AuditEvent): Promise<void>;
+  /** Resolves when everything queued is written; throws E_AUDIT_UNWRITABLE when something could not be. */
+  flush(): Promise<void>;
+}

@@ -1,0 +1,111 @@
+import { EXIT } from './exit-codes.ts';
+
+interface ErrorRow {
+  /** Exit code of the command line. */
+  readonly exit: number;
+  /** Status of the HTTP API. */
+  readonly http: number;
+  /** What the reader should do next, when the thrower does not know better. */
+  readonly next: string;
+}
+
+const row = (http: number, next: string, exit: number = EXIT.refused): ErrorRow => ({ exit, http, next });
+
+/** Every error code with its exit code, HTTP status and default next step. One row an error. */
+export const ERRORS = {
+  E_USAGE: row(400, 'Run `glovebox help` for the commands and their options.'),
+  E_INTERNAL: row(500, 'This is a defect in Glovebox: report it with the command and this message.'),
+  E_TIER_UNAVAILABLE: row(503, 'Run `glovebox doctor`: it names what is missing and the exact fix.'),
+  E_UNSUPPORTED: row(400, 'Remove the setting, or choose a tier that supports it.'),
+  E_POLICY_INVALID: row(400, 'Correct the policy; `glovebox policy check` shows every problem at once.'),
+  E_POLICY_NOT_FOUND: row(404, 'Check the path, or create the file.'),
+  E_POLICY_UNTRUSTED: row(403, 'Read the file, then run `glovebox policy trust`.'),
+  E_POLICY_CEILING: row(403, 'Ask whoever owns the organisation policy, or ask for less.'),
+  E_PROFILE_UNKNOWN: row(400, 'Run `glovebox policy profiles` for the built-in names.'),
+  E_WORKSPACE_INVALID: row(400, 'Name a project directory with --workspace, or change into one.'),
+  E_COMMAND_NOT_FOUND: row(404, 'Make the program visible with --read, or name another.', EXIT.notFound),
+  E_COMMAND_NOT_EXECUTABLE: row(400, 'Make the file executable inside the sandbox.', EXIT.notExecutable),
+  E_COMMAND_FAILED: row(422, 'Read the output of the command.'),
+  E_SANDBOX_START: row(503, 'Run `glovebox doctor`: it checks each layer by itself.'),
+  E_SANDBOX_LOST: row(500, 'Start a new sandbox; the audit log names the cause.'),
+  E_SANDBOX_CLOSED: row(409, 'Create a new sandbox.'),
+  E_MASK_LOST: row(503, 'A protected path changed while the sandbox started: run again.'),
+  E_LIMIT_UNAVAILABLE: row(503, 'Run as a user with a delegated cgroup, or drop the name from limits.require.'),
+  E_LIMIT_EXCEEDED: row(429, 'Raise the limit in the policy, or use less.', EXIT.limit),
+  E_TIMEOUT: row(408, 'Raise limits.timeout, or pass --timeout.', EXIT.timedOut),
+  E_ABORTED: row(499, 'The caller aborted; nothing is left to do.'),
+  E_PROTOCOL: row(502, 'The sandbox spoke garbage and was ended: treat its output as hostile.'),
+  E_EGRESS_DENIED: row(403, 'Allow the host in the policy if the sandbox should reach it.'),
+  E_AUDIT_BROKEN: row(500, 'Run `glovebox audit verify`; keep the file as evidence.'),
+  E_AUDIT_UNWRITABLE: row(503, 'Free disk space, or fix the permissions of the state directory.'),
+  E_PORT_TAKEN: row(409, 'Choose another host port for --publish.'),
+  E_IO: row(500, 'Fix the named path and try again.'),
+} as const satisfies Record<string, ErrorRow>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Where in a file a problem stands; line and column count from 1. */
+export interface SourcePosition {
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+}
+
+/** What a thrower knows about a failure. */
+export interface ErrorFacts {
+  /** What happened, one sentence without a full stop at the end of a path. */
+  readonly what: string;
+  /** Why it happened, when that is not obvious. */
+  readonly why?: string;
+  /** What to do next; the code's default when left out. */
+  readonly next?: string;
+  /** Machine-readable facts; never a secret. */
+  readonly context?: Readonly<Record<string, unknown>>;
+  readonly cause?: unknown;
+}
+
+const BRAND = Symbol.for('glovebox.error');
+
+/** An error with a stable code, what happened, why, and what to do next. */
+export class GloveboxError extends Error {
+  readonly code: ErrorCode;
+  readonly what: string;
+  readonly why: string | undefined;
+  readonly next: string;
+  readonly context: Readonly<Record<string, unknown>>;
+  readonly [BRAND] = true;
+
+  constructor(code: ErrorCode, facts: ErrorFacts) {
+    super(facts.why === undefined ? facts.what : `${facts.what}: ${facts.why}`, { cause: facts.cause });
+    this.name = 'GloveboxError';
+    this.code = code;
+    this.what = facts.what;
+    this.why = facts.why;
+    this.next = facts.next ?? ERRORS[code].next;
+    this.context = facts.context ?? {};
+  }
+
+  get exitCode(): number {
+    return ERRORS[this.code].exit;
+  }
+
+  get httpStatus(): number {
+    return ERRORS[this.code].http;
+  }
+
+  /** The same facts for machines. */
+  toJSON(): Record<string, unknown> {
+    return { code: this.code, what: this.what, why: this.why, next: this.next, context: this.context };
+  }
+}
+
+/** True for a Glovebox error, also one from another copy of the package. */
+export function isGloveboxError(value: unknown): value is GloveboxError {
+  return typeof value === 'object' && value !== null && BRAND in value;
+}
+
+/** The `code` of a Node system error (`ENOENT`, …), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,55 @@
+import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { homedir, tmpdir, userInfo } from 'node:os';
+import path from 'node:path';
+import { GloveboxError, systemCode } from './errors.ts';
+
+/** The directories Glovebox owns, all 0700. Source: XDG Base Directory Specification 0.8. */
+export interface GloveboxDirs {
+  readonly config: string;
+  readonly state: string;
+  readonly cache: string;
+  readonly runtime: string;
+}
+
+/** The directories for an environment; nothing is created. Relative XDG values are ignored, as the specification says. */
+export function gloveboxDirs(env: NodeJS.ProcessEnv = process.env): GloveboxDirs {
+  const home = homeDirectory(env);
+  const pick = (name: string, fallback: string): string => {
+    const value = env[name];
+    return path.join(value !== undefined && path.isAbsolute(value) ? value : fallback, 'glovebox');
+  };
+  return {
+    config: pick('XDG_CONFIG_HOME', path.join(home, '.config')),
+    state: pick('XDG_STATE_HOME', path.join(home, '.local/state')),
+    cache: pick('XDG_CACHE_HOME', path.join(home, '.cache')),
+    runtime: runtimeDirectory(env),
+  };
+}
+
+/** The caller's home directory: `$HOME` when absolute, else the password entry. */
+export function homeDirectory(env: NodeJS.ProcessEnv = process.env): string {
+  const home = env['HOME'];
+  return home !== undefined && path.isAbsolute(home) ? path.normalize(home).replace(/(.)\/$/, '$1') : homedir();
+}
+
+function runtimeDirectory(env: NodeJS.ProcessEnv): string {
+  const runtime = env['XDG_RUNTIME_DIR'];
+  if (runtime !== undefined && path.isAbsolute(runtime)) return path.join(runtime, 'glovebox');
+  return path.join(tmpdir(), `glovebox-${userInfo().uid}`);
+}
+
+/** Creates a private directory (0700) and refuses one that somebody else owns or may write. */
+export function ensurePrivateDir(dir: string): string {
+  try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    const stat = statSync(dir);
+    if (stat.uid !== process.getuid?.()) {
+      throw new GloveboxError('E_IO', { what: `${dir} belongs to another user`, why: `its owner is uid ${stat.uid}` });
+    }
+    if ((stat.mode & 0o077) !== 0) chmodSync(dir, 0o700);
+    return dir;
+  } catch (error) {
+    if (error instanceof GloveboxError) throw error;
+    throw new GloveboxError('E_IO', { what: `cannot use ${dir}`, why: systemCode(error) ?? String(error), cause: error });
+  }
+}

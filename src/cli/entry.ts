@@ -1,0 +1,19 @@
+import { main } from './main.ts';
+
+/** The process's own streams and environment; the only place that touches `process` for the command line. */
+export async function entry(): Promise<void> {
+  process.exitCode = await main(process.argv.slice(2), {
+    get stdout() {
+      return process.stdout;
+    },
+    get stderr() {
+      return process.stderr;
+    },
+    get stdin() {
+      return process.stdin;
+    },
+    env: process.env,
+    cwd: process.cwd(),
+    json: false,
+  });
+}

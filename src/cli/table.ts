@@ -1,0 +1,52 @@
+import type { CliCommand } from './contract.ts';
+
+/** One verb: what help and completion need without loading it. */
+export interface TableRow {
+  readonly name: string;
+  readonly summary: string;
+  readonly load: () => Promise<CliCommand>;
+}
+
+/** Every verb of the command line. Parser, help, completion and the reference page are made from this table. */
+export const COMMANDS: readonly TableRow[] = [
+  {
+    name: 'run',
+    summary: 'run a command in a sandbox',
+    load: async () => (await import('./commands/run.ts')).runCommand,
+  },
+  {
+    name: 'shell',
+    summary: 'open an interactive shell in a sandbox',
+    load: async () => (await import('./commands/shell.ts')).shellCommand,
+  },
+  {
+    name: 'explain',
+    summary: 'print the plan: what a command would see, reach and spend',
+    load: async () => (await import('./commands/explain.ts')).explainCommand,
+  },
+  {
+    name: 'policy',
+    summary: 'check, explain, compare, trust and import policies',
+    load: async () => (await import('./commands/policy.ts')).policyCommand,
+  },
+  {
+    name: 'audit',
+    summary: 'show and verify the record of every decision',
+    load: async () => (await import('./commands/audit.ts')).auditCommand,
+  },
+  {
+    name: 'doctor',
+    summary: 'check this machine and print the exact fix for what is missing',
+    load: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  },
+  {
+    name: 'completion',
+    summary: 'print a completion script for bash, zsh or fish',
+    load: async () => (await import('./commands/completion.ts')).completionCommand,
+  },
+  {
+    name: 'version',
+    summary: 'print the version',
+    load: async () => (await import('./commands/version.ts')).versionCommand,
+  },
+];

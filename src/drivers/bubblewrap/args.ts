@@ -1,0 +1,55 @@
+import type { Mount, Plan } from '../contract.ts';
+
+/** Where the agent's binary stands inside. */
+export const AGENT_PATH = '/.glovebox/agent';
+
+export interface BubblewrapInput {
+  readonly plan: Plan;
+  /** The agent binary on the host. */
+  readonly agent: string;
+  /** Directory the airlock mounts its private files on; `file` mounts are taken from it. */
+  readonly scratch: string;
+}
+
+/**
+ * The bubblewrap command line of a plan (bwrap(1)). The network namespace is the airlock's, made before: a user
+ * namespace below it owns nothing of it, so no route can be touched from inside.
+ */
+export function bubblewrapArgs(input: BubblewrapInput): readonly string[] {
+  const { plan } = input;
+  return [
+    'bwrap',
+    ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
+    ...(plan.syscalls.nesting ? [] : ['--disable-userns']),
+    ...['--as-pid-1', '--die-with-parent', '--clearenv', '--cap-drop', 'ALL'],
+    ...['--uid', String(plan.identity.uid), '--gid', String(plan.identity.gid)],
+    ...['--hostname', plan.identity.hostname],
+    ...plan.view.flatMap((mount) => mountArgs(mount, input.scratch)),
+    ...['--ro-bind', input.agent, AGENT_PATH, '--remount-ro', '/', '--chdir', '/'],
+    ...['--', AGENT_PATH, 'init'],
+  ];
+}
+
+function mountArgs(mount: Mount, scratch: string): readonly string[] {
+  switch (mount.kind) {
+    case 'bind':
+      return [mount.writable ? '--bind' : '--ro-bind', mount.source, mount.target];
+    case 'symlink':
+      return ['--symlink', mount.to, mount.target];
+    case 'tmpfs':
+      return ['--perms', mount.mode.toString(8), '--size', String(mount.bytes), '--tmpfs', mount.target];
+    case 'dir':
+      return ['--perms', mount.mode.toString(8), '--dir', mount.target];
+    case 'proc':
+      return ['--proc', mount.target];
+    case 'dev':
+      return ['--dev', mount.target];
+    case 'file':
+      return ['--ro-bind', `${scratch}/${scratchName(mount.target)}`, mount.target];
+  }
+}
+
+/** Name of a synthetic file in the scratch directory: one level, no separators. */
+export function scratchName(target: string): string {
+  return target.slice(1).replaceAll('/', '-');
+}

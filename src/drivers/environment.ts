@@ -1,0 +1,62 @@
+import { isWithin } from '../base/path-bytes.ts';
+import type { Policy } from '../policy/contract.ts';
+import type { PlanListener } from './contract.ts';
+import { listenerPort } from './listeners.ts';
+
+/** Where programs of the base system live; the caller's own PATH may name directories that are not visible. */
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** Names that would let the host's environment steer the loader or an interpreter inside: never passed through. */
+const NEVER_PASSED = /^(LD_|GLIBC_|GLOVEBOX_|NODE_OPTIONS$|NODE_CHANNEL|BASH_ENV$|ENV$|BASH_FUNC_|PYTHONSTARTUP$|PERL5OPT$|RUBYOPT$|GIT_SSH|GIT_CONFIG)/;
+
+export interface EnvironmentInput {
+  readonly policy: Policy;
+  readonly host: NodeJS.ProcessEnv;
+  readonly home: string;
+  readonly listeners: readonly PlanListener[];
+  /** Trees visible inside: directories of the caller's PATH in them are kept. */
+  readonly visible: readonly string[];
+}
+
+/** The complete environment of a command: nothing is inherited that the policy does not name. */
+export function planEnvironment(input: EnvironmentInput): Readonly<Record<string, string>> {
+  const env: Record<string, string> = {
+    PATH: visiblePath(input),
+    HOME: input.home,
+    USER: input.policy.process.user,
+    LOGNAME: input.policy.process.user,
+    SHELL: '/bin/bash',
+    TMPDIR: '/tmp',
+    LANG: 'C.UTF-8',
+    GLOVEBOX: '1',
+    ...proxyVariables(input.listeners),
+  };
+  for (const name of input.policy.process.envPass) {
+    const value = input.host[name];
+    if (value !== undefined && !NEVER_PASSED.test(name)) env[name] = value;
+  }
+  return { ...env, ...input.policy.process.envSet };
+}
+
+function visiblePath(input: EnvironmentInput): string {
+  const own = (input.host['PATH'] ?? '').split(':').filter((dir) => dir.startsWith('/'));
+  const extra = own.filter((dir) => input.visible.some((tree) => isWithin(dir, tree)));
+  return [...new Set([...extra, ...DEFAULT_PATH.split(':')])].join(':');
+}
+
+/** For programs that insist on a proxy; all others are caught without it. */
+function proxyVariables(listeners: readonly PlanListener[]): Record<string, string> {
+  const http = `http://127.0.0.1:${listenerPort(listeners, 'http-proxy')}`;
+  const socks = `socks5h://127.0.0.1:${listenerPort(listeners, 'socks')}`;
+  const local = 'localhost,127.0.0.1,::1';
+  return {
+    http_proxy: http,
+    https_proxy: http,
+    HTTP_PROXY: http,
+    HTTPS_PROXY: http,
+    all_proxy: socks,
+    ALL_PROXY: socks,
+    no_proxy: local,
+    NO_PROXY: local,
+  };
+}

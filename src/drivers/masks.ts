@@ -1,0 +1,64 @@
+import path from 'node:path';
+import { CAPS } from '../base/caps.ts';
+import { GloveboxError } from '../base/errors.ts';
+import { isWithin } from '../base/path-bytes.ts';
+import type { Mask } from './contract.ts';
+import type { Guard } from './survey.ts';
+
+/**
+ * Turns guards into mount operations, parents before children. Every directory between a visible tree's root and a
+ * guarded path becomes a mount point of its own, because a mount point cannot be renamed (rename(2), EBUSY): otherwise
+ * `mv .git x && mkdir .git` would step around the guard.
+ *
+ * @throws E_POLICY_INVALID when there are more than CAPS.maskCount operations.
+ */
+export function planMasks(guards: readonly Guard[]): readonly Mask[] {
+  const masks = new Map<string, Mask>();
+  for (const guard of guards) {
+    for (const parent of parentsBelow(guard.path, guard.root)) addPin(masks, parent, guard);
+  }
+  for (const guard of guards) masks.set(guard.path, maskOf(guard));
+  const ordered = dropCovered([...masks.values()].sort(byDepth));
+  if (ordered.length > CAPS.maskCount) throw tooMany(ordered.length);
+  return ordered;
+}
+
+function addPin(masks: Map<string, Mask>, parent: string, guard: Guard): void {
+  if (masks.has(parent)) return;
+  masks.set(parent, { kind: 'pin', path: parent, root: guard.root, type: 'any', deny: false, rule: guard.rule });
+}
+
+function maskOf(guard: Guard): Mask {
+  const base = { path: guard.path, root: guard.root, deny: guard.action === 'deny', rule: guard.rule };
+  if (guard.type === 'missing') return { ...base, kind: 'placeholder', type: 'any' };
+  const type = guard.type === 'file' || guard.type === 'dir' || guard.type === 'symlink' ? guard.type : 'any';
+  if (guard.action === 'deny') return { ...base, kind: 'hide', type };
+  // A symlink is held in place; what it leads to has a guard of its own.
+  return { ...base, kind: guard.type === 'symlink' ? 'pin' : 'readonly', type };
+}
+
+function parentsBelow(target: string, root: string): readonly string[] {
+  const parents: string[] = [];
+  for (let dir = path.dirname(target); dir !== root && isWithin(dir, root); dir = path.dirname(dir)) parents.push(dir);
+  return parents;
+}
+
+/** Nothing below a hidden or missing directory can be reached, so its masks would have no place to stand. */
+function dropCovered(masks: readonly Mask[]): readonly Mask[] {
+  const closed = new Set(masks.filter((mask) => mask.kind === 'hide').map((mask) => mask.path));
+  return masks.filter((mask) => !parentsBelow(mask.path, mask.root).some((parent) => closed.has(parent)));
+}
+
+const depth = (target: string): number => target.split('/').length;
+
+function byDepth(a: Mask, b: Mask): number {
+  return depth(a.path) - depth(b.path) || (a.path < b.path ? -1 : 1);
+}
+
+function tooMany(count: number): GloveboxError {
+  return new GloveboxError('E_POLICY_INVALID', {
+    what: `the deny and protect rules match ${count} paths`,
+    why: `each costs a mount, and ${CAPS.maskCount} is the most a sandbox may have`,
+    next: 'Deny the directories instead of the files in them.',
+  });
+}

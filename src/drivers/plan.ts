@@ -1,0 +1,90 @@
+import type { Policy } from '../policy/contract.ts';
+import { syntheticEtc } from './base-system.ts';
+import type { Mount, Plan } from './contract.ts';
+import { planEnvironment } from './environment.ts';
+import { planListeners } from './listeners.ts';
+import { planMasks } from './masks.ts';
+import type { Guard } from './survey.ts';
+import type { SystemFact, ViewFacts } from './view.ts';
+
+/** What a plan is made from besides the policy: facts of this machine, collected beforehand. */
+export interface PlanFacts {
+  readonly tier: Plan['tier'];
+  readonly view: ViewFacts;
+  readonly guards: readonly Guard[];
+  readonly hostEnv: NodeJS.ProcessEnv;
+  readonly home: string;
+  readonly cwd: string;
+}
+
+/** Ids inside the sandbox: an ordinary user, whoever the caller is. */
+const SANDBOX_ID = 1000;
+const HOSTNAME = 'glovebox';
+
+/** Compiles a policy and machine facts into the plan: a pure function, the same input gives the same plan. */
+export function compilePlan(policy: Policy, facts: PlanFacts): Plan {
+  const listeners = planListeners(policy.network);
+  const identity = { user: policy.process.user, uid: SANDBOX_ID, gid: SANDBOX_ID, home: facts.home, hostname: HOSTNAME };
+  const view = planView(policy, facts, identity);
+  return Object.freeze({
+    version: 1,
+    tier: facts.tier,
+    workspace: policy.filesystem.workspace,
+    cwd: facts.cwd,
+    view,
+    masks: planMasks(facts.guards),
+    env: planEnvironment({
+      policy,
+      host: facts.hostEnv,
+      home: facts.home,
+      listeners,
+      visible: ['/usr', '/bin', '/sbin', ...facts.view.trees.map((tree) => tree.target)],
+    }),
+    limits: policy.limits,
+    syscalls: { profile: policy.process.seccomp, nesting: policy.process.nesting },
+    network: { listeners, policy: policy.network },
+    identity,
+    writable: [
+      ...facts.view.trees.filter((tree) => tree.writable).map((tree) => tree.target),
+      facts.home,
+      '/tmp',
+      '/dev',
+    ],
+  });
+}
+
+function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']): readonly Mount[] {
+  const { tmpBytes } = policy.filesystem;
+  const etc = syntheticEtc({ ...identity, shell: '/bin/bash' });
+  const mounts: Mount[] = [
+    ...facts.view.system.map(systemMount),
+    ...etc.map((file): Mount => ({ kind: 'file', target: file.path, content: file.content, why: file.why })),
+    { kind: 'proc', target: '/proc', why: 'a fresh one, of the sandbox\'s own processes' },
+    { kind: 'dev', target: '/dev', why: 'null, zero, full, random, urandom, tty, its own pts' },
+    { kind: 'tmpfs', target: '/tmp', bytes: tmpBytes, mode: 0o1777, why: 'private scratch space' },
+    { kind: 'tmpfs', target: '/dev/shm', bytes: tmpBytes, mode: 0o1777, why: 'POSIX shared memory, private and sized' },
+    { kind: 'dir', target: '/var', mode: 0o755, why: 'parent of /var/tmp' },
+    { kind: 'symlink', target: '/var/tmp', to: '/tmp', why: 'programs that want scratch space to survive' },
+  ];
+  return [...mounts, ...treeMounts(facts, tmpBytes)];
+}
+
+function systemMount(fact: SystemFact): Mount {
+  if (fact.link !== undefined) return { kind: 'symlink', target: fact.path, to: fact.link, why: fact.why };
+  return { kind: 'bind', source: fact.source, target: fact.path, writable: false, why: fact.why };
+}
+
+/** The home directory and the policy's trees, outer ones first so that an inner one covers its part. */
+function treeMounts(facts: PlanFacts, tmpBytes: number): readonly Mount[] {
+  const home: Mount = { kind: 'tmpfs', target: facts.home, bytes: tmpBytes, mode: 0o700, why: 'an empty home: the real one is not there' };
+  const trees = facts.view.trees.map((tree): Mount => ({
+    kind: 'bind',
+    source: tree.source,
+    target: tree.target,
+    writable: tree.writable,
+    why: tree.rule,
+  }));
+  return [home, ...trees].sort((a, b) => depth(a.target) - depth(b.target));
+}
+
+const depth = (target: string): number => target.split('/').filter((part) => part !== '').length;

@@ -1,0 +1,181 @@
+import path from 'node:path';
+import { isWithin, pathToBytes } from '../base/path-bytes.ts';
+import type { FilesystemPolicy, PathRule } from '../policy/contract.ts';
+import { hostMounts, linkTarget, realPath, tryPathFact, type HostMount, type PathType } from './facts.ts';
+import { gitSinks } from './git-dirs.ts';
+import { walkTree } from './walk.ts';
+
+/** An object that a rule guards, at its real place in a visible tree. */
+export interface Guard {
+  readonly action: 'deny' | 'protect';
+  readonly path: string;
+  readonly type: PathType;
+  /** The visible tree that holds it. */
+  readonly root: string;
+  readonly rule: string;
+}
+
+/** A tree that the policy makes visible. */
+export interface VisibleTree {
+  /** Path inside the sandbox. */
+  readonly target: string;
+  /** Real path on the host. */
+  readonly source: string;
+  readonly writable: boolean;
+  readonly rule: string;
+}
+
+/** Symlinks in a row that are followed: the kernel's own limit (path_resolution(7)). */
+const LINK_DEPTH = 40;
+
+interface SurveyState {
+  readonly trees: readonly VisibleTree[];
+  readonly mounts: readonly HostMount[];
+  readonly guards: Map<string, Guard>;
+}
+
+/**
+ * Looks at the host for everything that `deny` and `protect` name, and says where it really lies: through symlinks,
+ * hard links, other mounts of the same file system, and globs. Literal paths cost a few `lstat` each, whatever the size
+ * of the workspace; only globs, and denied files with several links, walk a tree.
+ */
+export async function surveyGuards(
+  filesystem: FilesystemPolicy,
+  trees: readonly VisibleTree[],
+): Promise<readonly Guard[]> {
+  const state: SurveyState = { trees, mounts: hostMounts(), guards: new Map() };
+  for (const rule of filesystem.protect) addRule(state, 'protect', rule);
+  for (const sink of gitSinks(filesystem.workspace)) addPath(state, 'protect', sink.path, 'builtin.git');
+  for (const rule of filesystem.deny) addRule(state, 'deny', rule);
+  await addGlobs(state, filesystem);
+  addHardLinks(state);
+  return [...state.guards.values()];
+}
+
+function addRule(state: SurveyState, action: Guard['action'], rule: PathRule): void {
+  if (!rule.glob) addPath(state, action, rule.path, rule.id);
+}
+
+function addPath(state: SurveyState, action: Guard['action'], target: string, rule: string): void {
+  let place: string | undefined = target;
+  for (let depth = 0; place !== undefined && depth < LINK_DEPTH; depth++) {
+    const located = locate(place);
+    const type = located.missing ? 'missing' : tryPathFact(located.path).type;
+    for (const seen of aliases(state, located.path)) addGuard(state, { action, path: seen, type, rule });
+    place = type === 'symlink' ? linkTarget(located.path) : undefined;
+  }
+}
+
+/** The real parent plus the rest of the path, which may not exist yet. */
+function locate(target: string): { readonly path: string; readonly missing: boolean } {
+  const rest: string[] = [path.basename(target)];
+  let parent = path.dirname(target);
+  for (;;) {
+    const real = realPath(parent);
+    if (real !== undefined) return { path: path.join(real, ...rest), missing: rest.length > 1 };
+    if (parent === '/') return { path: target, missing: true };
+    rest.unshift(path.basename(parent));
+    parent = path.dirname(parent);
+  }
+}
+
+/** The path itself and every other place where the same directory of the same file system is mounted. */
+function aliases(state: SurveyState, target: string): readonly string[] {
+  const home = [...state.mounts].reverse().find((mount) => isWithin(target, mount.point));
+  if (home === undefined) return [target];
+  const onDevice = joinInside(home.root, relativeInside(target, home.point));
+  const found = new Set([target]);
+  for (const mount of state.mounts) {
+    if (mount.device !== home.device || !isWithin(onDevice, mount.root)) continue;
+    found.add(joinInside(mount.point, relativeInside(onDevice, mount.root)));
+  }
+  return [...found];
+}
+
+const relativeInside = (inner: string, outer: string): string =>
+  inner === outer ? '' : inner.slice(outer === '/' ? 1 : outer.length + 1);
+
+const joinInside = (outer: string, rest: string): string =>
+  rest === '' ? outer : `${outer === '/' ? '' : outer}/${rest}`;
+
+function addGuard(state: SurveyState, found: Omit<Guard, 'root'>): void {
+  const tree = deepestTree(state.trees, found.path);
+  if (tree === undefined) return;
+  if (found.type === 'missing' && !tree.writable) return;
+  const earlier = state.guards.get(found.path);
+  if (earlier?.action === 'deny') return;
+  state.guards.set(found.path, { ...found, root: tree.source });
+}
+
+function deepestTree(trees: readonly VisibleTree[], target: string): VisibleTree | undefined {
+  let best: VisibleTree | undefined;
+  for (const tree of trees) {
+    if (isWithin(target, tree.source) && tree.source.length > (best?.source.length ?? -1)) best = tree;
+  }
+  return best;
+}
+
+async function addGlobs(state: SurveyState, filesystem: FilesystemPolicy): Promise<void> {
+  const globs = [
+    ...filesystem.protect.filter((rule) => rule.glob).map((rule) => ({ action: 'protect' as const, rule })),
+    ...filesystem.deny.filter((rule) => rule.glob).map((rule) => ({ action: 'deny' as const, rule })),
+  ];
+  if (globs.length === 0) return;
+  const { default: picomatch } = await import('picomatch');
+  for (const { action, rule } of globs) {
+    const matches = picomatch(bytesAsText(rule.path), { dot: true, nonegate: true });
+    expandGlob(state, rule, (candidate) => matches(bytesAsText(candidate)), action);
+  }
+}
+
+function expandGlob(
+  state: SurveyState,
+  rule: PathRule,
+  matches: (candidate: string) => boolean,
+  action: Guard['action'],
+): void {
+  const base = realPath(literalPrefix(rule.path));
+  if (base === undefined || deepestTree(state.trees, base) === undefined) return;
+  walkTree(base, (entry) => {
+    if (!matches(entry.path)) return true;
+    addGuard(state, { action, path: entry.path, type: entry.type, rule: rule.id });
+    if (entry.type === 'symlink') addPath(state, action, entry.path, rule.id);
+    return false;
+  });
+}
+
+/** One character a byte, so that a pattern also meets names that are not UTF-8. */
+const bytesAsText = (text: string): string => pathToBytes(text).toString('latin1');
+
+/** The longest leading directory without a glob character. */
+export function literalPrefix(glob: string): string {
+  const segments = glob.split('/');
+  const first = segments.findIndex((segment) => /[*?[\]{}()!]/.test(segment));
+  return segments.slice(0, first === -1 ? undefined : first).join('/') || '/';
+}
+
+/** Other names of guarded files, in the trees that are not the base system. */
+function addHardLinks(state: SurveyState): void {
+  const wanted = new Map<string, Guard>();
+  for (const guard of state.guards.values()) {
+    if (guard.type !== 'file') continue;
+    const fact = tryPathFact(guard.path);
+    if (fact.nlink > 1) wanted.set(`${fact.dev}:${fact.ino}`, guard);
+  }
+  if (wanted.size === 0) return;
+  for (const tree of state.trees) {
+    if (isWithin(tree.source, '/usr')) continue;
+    walkTree(tree.source, (entry) => {
+      if (entry.type === 'file') addLink(state, entry.path, wanted);
+      return true;
+    });
+  }
+}
+
+function addLink(state: SurveyState, found: string, wanted: ReadonlyMap<string, Guard>): void {
+  const fact = tryPathFact(found);
+  const guard = fact.nlink > 1 ? wanted.get(`${fact.dev}:${fact.ino}`) : undefined;
+  if (guard === undefined) return;
+  addGuard(state, { action: guard.action, path: found, type: 'file', rule: `${guard.rule} (hard link)` });
+}
+

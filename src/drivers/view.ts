@@ -1,0 +1,90 @@
+import { existsSync } from 'node:fs';
+import { GloveboxError } from '../base/errors.ts';
+import { isWithin, printablePath } from '../base/path-bytes.ts';
+import type { Origin, PathRule, Policy } from '../policy/contract.ts';
+import { ETC_ENTRIES, SYSTEM_ROOTS } from './base-system.ts';
+import { pathFact, realPath, tryPathFact } from './facts.ts';
+import type { VisibleTree } from './survey.ts';
+import { readlinkSync } from 'node:fs';
+
+/** What the machine has of the base system and of the policy's paths: the facts a plan is made from. */
+export interface ViewFacts {
+  readonly system: readonly SystemFact[];
+  /** Trees named by the policy, the workspace last. */
+  readonly trees: readonly VisibleTree[];
+}
+
+export interface SystemFact {
+  readonly path: string;
+  /** Set where the host has a symlink (`/bin -> usr/bin`). */
+  readonly link?: string;
+  /** Real source of a bind. */
+  readonly source: string;
+  readonly why: string;
+}
+
+/** Trees that would hand the host itself to the sandbox. */
+const FORBIDDEN_TREES = ['/', '/proc', '/sys', '/dev', '/run', '/boot'];
+
+/** Collects the facts for a view; nothing is changed. */
+export function viewFacts(policy: Policy): ViewFacts {
+  const system = [...SYSTEM_ROOTS, ...ETC_ENTRIES].flatMap((entry) => systemFact(entry.path, entry.why));
+  const { filesystem } = policy;
+  const trees = [
+    ...filesystem.read.flatMap((rule) => ruleTree(rule, false)),
+    ...filesystem.write.flatMap((rule) => ruleTree(rule, true)),
+    {
+      target: filesystem.workspace,
+      source: filesystem.workspace,
+      writable: filesystem.workspaceWritable,
+      rule: 'filesystem.workspace',
+    },
+  ];
+  return { system, trees };
+}
+
+function systemFact(path: string, why: string): readonly SystemFact[] {
+  const fact = tryPathFact(path);
+  if (fact.type === 'missing') return [];
+  const isRootLink = fact.type === 'symlink' && SYSTEM_ROOTS.some((entry) => entry.path === path);
+  if (isRootLink) return [{ path, link: readlinkSync(path), source: path, why }];
+  const source = realPath(path);
+  return source === undefined ? [] : [{ path, source, why }];
+}
+
+function ruleTree(rule: PathRule, writable: boolean): readonly VisibleTree[] {
+  if (rule.glob) return [];
+  const source = realPath(rule.path);
+  if (source === undefined) {
+    if (rule.optional) return [];
+    throw pathProblem(rule, writable, 'it does not exist');
+  }
+  if (FORBIDDEN_TREES.some((tree) => source === tree || (tree !== '/' && isWithin(source, tree)))) {
+    throw pathProblem(rule, writable, `${source} belongs to the host itself and is never shared`);
+  }
+  if (pathFact(source).type === 'socket') {
+    throw pathProblem(rule, writable, 'it is a socket of the host: whoever reaches it acts outside the sandbox');
+  }
+  if (pathFact(source).type === 'device') throw pathProblem(rule, writable, 'it is a device of the host');
+  return [{ target: rule.path, source, writable, rule: rule.id }];
+}
+
+function pathProblem(rule: PathRule, writable: boolean, why: string): GloveboxError {
+  return new GloveboxError('E_POLICY_INVALID', {
+    what: `${originText(rule.origin)}cannot make ${printablePath(rule.path)} ${writable ? 'writable' : 'readable'}`,
+    why,
+    next: 'Correct the path, or mark it `optional: true` in the policy.',
+    context: { rule: rule.id, path: rule.path },
+  });
+}
+
+/** `file:line:column: ` of a rule, or nothing for the command line. */
+export function originText(origin: Origin): string {
+  const { position } = origin;
+  return position === undefined ? '' : `${position.file}:${position.line}:${position.column}: `;
+}
+
+/** True when the host has this program; used to choose the login shell. */
+export function hostHas(path: string): boolean {
+  return existsSync(path);
+}

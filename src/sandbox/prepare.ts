@@ -1,0 +1,59 @@
+import path from 'node:path';
+import { canonicalHash } from '../base/canonical-json.ts';
+import { GloveboxError } from '../base/errors.ts';
+import { isWithin } from '../base/path-bytes.ts';
+import { chooseTier } from '../drivers/choose.ts';
+import type { Plan } from '../drivers/contract.ts';
+import { realPath } from '../drivers/facts.ts';
+import { compilePlan } from '../drivers/plan.ts';
+import { surveyGuards } from '../drivers/survey.ts';
+import { viewFacts } from '../drivers/view.ts';
+import type { Policy } from '../policy/contract.ts';
+
+export interface PrepareInput {
+  readonly policy: Policy;
+  /** The caller's environment: only what the policy names is taken from it. */
+  readonly env: NodeJS.ProcessEnv;
+  readonly home: string;
+  /** Where the command should start; must be visible inside. Default: the workspace. */
+  readonly cwd?: string;
+}
+
+export interface PreparedPlan {
+  readonly plan: Plan;
+  /** SHA-256 of the plan's canonical JSON, hex. */
+  readonly hash: string;
+  readonly notices: readonly string[];
+}
+
+/** Homes that cannot be an empty directory of their own inside. */
+const UNUSABLE_HOMES = ['/usr', '/bin', '/sbin', '/lib', '/etc', '/proc', '/dev', '/tmp', '/var/tmp'];
+const FALLBACK_HOME = '/home/sandbox';
+
+/** Looks at the machine and compiles the plan; nothing is created or changed. */
+export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
+  const { policy } = input;
+  const choice = chooseTier(policy);
+  const view = viewFacts(policy);
+  const guards = await surveyGuards(policy.filesystem, view.trees);
+  const home = usableHome(input.home, policy.filesystem.workspace);
+  const cwd = startDirectory(input.cwd, policy, [...view.trees.map((tree) => tree.target), home, '/tmp', '/usr']);
+  const plan = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
+  return { plan, hash: canonicalHash(plan), notices: choice.notice === undefined ? [] : [choice.notice] };
+}
+
+function usableHome(home: string, workspace: string): string {
+  const bad = home === '/' || UNUSABLE_HOMES.some((dir) => isWithin(home, dir)) || isWithin(home, workspace);
+  return bad ? FALLBACK_HOME : home;
+}
+
+function startDirectory(wanted: string | undefined, policy: Policy, visible: readonly string[]): string {
+  const { workspace } = policy.filesystem;
+  if (wanted === undefined) return workspace;
+  const target = realPath(path.resolve(wanted)) ?? path.resolve(wanted);
+  if (visible.some((tree) => isWithin(target, tree))) return target;
+  throw new GloveboxError('E_WORKSPACE_INVALID', {
+    what: `the start directory ${target} is not visible in the sandbox`,
+    next: `Name a directory in ${workspace}, or make it visible with --read.`,
+  });
+}

@@ -1,0 +1,18 @@
+import { defineConfig } from 'vitest/config';
+
+// Real sandboxes on two cores: a few workers, generous limits, no retries (a flake is a defect).
+export default defineConfig({
+  test: {
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+    maxWorkers: 2,
+    projects: [
+      { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'] } },
+      { extends: true, test: { name: 'pins', include: ['test/*.test.ts', 'test/pins/**/*.test.ts'] } },
+      { extends: true, test: { name: 'gateway', include: ['test/gateway/**/*.test.ts'] } },
+      { extends: true, test: { name: 'integration', include: ['test/integration/**/*.test.ts'] } },
+      { extends: true, test: { name: 'attack', include: ['test/attack/**/*.test.ts'] } },
+    ],
+  },
+});
