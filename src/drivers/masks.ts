@@ -2,7 +2,7 @@ import path from 'node:path';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { isWithin } from '../base/path-bytes.ts';
-import type { Mask } from './contract.ts';
+import type { Mask, Plan } from './contract.ts';
 import type { Guard } from './survey.ts';
 
 /**
@@ -29,7 +29,9 @@ function addPin(masks: Map<string, Mask>, parent: string, guard: Guard): void {
 }
 
 function maskOf(guard: Guard): Mask {
-  const base = { path: guard.path, root: guard.root, deny: guard.action === 'deny', rule: guard.rule };
+  // A tree that is guarded whole is looked up in its parent.
+  const root = guard.path === guard.root ? path.dirname(guard.root) : guard.root;
+  const base = { path: guard.path, root, deny: guard.action === 'deny', rule: guard.rule };
   if (guard.type === 'missing') return { ...base, kind: 'placeholder', type: 'any' };
   const type = guard.type === 'file' || guard.type === 'dir' || guard.type === 'symlink' ? guard.type : 'any';
   if (guard.action === 'deny') return { ...base, kind: 'hide', type };
@@ -61,4 +63,30 @@ function tooMany(count: number): GloveboxError {
     why: `each costs a mount, and ${CAPS.maskCount} is the most a sandbox may have`,
     next: 'Deny the directories instead of the files in them.',
   });
+}
+
+/** A mask as it must show inside, for the agent to check before anything runs. */
+export interface VerifyEntry {
+  readonly path: string;
+  readonly kind: Mask['kind'];
+}
+
+/** Where each mask shows inside the view. One that an inner mount covers shows nowhere, and needs no check. */
+export function verifyEntries(plan: Plan): readonly VerifyEntry[] {
+  const binds = plan.view.flatMap((mount) => (mount.kind === 'bind' ? [mount] : []));
+  return plan.masks.flatMap((mask) =>
+    binds
+      .filter((bind) => isWithin(mask.path, bind.source))
+      .map((bind) => ({ bind, path: bind.target + mask.path.slice(bind.source.length) }))
+      .filter(({ bind, path: inside }) => topMount(plan, inside) === bind)
+      .map(({ path: inside }) => ({ path: inside, kind: mask.kind })),
+  );
+}
+
+function topMount(plan: Plan, inside: string): Plan['view'][number] | undefined {
+  let top: Plan['view'][number] | undefined;
+  for (const mount of plan.view) {
+    if (isWithin(inside, mount.target) && mount.target.length >= (top?.target.length ?? 0)) top = mount;
+  }
+  return top;
 }

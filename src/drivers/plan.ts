@@ -57,6 +57,8 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
   const { tmpBytes } = policy.filesystem;
   const etc = syntheticEtc({ ...identity, shell: '/bin/bash' });
   const mounts: Mount[] = [
+    { kind: 'dir', target: '/etc', mode: 0o755, why: 'only the files below' },
+    { kind: 'dir', target: '/etc/ssl', mode: 0o755, why: 'without its private keys' },
     ...facts.view.system.map(systemMount),
     ...etc.map((file): Mount => ({ kind: 'file', target: file.path, content: file.content, why: file.why })),
     { kind: 'proc', target: '/proc', why: 'a fresh one, of the sandbox\'s own processes' },

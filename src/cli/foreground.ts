@@ -1,0 +1,211 @@
+import type { AgentExit, ExecSpec } from '../agent/contract.ts';
+import { commandError } from '../agent/process.ts';
+import { openAudit } from '../audit/writer.ts';
+import { CAPS } from '../base/caps.ts';
+import { GloveboxError, isGloveboxError } from '../base/errors.ts';
+import { EXIT, SIGNAL_NUMBERS } from '../base/exit-codes.ts';
+import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
+import type { LimitName, ResolvedPolicy } from '../policy/contract.ts';
+import { endSandbox, type EndCause, type EndReport } from '../sandbox/end.ts';
+import { preparePlan, type PreparedPlan } from '../sandbox/prepare.ts';
+import { publishPorts } from '../sandbox/publish.ts';
+import { startSandbox, type StartedSandbox } from '../sandbox/start.ts';
+import type { CliIo } from './contract.ts';
+import { hiddenProgramHint } from './hints.ts';
+import { Notes, RefusalNotes } from './notes.ts';
+import type { ParsedRun } from './options.ts';
+import { startRelay, type Relay } from './relay.ts';
+import { loadRunPolicy } from './run-policy.ts';
+import { chooseStdio, descriptorKind, hasLandlock, type StdioPlan } from './stdio.ts';
+
+/** What happened to a run besides the command's own end. */
+interface RunState {
+  cause: EndCause | undefined;
+  readonly hit: Set<LimitName>;
+  /** The last of TERM and HUP that Glovebox itself was sent. */
+  ended: NodeJS.Signals | undefined;
+}
+
+interface Foreground {
+  readonly parsed: ParsedRun;
+  readonly command: readonly string[];
+  readonly io: CliIo;
+  readonly notes: Notes;
+  readonly stdio: StdioPlan;
+  readonly state: RunState;
+}
+
+/** Runs one command in the foreground, from policy to exit code. */
+export async function runForeground(parsed: ParsedRun, command: readonly string[], io: CliIo): Promise<number> {
+  const notes = new Notes({ quiet: parsed.quiet, verbose: parsed.verbose, json: io.json });
+  const resolved = await loadRunPolicy(parsed, io);
+  const prepared = await prepare(parsed, resolved, io);
+  for (const notice of resolved.notices) notes.say(notice);
+  for (const notice of prepared.notices) notes.detail(notice);
+  const stdio = chooseStdio({
+    kinds: [descriptorKind(0), descriptorKind(1), descriptorKind(2)],
+    countOutput: prepared.plan.limits.outputBytes !== undefined,
+    landlock: hasLandlock(gloveboxDirs(io.env).cache),
+  });
+  const state: RunState = { cause: undefined, hit: new Set(), ended: undefined };
+  return runPrepared({ parsed, command, io, notes, stdio, state }, prepared, resolved);
+}
+
+async function prepare(parsed: ParsedRun, resolved: ResolvedPolicy, io: CliIo): Promise<PreparedPlan> {
+  return preparePlan({
+    policy: resolved.policy,
+    env: io.env,
+    home: homeDirectory(io.env),
+    ...(parsed.cwd === undefined ? {} : { cwd: parsed.cwd }),
+  });
+}
+
+async function runPrepared(run: Foreground, prepared: PreparedPlan, resolved: ResolvedPolicy): Promise<number> {
+  const dirs = gloveboxDirs(run.io.env);
+  const audit = openAudit({ stateDir: dirs.state });
+  const refusals = new RefusalNotes(run.notes);
+  try {
+    const sandbox = await startSandbox({
+      prepared,
+      policyHash: resolved.hash,
+      dirs,
+      env: run.io.env,
+      audit,
+      exec: execSpec(run, prepared),
+      stdio: run.stdio.jail.map((mode) => mode) as unknown as StdioPlan['jail'],
+      onNetwork: (event) => refusals.event(event),
+    });
+    for (const notice of sandbox.limits.notices) run.notes.detail(notice);
+    const exit = await supervise(run, sandbox);
+    const cause = run.state.cause ?? causeOf(exit);
+    const status = exitStatus(run, exit, cause);
+    const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: run.io.env });
+    run.notes.release();
+    return conclude(run, exit, report);
+  } catch (error) {
+    run.notes.release();
+    await recordRefusal(audit, error);
+    throw error;
+  } finally {
+    await audit.close();
+  }
+}
+
+async function recordRefusal(audit: ReturnType<typeof openAudit>, error: unknown): Promise<void> {
+  if (!isGloveboxError(error) || error.code === 'E_AUDIT_UNWRITABLE') return;
+  await audit.write({ kind: 'run.refused', data: { code: error.code, what: error.what, why: error.why } });
+}
+
+function execSpec(run: Foreground, prepared: PreparedPlan): ExecSpec {
+  const { stdout } = run.io;
+  const terminal = run.stdio.terminal && 'rows' in stdout && 'columns' in stdout;
+  return {
+    argv: run.command,
+    env: prepared.plan.env,
+    cwd: prepared.plan.cwd,
+    stdio: run.stdio.command,
+    ...(terminal ? { terminal: { rows: Number(stdout.rows), cols: Number(stdout.columns) } } : {}),
+  };
+}
+
+/** Waits for the command, its limits and our own signals; undefined when the sandbox was lost. */
+async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<AgentExit | undefined> {
+  const { main } = sandbox.session;
+  const { limits } = sandbox.prepared.plan;
+  const end = (cause: EndCause, limit: LimitName): void => {
+    run.state.cause ??= cause;
+    run.state.hit.add(limit);
+    terminate(sandbox);
+  };
+  const relay = startRelay({
+    main,
+    plan: run.stdio,
+    io: run.io,
+    ...(limits.outputBytes === undefined ? {} : { outputBytes: limits.outputBytes }),
+    onOutputLimit: () => end('limit', 'output'),
+    onSignal: (signal) => onOwnSignal(run, sandbox, signal),
+  });
+  if (run.stdio.terminal) run.notes.hold();
+  const timer = limits.timeoutMs === undefined ? undefined : setTimeout(() => end('timeout', 'timeout'), limits.timeoutMs);
+  const published = await publishPorts(run.parsed.publish, sandbox);
+  for (const port of published) run.notes.say(`127.0.0.1:${port.hostPort} reaches port ${port.sandboxPort} of the sandbox`);
+  try {
+    return await commandEnd(sandbox, relay);
+  } finally {
+    clearTimeout(timer);
+    relay.stop();
+  }
+}
+
+async function commandEnd(sandbox: StartedSandbox, relay: Relay): Promise<AgentExit | undefined> {
+  const { session } = sandbox;
+  const lost = session.closed.then(async (reason) => {
+    if (reason === undefined) return undefined;
+    await sandbox.jail.exited;
+    throw withComplaint(reason, sandbox.jail.complaint());
+  });
+  const exit = await Promise.race([session.main.exit.catch(() => lost), lost]);
+  await Promise.race([relay.drained, session.closed]);
+  return exit;
+}
+
+/** What bubblewrap said before it ended is the better reason. */
+function withComplaint(reason: Error, complaint: string): Error {
+  if (complaint === '' || !isGloveboxError(reason)) return reason;
+  return new GloveboxError(reason.code, { what: reason.what, why: complaint, cause: reason });
+}
+
+/** TERM, and KILL for whoever ignores it. */
+function terminate(sandbox: StartedSandbox): void {
+  sandbox.session.signalAll(SIGNAL_NUMBERS['SIGTERM'] ?? 15);
+  const timer = setTimeout(() => sandbox.jail.kill(), CAPS.graceMs);
+  timer.unref();
+  sandbox.teardown.add('grace timer', () => clearTimeout(timer));
+}
+
+function onOwnSignal(run: Foreground, sandbox: StartedSandbox, signal: NodeJS.Signals): void {
+  if (signal !== 'SIGTERM' && signal !== 'SIGHUP') return;
+  run.state.ended = signal;
+  run.state.cause ??= 'killed';
+  terminate(sandbox);
+}
+
+function causeOf(exit: AgentExit | undefined): EndCause {
+  if (exit === undefined) return 'lost';
+  if (exit.refused !== undefined) return 'refused';
+  return exit.signal === undefined ? 'exit' : 'signal';
+}
+
+function exitStatus(run: Foreground, exit: AgentExit | undefined, cause: EndCause): number {
+  if (cause === 'timeout') return EXIT.timedOut;
+  if (cause === 'limit') return EXIT.limit;
+  if (run.state.ended !== undefined) return EXIT.signalBase + (SIGNAL_NUMBERS[run.state.ended] ?? 0);
+  return exit?.status ?? EXIT.limit;
+}
+
+/** Says what a person has to know about the end, and answers the exit code. */
+function conclude(run: Foreground, exit: AgentExit | undefined, report: EndReport): number {
+  const { notes } = run;
+  const failed = exit === undefined ? undefined : commandError(exit, run.command[0] ?? '');
+  if (failed !== undefined) {
+    const hint = hiddenProgramHint(run.command[0] ?? '', run.io.env);
+    notes.important(`${failed.message}\n  ${hint ?? failed.next} [${failed.code}]`, { error: failed });
+    return exit?.status ?? EXIT.refused;
+  }
+  for (const limit of report.usage.hit) notes.important(limitText(limit), { limit });
+  if (report.appeared.length > 0) notes.say(appearedText(report), { appeared: report.appeared });
+  if (report.cause === 'lost' && report.usage.hit.length === 0) notes.important('the sandbox ended without an answer from inside');
+  return exitStatus(run, exit, report.cause);
+}
+
+function limitText(limit: LimitName): string {
+  const verb = limit === 'pids' ? 'reached' : 'passed';
+  return `the command ${verb} its limit: ${limit} (see limits.${limit} in the policy)`;
+}
+
+function appearedText(report: EndReport): string {
+  const shown = report.appeared.slice(0, CAPS.appearedShown).map((name) => `\n  ${name}`);
+  const more = report.appeared.length - shown.length;
+  const rest = more > 0 || report.appearedTruncated ? `\n  and ${Math.max(more, 1)} more: glovebox audit show` : '';
+  return `files your machine may execute appeared or changed:${shown.join('')}${rest}`;
+}

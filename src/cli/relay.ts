@@ -1,0 +1,132 @@
+import type { Readable } from 'node:stream';
+import type { AgentProcess } from '../agent/contract.ts';
+import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
+import type { CliIo } from './contract.ts';
+import type { StdioPlan } from './stdio.ts';
+
+export interface RelayInput {
+  readonly main: AgentProcess;
+  readonly plan: StdioPlan;
+  readonly io: CliIo;
+  /** Bytes of output before the command is ended. */
+  readonly outputBytes?: number;
+  readonly onOutputLimit: () => void;
+  /** A signal that was sent to Glovebox itself. */
+  readonly onSignal: (signal: NodeJS.Signals) => void;
+}
+
+/** Connections between our descriptors, our signals and the command, until `stop`. */
+export interface Relay {
+  /** Resolves when everything the command wrote has been passed on. */
+  readonly drained: Promise<void>;
+  stop(): void;
+}
+
+/** Signals that are passed on. A terminal's own keys never get here when the command has a terminal of its own. */
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'];
+
+/** Wires a foreground command up. */
+export function startRelay(input: RelayInput): Relay {
+  const undo: (() => void)[] = [];
+  relaySignals(input, undo);
+  if (input.plan.command[0] === 'pipe' || input.plan.command[0] === 'pty') relayInput(input, undo);
+  if (input.plan.terminal) followTerminal(input, undo);
+  const count = outputCounter(input);
+  const drained = Promise.all([
+    relayOutput(input.main.stdout, input.plan.command[1], input.io, 'stdout', count),
+    relayOutput(input.main.stderr, input.plan.command[2], input.io, 'stderr', count),
+  ]).then(() => undefined);
+  return {
+    drained,
+    stop: () => {
+      for (const step of undo.splice(0)) step();
+    },
+  };
+}
+
+function relaySignals(input: RelayInput, undo: (() => void)[]): void {
+  for (const signal of FORWARDED) {
+    const listener = (): void => {
+      input.onSignal(signal);
+      input.main.kill(SIGNAL_NUMBERS[signal] ?? 15);
+    };
+    process.on(signal, listener);
+    undo.push(() => process.off(signal, listener));
+  }
+}
+
+function relayInput(input: RelayInput, undo: (() => void)[]): void {
+  const { stdin } = input.io;
+  stdin.on('error', () => input.main.stdin.end());
+  stdin.pipe(input.main.stdin);
+  input.main.stdin.on('error', () => stdin.unpipe());
+  undo.push(() => {
+    stdin.unpipe();
+    stdin.pause();
+    stdin.destroy();
+  });
+}
+
+/** Raw mode: every key belongs to the command's own terminal. Restored whatever happens. */
+function followTerminal(input: RelayInput, undo: (() => void)[]): void {
+  const { stdin } = input.io;
+  stdin.setRawMode(true);
+  const restore = (): void => {
+    stdin.setRawMode(false);
+  };
+  process.once('exit', restore);
+  const resize = (): void => input.main.resize(process.stdout.rows, process.stdout.columns);
+  process.on('SIGWINCH', resize);
+  undo.unshift(() => {
+    process.off('SIGWINCH', resize);
+    process.off('exit', restore);
+    restore();
+  });
+}
+
+type Counter = (bytes: number) => boolean;
+
+/** Answers whether the output limit still allows this many bytes more. */
+function outputCounter(input: RelayInput): Counter {
+  let left = input.outputBytes ?? Number.POSITIVE_INFINITY;
+  return (bytes) => {
+    const had = left;
+    left -= bytes;
+    if (had >= 0 && left < 0) input.onOutputLimit();
+    return left >= 0;
+  };
+}
+
+async function relayOutput(
+  from: Readable,
+  mode: StdioPlan['command'][number],
+  io: CliIo,
+  to: 'stdout' | 'stderr',
+  count: Counter,
+): Promise<void> {
+  if (mode !== 'pipe' && mode !== 'pty') {
+    from.resume();
+    return;
+  }
+  const target = io[to];
+  target.on('error', () => from.destroy());
+  for await (const chunk of from as AsyncIterable<Buffer>) {
+    if (!count(chunk.length)) break;
+    if (!target.write(chunk)) await drain(target);
+  }
+}
+
+/** Resolves when the stream takes more, or will never. */
+function drain(target: NodeJS.WritableStream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      target.off('drain', done);
+      target.off('close', done);
+      target.off('error', done);
+      resolve();
+    };
+    target.on('drain', done);
+    target.on('close', done);
+    target.on('error', done);
+  });
+}

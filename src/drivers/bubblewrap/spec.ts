@@ -1,0 +1,90 @@
+import type { AirlockSpec, BootSpec, ExecSpec, LandlockRule, MaskOp, ResourceLimit, VerifyMask } from '../../agent/contract.ts';
+import { pathToBytes } from '../../base/path-bytes.ts';
+import type { Mask, Plan } from '../contract.ts';
+import { verifyEntries } from '../masks.ts';
+import { bubblewrapArgs, scratchName } from './args.ts';
+
+export interface AirlockInput {
+  readonly plan: Plan;
+  readonly agent: string;
+  readonly bubblewrap: string;
+  readonly scratch: string;
+  readonly cgroupProcs: readonly string[];
+  readonly parentPid: number;
+}
+
+/** What the airlock does for a plan. Pure. */
+export function airlockSpec(input: AirlockInput): AirlockSpec {
+  const { plan, scratch } = input;
+  const [, ...args] = bubblewrapArgs({ plan, agent: input.agent, scratch });
+  return {
+    parentPid: input.parentPid,
+    cgroupProcs: input.cgroupProcs,
+    scratch,
+    files: plan.view.flatMap((mount) =>
+      mount.kind === 'file' ? [{ name: scratchName(mount.target), mode: 0o444, content: mount.content }] : [],
+    ),
+    masks: plan.masks.map(maskOp),
+    network: true,
+    listeners: plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port })),
+    argv: [input.bubblewrap, ...args],
+    env: {},
+  };
+}
+
+function maskOp(mask: Mask): MaskOp {
+  const relative = mask.path.slice(mask.root === '/' ? 1 : mask.root.length + 1);
+  return {
+    kind: mask.kind,
+    root: mask.root,
+    path: pathToBytes(relative),
+    expect: mask.type,
+    // A placeholder's parents may come and go; everything else was there a moment ago.
+    missing: mask.kind === 'pin' ? 'skip' : 'fail',
+    cover: mask.deny ? 'hidden' : 'empty',
+  };
+}
+
+export interface BootInput {
+  readonly plan: Plan;
+  readonly seccomp: Uint8Array;
+  readonly limits: readonly ResourceLimit[];
+  /** Present: run this and end. Absent: serve. */
+  readonly exec?: ExecSpec;
+}
+
+/** What the inside stage does for a plan. Pure. */
+export function bootSpec(input: BootInput): BootSpec {
+  const base = {
+    verify: verifyEntries(input.plan).map(verifyMask),
+    landlock: { mode: 'best-effort' as const, rules: landlockRules(input.plan) },
+    seccomp: input.seccomp,
+    limits: input.limits,
+  };
+  return input.exec === undefined ? { ...base, mode: 'serve' } : { ...base, mode: 'oneshot', exec: input.exec };
+}
+
+const VERIFY_KIND = { hide: 'hidden', readonly: 'readonly', pin: 'pinned', placeholder: 'placeholder' } as const;
+
+function verifyMask(entry: { readonly path: string; readonly kind: Mask['kind'] }): VerifyMask {
+  return { kind: VERIFY_KIND[entry.kind], path: pathToBytes(entry.path) };
+}
+
+/** LANDLOCK_ACCESS_FS_* (landlock(7)): look and execute. */
+const READ = (1n << 0n) | (1n << 2n) | (1n << 3n);
+/** Everything but making device nodes: write, remove, make, rename across directories, truncate, device ioctl. */
+const WRITE = READ | 0xf7b2n;
+/** Write to an existing file. */
+const WRITE_FILE = 1n << 1n;
+
+/**
+ * Landlock repeats what the mounts say, in another part of the kernel: read everywhere in the view, write in the
+ * writable trees. It also stops what mounts cannot: reopening an inherited descriptor through /proc/self/fd.
+ */
+function landlockRules(plan: Plan): readonly LandlockRule[] {
+  const rules: LandlockRule[] = [{ path: '/', access: READ }];
+  for (const tree of plan.writable) rules.push({ path: pathToBytes(tree), access: WRITE, optional: true });
+  // Nested namespaces write their own id maps.
+  if (plan.syscalls.nesting) rules.push({ path: '/proc', access: READ | WRITE_FILE });
+  return rules;
+}

@@ -1,0 +1,3 @@
+export { compileSeccomp } from './compile.ts';
+export type { SeccompOptions } from './rules.ts';
+export { seccompReference } from './reference.ts';

@@ -1,0 +1,120 @@
+import type { AppearedFile } from '../agent/contract.ts';
+import { finishRun } from '../agent/finish.ts';
+import { locateAgent } from '../agent/locate.ts';
+import type { AuditSink } from '../audit/contract.ts';
+import { CAPS } from '../base/caps.ts';
+import { pathFromBytes, pathToBytes } from '../base/path-bytes.ts';
+import type { ContainmentUsage } from '../drivers/contract.ts';
+import type { LimitName } from '../policy/contract.ts';
+import { APPEARED_PATTERNS } from '../policy/protected.ts';
+import type { HeldPath } from './registry.ts';
+import type { StartedSandbox } from './start.ts';
+
+/** Why a sandbox ended. */
+export type EndCause = 'exit' | 'signal' | 'timeout' | 'ttl' | 'limit' | 'killed' | 'lost' | 'refused';
+
+export interface EndInput {
+  readonly sandbox: StartedSandbox;
+  readonly audit: AuditSink;
+  readonly cause: EndCause;
+  /** Exit code as a shell says it, when a command ended. */
+  readonly status?: number;
+  /** Limits that Glovebox itself noticed, besides those of the cgroup. */
+  readonly hit: readonly LimitName[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** What was left to say when it was over. */
+export interface EndReport {
+  readonly cause: EndCause;
+  /** Names in the workspace that the host may execute and that appeared or changed meanwhile. */
+  readonly appeared: readonly string[];
+  readonly appearedTruncated: boolean;
+  readonly usage: ContainmentUsage;
+  readonly durationMs: number;
+}
+
+/** Clocks of the kernel's timestamps advance by ticks: a file made right at the start may bear an earlier one. */
+const CLOCK_SLACK_MS = 20;
+
+/** Takes a sandbox down, sweeps what it and dead runs held, and writes the record of the end. */
+export async function endSandbox(input: EndInput): Promise<EndReport> {
+  const { sandbox, audit } = input;
+  sandbox.session.destroy();
+  sandbox.jail.kill();
+  await sandbox.jail.exited;
+  await sandbox.gateway.close();
+  const seen = sandbox.usage();
+  const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };
+  const finished = await sweep(sandbox, input.env);
+  const cause = usage.hit.length > 0 && input.cause === 'signal' ? 'limit' : input.cause;
+  const report = { cause, ...finished, usage, durationMs: Date.now() - sandbox.startedAt };
+  await recordEnd(input, report, audit);
+  await sandbox.teardown.run();
+  return report;
+}
+
+/** Releases placeholders, looks for what the host may execute, and removes what dead runs left. */
+async function sweep(
+  sandbox: StartedSandbox,
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly appeared: readonly string[]; readonly appearedTruncated: boolean }> {
+  const { plan } = sandbox.prepared;
+  const dead = sandbox.registry.dead();
+  const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
+  const writable = plan.view.some((mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace);
+  const result = await finishRun(locateAgent(env), {
+    placeholders: held.map(({ root, path }: HeldPath) => ({ root, path: pathToBytes(path) })),
+    umask: process.umask(),
+    ...(writable ? { scan: scanOf(sandbox) } : {}),
+  });
+  for (const entry of dead) sandbox.registry.remove(entry.id);
+  return { appeared: result.appeared.map(nameOf), appearedTruncated: result.truncated };
+}
+
+function scanOf(sandbox: StartedSandbox): { root: string; sinceNs: bigint; patterns: readonly string[]; maxResults: number } {
+  return {
+    root: sandbox.prepared.plan.workspace,
+    sinceNs: BigInt(sandbox.startedAt - CLOCK_SLACK_MS) * 1_000_000n,
+    patterns: APPEARED_PATTERNS.map((row) => row.pattern),
+    maxResults: CAPS.appearedShown * 50,
+  };
+}
+
+const nameOf = (file: AppearedFile): string => pathFromBytes(file.path);
+
+async function recordEnd(input: EndInput, report: EndReport, audit: AuditSink): Promise<void> {
+  const sandbox = input.sandbox.id;
+  const writes = report.usage.hit.map((limit) =>
+    audit.write({ kind: 'limit.hit', sandbox, data: { limit, value: limitValue(input.sandbox, limit) } }),
+  );
+  if (report.appeared.length > 0) {
+    const data = { files: report.appeared, truncated: report.appearedTruncated };
+    writes.push(audit.write({ kind: 'files.appeared', sandbox, data }));
+  }
+  const { usage } = report;
+  const data = {
+    cause: report.cause,
+    ...(input.status === undefined ? {} : { status: input.status }),
+    durationMs: report.durationMs,
+    network: input.sandbox.gateway.stats(),
+    usage: { peakMemoryBytes: usage.peakMemoryBytes, cpuMs: usage.cpuMs, peakPids: usage.peakPids },
+  };
+  writes.push(audit.write({ kind: 'run.end', sandbox, data }));
+  await Promise.all(writes);
+}
+
+const LIMIT_KEYS = {
+  cpu: 'cpu',
+  memory: 'memoryBytes',
+  pids: 'pids',
+  files: 'files',
+  fileSize: 'fileSizeBytes',
+  output: 'outputBytes',
+  timeout: 'timeoutMs',
+  ttl: 'ttlMs',
+} as const satisfies Record<LimitName, string>;
+
+function limitValue(sandbox: StartedSandbox, limit: LimitName): number | undefined {
+  return sandbox.prepared.plan.limits[LIMIT_KEYS[limit]];
+}

@@ -1,0 +1,67 @@
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { ensurePrivateDir } from '../base/paths.ts';
+import { isAlive, processIdentity, type ProcessIdentity } from '../base/process-identity.ts';
+
+/** A path that a run keeps absent with a placeholder, and the tree it lies in. */
+export interface HeldPath {
+  readonly root: string;
+  readonly path: string;
+}
+
+/** What a run leaves on the host if it is killed. */
+export interface RunEntry {
+  readonly id: string;
+  readonly owner: ProcessIdentity;
+  readonly held: readonly HeldPath[];
+}
+
+/** Live runs of this user, one file each in the state directory, so that the next run sweeps what a dead one left. */
+export class RunRegistry {
+  readonly #dir: string;
+
+  constructor(stateDir: string) {
+    this.#dir = path.join(stateDir, 'runs');
+  }
+
+  /** Preconditions: written before anything is created that would have to be swept. */
+  add(id: string, held: readonly HeldPath[]): void {
+    ensurePrivateDir(this.#dir);
+    const owner = processIdentity(process.pid) ?? { pid: process.pid, startTicks: '0' };
+    writeFileSync(this.#file(id), JSON.stringify({ id, owner, held } satisfies RunEntry), { mode: 0o600 });
+  }
+
+  remove(id: string): void {
+    rmSync(this.#file(id), { force: true });
+  }
+
+  /** Entries whose owner is dead: proven by the process table, never by age. */
+  dead(): readonly RunEntry[] {
+    return this.#names().flatMap((name) => {
+      const entry = this.#read(name);
+      return entry === undefined || isAlive(entry.owner) ? [] : [entry];
+    });
+  }
+
+  #names(): readonly string[] {
+    try {
+      return readdirSync(this.#dir).filter((name) => name.endsWith('.json'));
+    } catch {
+      return [];
+    }
+  }
+
+  /** A file that cannot be read is being written, or was cut by a crash: it names nothing that can be swept. */
+  #read(name: string): RunEntry | undefined {
+    try {
+      const value = JSON.parse(readFileSync(path.join(this.#dir, name), 'utf8')) as RunEntry;
+      return typeof value.id === 'string' && Array.isArray(value.held) ? value : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  #file(id: string): string {
+    return path.join(this.#dir, `${id}.json`);
+  }
+}

@@ -1,0 +1,220 @@
+import { openAudit, type AuditWriter } from '../audit/writer.ts';
+import { GloveboxError } from '../base/errors.ts';
+import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
+import type { Plan } from '../drivers/contract.ts';
+import type { NetworkEvent } from '../gateway/contract.ts';
+import type { CommandLineLayer, LimitName, Tier } from '../policy/contract.ts';
+import { loadPolicy } from '../policy/load.ts';
+import { policyContext } from './context.ts';
+import { Command, CommandExitError, type CommandOptions, type CommandResult } from './command.ts';
+import { endSandbox, type EndCause, type EndReport } from './end.ts';
+import { preparePlan } from './prepare.ts';
+import { publishPorts, type PublishedPort } from './publish.ts';
+import { awaitHello, startSandbox, type StartedSandbox } from './start.ts';
+
+/** What a sandbox is made from. Everything left out comes from the organisation, user and trusted project policy. */
+export interface SandboxOptions {
+  /** Built-in profiles by name. */
+  readonly profile?: string | readonly string[];
+  /** A policy file besides the organisation and user policy. */
+  readonly policyFile?: string;
+  /** The one writable tree; default the current directory. */
+  readonly workspace?: string;
+  readonly tier?: Tier;
+  /** `host` or `host:port`. */
+  readonly allow?: readonly string[];
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  readonly deny?: readonly string[];
+  /** Variables of the sandbox's commands. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** As in the policy: `{ memory: '1GiB', pids: '256', timeout: '10m' }`. */
+  readonly limits?: Readonly<Record<string, string>>;
+  /** Ports of the sandbox to reach on the host's 127.0.0.1: `8080`, or `9000:8080`. */
+  readonly publish?: readonly string[];
+  /** Hard end of the sandbox, in milliseconds. */
+  readonly ttlMs?: number;
+  /** Ends the sandbox when aborted. */
+  readonly signal?: AbortSignal;
+  /** Every decision of the gateway as it is made. */
+  readonly onNetwork?: (event: NetworkEvent) => void;
+  /** Host environment that the policy may pass variables from; default `process.env`. */
+  readonly hostEnv?: NodeJS.ProcessEnv;
+}
+
+/** Commands of a sandbox. */
+export interface Commands {
+  /** Runs a shell line (a string) or a program (a list) and throws `CommandExitError` when it ends with another code than 0. */
+  run(command: string | readonly string[], options?: CommandOptions): Promise<CommandResult>;
+  /** Runs a program and answers how it ended, whatever the code. */
+  exec(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
+  /** Starts a command and answers at once. */
+  start(command: string | readonly string[], options?: CommandOptions): Command;
+}
+
+/**
+ * A sealed chamber for commands: `await using box = await Sandbox.create({ profile: 'python' })`.
+ * Any number of them live side by side in one process.
+ */
+export class Sandbox implements AsyncDisposable {
+  readonly id: string;
+  readonly plan: Plan;
+  /** Ports that `publish` opened. */
+  readonly ports: readonly PublishedPort[];
+  readonly commands: Commands;
+  readonly #started: StartedSandbox;
+  readonly #audit: AuditWriter;
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #extraEnv: Readonly<Record<string, string>>;
+  #end: Promise<EndReport> | undefined;
+
+  private constructor(
+    started: StartedSandbox,
+    audit: AuditWriter,
+    options: SandboxOptions,
+    ports: readonly PublishedPort[],
+  ) {
+    this.id = started.id;
+    this.plan = started.prepared.plan;
+    this.ports = ports;
+    this.#started = started;
+    this.#audit = audit;
+    this.#env = options.hostEnv ?? process.env;
+    this.#extraEnv = options.env ?? {};
+    this.commands = {
+      run: (command, extra) => this.#run(command, extra ?? {}),
+      exec: (argv, extra) => this.#start(argv, extra ?? {}).wait(),
+      start: (command, extra) => this.#start(command, extra ?? {}),
+    };
+  }
+
+  /**
+   * Starts a sandbox and resolves when its agent answers.
+   *
+   * @throws E_POLICY_INVALID, E_WORKSPACE_INVALID, E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_SANDBOX_START, E_ABORTED
+   */
+  static async create(options: SandboxOptions = {}): Promise<Sandbox> {
+    const { signal } = options;
+    if (signal?.aborted === true) throw abortedStart(signal);
+    const env = options.hostEnv ?? process.env;
+    const dirs = gloveboxDirs(env);
+    const audit = openAudit({ stateDir: dirs.state });
+    let started: StartedSandbox | undefined;
+    try {
+      started = await start(options, env, audit);
+      await awaitHello(started);
+      const ports = await publishPorts(options.publish ?? [], started);
+      const box = new Sandbox(started, audit, options, ports);
+      box.#watch(options);
+      if (signal?.aborted === true) {
+        await box.kill();
+        throw abortedStart(signal);
+      }
+      return box;
+    } catch (error) {
+      await started?.teardown.run();
+      await audit.close();
+      throw error;
+    }
+  }
+
+  /** Resolves when the sandbox is over, with the reason when it was lost. */
+  get closed(): Promise<Error | undefined> {
+    return this.#started.session.closed;
+  }
+
+  /** Ends everything at once; resolves when nothing is left. Later calls get the same report. */
+  kill(): Promise<EndReport> {
+    return this.#finish('killed', []);
+  }
+
+  /** Opens a connection to a port inside. */
+  dial(port: number): Promise<import('node:stream').Duplex> {
+    return this.#started.session.dial(port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.kill();
+  }
+
+  async #run(command: string | readonly string[], options: CommandOptions): Promise<CommandResult> {
+    const result = await this.#start(command, options).wait();
+    if (result.exitCode !== 0) throw new CommandExitError(nameOf(command), result);
+    return result;
+  }
+
+  #start(command: string | readonly string[], options: CommandOptions): Command {
+    if (this.#end !== undefined) throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
+    const argv = typeof command === 'string' ? ['/bin/bash', '-c', command] : [...command];
+    const cwd = options.cwd ?? this.plan.cwd;
+    const env = { ...this.plan.env, ...this.#extraEnv, ...options.env };
+    // The record is written first in order; a command that cannot be recorded ends the sandbox.
+    this.#audit.write({ kind: 'run.command', sandbox: this.id, data: { argv, cwd } }).catch(() => void this.kill());
+    const running = this.#started.session.exec({ argv, env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
+    return new Command(nameOf(command), running, options);
+  }
+
+  #watch(options: SandboxOptions): void {
+    const ttl = options.ttlMs ?? this.plan.limits.ttlMs;
+    const timer = ttl === undefined ? undefined : setTimeout(() => void this.#finish('ttl', ['ttl']), ttl);
+    timer?.unref();
+    const abort = (): void => void this.kill();
+    options.signal?.addEventListener('abort', abort, { once: true });
+    void this.closed.then(() => {
+      clearTimeout(timer);
+      options.signal?.removeEventListener('abort', abort);
+      return this.#finish('lost', []);
+    });
+  }
+
+  #finish(cause: EndCause, hit: readonly LimitName[]): Promise<EndReport> {
+    this.#end ??= this.#endNow(cause, hit);
+    return this.#end;
+  }
+
+  async #endNow(cause: EndCause, hit: readonly LimitName[]): Promise<EndReport> {
+    try {
+      return await endSandbox({ sandbox: this.#started, audit: this.#audit, cause, hit, env: this.#env });
+    } finally {
+      await this.#audit.close();
+    }
+  }
+}
+
+async function start(options: SandboxOptions, env: NodeJS.ProcessEnv, audit: AuditWriter): Promise<StartedSandbox> {
+  const dirs = gloveboxDirs(env);
+  const home = homeDirectory(env);
+  const resolved = await loadPolicy(policyContext(env, process.cwd()), layerOf(options));
+  const prepared = await preparePlan({ policy: resolved.policy, env, home });
+  return startSandbox({
+    prepared,
+    policyHash: resolved.hash,
+    dirs,
+    env,
+    audit,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    onNetwork: (event) => options.onNetwork?.(event),
+  });
+}
+
+function layerOf(options: SandboxOptions): CommandLineLayer {
+  const { profile } = options;
+  return {
+    ...(profile === undefined ? {} : { profiles: typeof profile === 'string' ? [profile] : profile }),
+    ...(options.policyFile === undefined ? {} : { policyFile: options.policyFile }),
+    ...(options.workspace === undefined ? {} : { workspace: options.workspace }),
+    ...(options.tier === undefined ? {} : { tier: options.tier }),
+    ...(options.allow === undefined ? {} : { allow: options.allow }),
+    ...(options.read === undefined ? {} : { read: options.read }),
+    ...(options.write === undefined ? {} : { write: options.write }),
+    ...(options.deny === undefined ? {} : { deny: options.deny }),
+    ...(options.limits === undefined ? {} : { limits: options.limits }),
+  };
+}
+
+const nameOf = (command: string | readonly string[]): string =>
+  (typeof command === 'string' ? command : (command[0] ?? '')).slice(0, 200);
+
+function abortedStart(signal: AbortSignal): GloveboxError {
+  return new GloveboxError('E_ABORTED', { what: 'the start of the sandbox was aborted', cause: signal.reason });
+}

@@ -1,0 +1,167 @@
+import type { AgentChannel, ExecSpec } from '../agent/contract.ts';
+import { encodeBootSpec } from '../agent/boot.ts';
+import { locateAgent } from '../agent/locate.ts';
+import { AgentSession } from '../agent/session.ts';
+import type { AuditSink } from '../audit/contract.ts';
+import { CAPS } from '../base/caps.ts';
+import { GloveboxError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
+import { Teardown } from '../base/teardown.ts';
+import type { ContainmentUsage } from '../drivers/contract.ts';
+import { startJail, type Jail, type JailInput } from '../drivers/bubblewrap/driver.ts';
+import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
+import { airlockSpec, bootSpec } from '../drivers/bubblewrap/spec.ts';
+import { compileSeccomp } from '../drivers/seccomp/index.ts';
+import type { ConnectionSummary, Gateway, NetworkEvent } from '../gateway/contract.ts';
+import { createGateway } from '../gateway/gateway.ts';
+import { enforceLimits, type EnforcedLimits } from './limits.ts';
+import type { PreparedPlan } from './prepare.ts';
+import { RunRegistry, type HeldPath } from './registry.ts';
+
+export interface StartInput {
+  readonly prepared: PreparedPlan;
+  readonly policyHash: string;
+  readonly dirs: GloveboxDirs;
+  readonly env: NodeJS.ProcessEnv;
+  readonly audit: AuditSink;
+  /** Present: one command, then the end. Absent: a sandbox that serves commands. */
+  readonly exec?: ExecSpec;
+  readonly stdio: JailInput['stdio'];
+  readonly onNetwork: (event: NetworkEvent) => void;
+}
+
+/** A sandbox whose agent has been told what to do. */
+export interface StartedSandbox {
+  readonly id: string;
+  readonly prepared: PreparedPlan;
+  readonly session: AgentSession & AgentChannel;
+  readonly jail: Jail;
+  readonly gateway: Gateway;
+  readonly registry: RunRegistry;
+  readonly held: readonly HeldPath[];
+  readonly limits: EnforcedLimits;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+  /** Undone last-in first-out when the sandbox ends or its start fails. */
+  readonly teardown: Teardown;
+  usage(): ContainmentUsage;
+}
+
+/**
+ * Starts a sandbox: registers it, makes its cgroup, lets the airlock and the jail come up while the record of the start
+ * is written, and boots the agent only when that record stands.
+ *
+ * @throws E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_AUDIT_UNWRITABLE, E_SANDBOX_START
+ */
+export async function startSandbox(input: StartInput): Promise<StartedSandbox> {
+  const teardown = new Teardown();
+  try {
+    return await bringUp(input, teardown);
+  } catch (error) {
+    await teardown.run();
+    throw error;
+  }
+}
+
+async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSandbox> {
+  const { prepared, dirs } = input;
+  const id = newId('sbx');
+  const startedAt = Date.now();
+  const bubblewrap = findBubblewrap(input.env, prepared.plan.workspace);
+  const agent = locateAgent(input.env);
+  const registry = new RunRegistry(dirs.state);
+  const held = heldPaths(prepared);
+  registry.add(id, held);
+  teardown.add('registry', () => registry.remove(id));
+  const limits = enforceLimits(id, prepared.plan.limits, teardown);
+  const gateway = startGateway(input, id, teardown);
+  const listeners = new Map(prepared.plan.network.listeners.map((spec) => [spec.id, spec]));
+  const spec = airlockSpec({
+    plan: prepared.plan,
+    agent,
+    bubblewrap,
+    scratch: ensurePrivateDir(`${dirs.runtime}/scratch`),
+    cgroupProcs: limits.procsPaths,
+    parentPid: process.pid,
+  });
+  const jail = startJail({
+    spec,
+    agent,
+    stdio: input.stdio,
+    onListener: (listener, handle) => {
+      const known = listeners.get(listener);
+      if (known !== undefined) gateway.attach(known, handle);
+    },
+  });
+  teardown.add('jail', () => endJail(jail));
+  const session = new AgentSession(jail.channel, { oneshot: input.exec !== undefined });
+  teardown.add('session', () => session.destroy());
+  await recordStart(input, id);
+  jail.channel.write(encodeBootSpec(bootFrame(input, limits)));
+  return { id, prepared, session, jail, gateway, registry, held, limits, startedAt, teardown, usage: limits.usage };
+}
+
+function bootFrame(input: StartInput, limits: EnforcedLimits): ReturnType<typeof bootSpec> {
+  const { plan } = input.prepared;
+  const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
+  const seccomp = compileSeccomp({ arch, ...plan.syscalls });
+  return bootSpec({ plan, seccomp, limits: limits.rlimits, ...(input.exec === undefined ? {} : { exec: input.exec }) });
+}
+
+async function endJail(jail: Jail): Promise<void> {
+  jail.kill();
+  await jail.exited;
+}
+
+function heldPaths(prepared: PreparedPlan): readonly HeldPath[] {
+  return prepared.plan.masks.flatMap((mask) =>
+    mask.kind === 'placeholder' ? [{ root: mask.root, path: mask.path.slice(mask.root.length + 1) }] : [],
+  );
+}
+
+function startGateway(input: StartInput, id: string, teardown: Teardown): Gateway {
+  const report = (kind: 'network.verdict' | 'network.summary', data: NetworkEvent | ConnectionSummary): void => {
+    // The sink keeps a failed write and reports it at the end; the verdict itself has been given.
+    input.audit.write({ kind, sandbox: id, data: { ...data } }).catch(() => undefined);
+  };
+  const gateway = createGateway({
+    policy: input.prepared.plan.network.policy,
+    onEvent: (event) => {
+      report('network.verdict', event);
+      input.onNetwork(event);
+    },
+    onConnection: (summary) => report('network.summary', summary),
+  });
+  teardown.add('gateway', () => gateway.close());
+  return gateway;
+}
+
+async function recordStart(input: StartInput, id: string): Promise<void> {
+  const { prepared } = input;
+  const { plan } = prepared;
+  const started = input.audit.write({
+    kind: 'run.start',
+    sandbox: id,
+    data: { policy: input.policyHash, plan: prepared.hash, tier: plan.tier, workspace: plan.workspace, pid: process.pid },
+  });
+  const { exec } = input;
+  if (exec === undefined) return started;
+  const argv = exec.argv.map((word) => (typeof word === 'string' ? word : Buffer.from(word).toString('latin1')));
+  await Promise.all([started, input.audit.write({ kind: 'run.command', sandbox: id, data: { argv, cwd: exec.cwd } })]);
+}
+
+/** Waits for the agent's greeting, and ends the start when it does not come in time. */
+export async function awaitHello(sandbox: StartedSandbox): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${CAPS.startMs} ms` }));
+    }, CAPS.startMs);
+  });
+  try {
+    await Promise.race([sandbox.session.hello, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,296 @@
+import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { accessSync, constants, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect, it } from 'vitest';
+import { collect, GLOVEBOX, TestBox, type BoxResult, type RunOptions } from './box.ts';
+
+/** The tiers that every attack is tried in. */
+export const TIERS = ['process'] as const;
+
+export type AttackTier = (typeof TIERS)[number];
+
+const PROBES = path.resolve(import.meta.dirname, '../attack/probes');
+export const PYTHON = '/usr/bin/python3';
+
+/**
+ * One attack, tried in every tier. `needs` lists what is missing here (undefined: nothing): the test is then skipped with
+ * the missing piece in its name.
+ */
+export function forEachTier(
+  name: string,
+  attack: (tier: AttackTier) => Promise<void>,
+  needs: readonly (string | undefined)[] = [],
+): void {
+  for (const tier of TIERS) {
+    const missing = [tierNeeds(tier), ...needs].filter((need) => need !== undefined);
+    if (missing.length > 0) it.skip(`[${tier}] ${name} (skipped: ${missing.join(', ')})`, () => undefined);
+    else it(`[${tier}] ${name}`, () => attack(tier));
+  }
+}
+
+function tierNeeds(tier: AttackTier): string | undefined {
+  return { process: needsProgram('bwrap') }[tier];
+}
+
+/** What to hand to `forEachTier` for a program that may be absent on this machine. */
+export function needsProgram(name: string): string | undefined {
+  const dirs = [...(process.env['PATH'] ?? '').split(':'), '/usr/bin', '/usr/sbin'];
+  return dirs.some((dir) => isExecutable(path.join(dir, name))) ? undefined : `${name} is not installed`;
+}
+
+export function needsArch(arch: NodeJS.Architecture): string | undefined {
+  return process.arch === arch ? undefined : `${arch} only`;
+}
+
+export const isRoot = process.getuid?.() === 0;
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A test box whose runs ask for one tier, with canaries. */
+export class AttackBox extends TestBox {
+  readonly tier: AttackTier;
+  /** A secret that stands in no other file of this machine. */
+  readonly canary = `canary-${randomBytes(12).toString('hex')}`;
+  readonly #children: ChildProcess[] = [];
+
+  constructor(tier: AttackTier) {
+    super();
+    this.tier = tier;
+  }
+
+  override run(command: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
+    return super.run(command, { ...options, flags: this.flags(options.flags) });
+  }
+
+  flags(more: readonly string[] = []): readonly string[] {
+    return ['--tier', this.tier, ...more];
+  }
+
+  /** Writes the canary to a file, by default outside the workspace; returns its absolute path. */
+  plant(name: string, base: string = this.base): string {
+    const file = path.resolve(base, name);
+    mkdirSync(path.dirname(file), { recursive: true });
+    writeFileSync(file, `${this.canary}\n`);
+    return file;
+  }
+
+  /** Runs a Python probe (see probes/prelude.py) inside the sandbox. */
+  python(script: string, options: RunOptions & { readonly args?: readonly string[] } = {}): Promise<BoxResult> {
+    return this.run([PYTHON, '-c', pythonProbe(script), ...(options.args ?? [])], options);
+  }
+
+  /** Tries every way to change these paths of the workspace (see probes/tamper.py). */
+  tamper(paths: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
+    const args = paths.map((name) => path.resolve(this.workspace, name));
+    const flags = [...(options.flags ?? []), '--env', `WORKSPACE=${this.workspace}`];
+    return this.python(probeText('tamper.py'), { ...options, args, flags });
+  }
+
+  /** Starts a run that goes on; its end is awaited with `ended`. */
+  start(command: readonly string[], options: RunOptions & { readonly stdio?: StdioOptions } = {}): Running {
+    const args = [GLOVEBOX, 'run', ...this.flags(options.flags), '--', ...command];
+    const child = spawn(process.execPath, args, {
+      cwd: options.cwd ?? this.workspace,
+      env: this.env(options.env),
+      stdio: options.stdio ?? ['pipe', 'pipe', 'pipe'],
+    });
+    this.#children.push(child);
+    return new Running(child);
+  }
+
+  startPython(script: string, options: RunOptions & { readonly stdio?: StdioOptions } = {}): Running {
+    return this.start([PYTHON, '-c', pythonProbe(script)], options);
+  }
+
+  /** Compiles a C probe into the workspace; returns its path. Needs gcc. */
+  compile(name: string): string {
+    const out = path.join(this.workspace, name.replace(/\.c$/, ''));
+    const done = spawnSync('gcc', ['-O1', '-o', out, path.join(PROBES, name)], { encoding: 'utf8' });
+    expect(done.stderr).toBe('');
+    return out;
+  }
+
+  override [Symbol.dispose](): void {
+    for (const child of this.#children) child.kill('SIGKILL');
+    super[Symbol.dispose]();
+  }
+}
+
+function probeText(name: string): string {
+  return readFileSync(path.join(PROBES, name), 'utf8');
+}
+
+/** A probe with the helpers it may use. */
+export function pythonProbe(script: string): string {
+  return `${probeText('prelude.py')}\n${script}`;
+}
+
+/** A `glovebox run` that is still going. */
+export class Running {
+  readonly child: ChildProcess;
+  readonly ended: Promise<BoxResult>;
+  #out = '';
+
+  constructor(child: ChildProcess) {
+    this.child = child;
+    child.stdout?.on('data', (chunk: Buffer) => (this.#out += chunk.toString()));
+    const out: Buffer[] = [];
+    const err: Buffer[] = [];
+    child.stdout?.on('data', (chunk: Buffer) => out.push(chunk));
+    child.stderr?.on('data', (chunk: Buffer) => err.push(chunk));
+    child.stdin?.on('error', () => undefined);
+    this.ended = new Promise((resolve) => {
+      child.on('close', (code, signal) => {
+        resolve({ code, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
+      });
+    });
+  }
+
+  /** Resolves when the command has printed `text`. */
+  async said(text: string): Promise<void> {
+    const early = this.ended.then((result) => {
+      if (!this.#out.includes(text)) throw new Error(`ended without saying "${text}": ${JSON.stringify(result)}`);
+    });
+    await Promise.race([early, until(() => this.#out.includes(text), `the command to say "${text}"`, 30_000)]);
+  }
+
+  /** Sends a line to the command. */
+  tell(line: string): void {
+    this.child.stdin?.write(`${line}\n`);
+  }
+
+  /** Closes its input and waits for the end. */
+  finish(): Promise<BoxResult> {
+    this.child.stdin?.end();
+    return this.ended;
+  }
+}
+
+/** Runs something of the host's (not in a sandbox) with the box's environment. */
+export function onHost(box: TestBox, command: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
+  const [file = '', ...args] = command;
+  const child = spawn(file, args, { cwd: options.cwd ?? box.workspace, env: box.env(options.env), stdio: ['pipe', 'pipe', 'pipe'] });
+  return collect(child, options);
+}
+
+/** What each attempt of a probe came to, by name. */
+export function outcomes(result: BoxResult): Readonly<Record<string, string>> {
+  const pairs = result.stdout.split('\n').flatMap((line) => {
+    const at = line.indexOf('=');
+    return at === -1 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const];
+  });
+  return Object.fromEntries(pairs);
+}
+
+/** Every named attempt was made and refused with one of `errnos`. */
+export function expectRefused(result: BoxResult, names: readonly string[], errnos: readonly string[]): void {
+  const seen = outcomes(result);
+  const wrong = names.filter((name) => !errnos.includes(seen[name] ?? 'never tried'));
+  const shown = Object.fromEntries(wrong.map((name) => [name, seen[name] ?? 'never tried']));
+  expect(shown, `${result.stdout}${result.stderr}`).toEqual({});
+}
+
+/** Every attempt that the probe printed was refused, and there were at least `least`. */
+export function expectAllRefused(result: BoxResult, least: number): void {
+  const seen = Object.entries(outcomes(result));
+  expect(seen.length, `${result.stdout}${result.stderr}`).toBeGreaterThanOrEqual(least);
+  expect(seen.filter(([, outcome]) => outcome.startsWith('OK'))).toEqual([]);
+}
+
+/** The secret got neither to standard output nor to standard error. */
+export function expectUnseen(result: BoxResult, secret: string): void {
+  expect(result.stdout).not.toContain(secret);
+  expect(result.stderr).not.toContain(secret);
+}
+
+/** The records that every run leaves, also when the kernel alone refused: one sandbox, start to end. */
+export function expectRecorded(box: TestBox): void {
+  const records = box.records();
+  const start = records.findLast((record) => record.kind === 'run.start');
+  expect(start?.sandbox).toBeTypeOf('string');
+  const kinds = records.filter((record) => record.sandbox === start?.sandbox).map((record) => record.kind);
+  expect(kinds).toContain('run.command');
+  expect(kinds).toContain('run.end');
+}
+
+/** A record of this kind whose data holds these fields. */
+export function expectEvent(box: TestBox, kind: string, data: Readonly<Record<string, unknown>> = {}): void {
+  const candidates = box.records().filter((record) => record.kind === kind);
+  expect(candidates.map((record) => record.data)).toContainEqual(expect.objectContaining(data));
+}
+
+/** A network refusal with its rule. */
+export function expectDenied(box: TestBox, data: Readonly<Record<string, unknown>>): void {
+  expectEvent(box, 'network.verdict', { action: 'deny', ...data });
+}
+
+/** A service of the host that counts who came. */
+export class CanaryService implements AsyncDisposable {
+  readonly #server: net.Server;
+  connections = 0;
+  received = '';
+
+  private constructor() {
+    this.#server = net.createServer((socket) => {
+      this.connections++;
+      socket.on('error', () => undefined);
+      socket.on('data', (chunk: Buffer) => (this.received += chunk.toString('latin1')));
+      socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nbreach');
+    });
+  }
+
+  /** On a TCP address (port 0 picks one), a path, or an abstract name that begins with NUL. */
+  static async on(where: { readonly host: string; readonly port: number } | { readonly path: string }): Promise<CanaryService> {
+    const service = new CanaryService();
+    await new Promise<void>((resolve, reject) => {
+      service.#server.once('error', reject);
+      service.#server.listen(where, resolve);
+    });
+    return service;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') throw new Error('not a TCP service');
+    return address.port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** Numbers of the host's processes whose command line holds `marker`. */
+export function processesWith(marker: string): readonly number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name))
+    .filter((name) => commandLine(name).includes(marker))
+    .map(Number);
+}
+
+function commandLine(pid: string): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
+/** Waits until `condition` holds; fails after `timeoutMs`. For what has no event: files of others, the process table. */
+export async function until(condition: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`waited ${timeoutMs} ms in vain for ${what}`);
+    await delay(10);
+  }
+}
