@@ -1,8 +1,8 @@
 // Builds everything: the C agent, the bundles the command line and the SDK run from, and the type declarations.
 import { execFileSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
@@ -13,7 +13,7 @@ async function bundle() {
   rmSync(path.join(root, 'dist'), { recursive: true, force: true });
   const build = await rolldown({
     cwd: root,
-    input: { glovebox: 'src/cli/main.ts', index: 'src/index.ts' },
+    input: { glovebox: 'src/cli/bin.ts', index: 'src/index.ts' },
     platform: 'node',
     external: [/^[a-z@](?!:)/],
     treeshake: true,
@@ -29,6 +29,19 @@ async function bundle() {
   await build.close();
 }
 
+// The system-call filters are compiled here once, so that a start only reads a file.
+async function filters() {
+  const source = path.join(root, 'dist/build/filters.mjs');
+  const build = await rolldown({ cwd: root, input: 'scripts/filters.ts', platform: 'node' });
+  await build.write({ file: source, format: 'esm' });
+  await build.close();
+  const { filters: all } = await import(pathToFileURL(source).href);
+  mkdirSync(path.join(root, 'dist/seccomp'), { recursive: true });
+  for (const { name, bytes } of all()) writeFileSync(path.join(root, 'dist/seccomp', name), bytes);
+  rmSync(path.join(root, 'dist/build'), { recursive: true });
+}
+
 run('bash', ['agent/build.sh']);
 await bundle();
+await filters();
 if (!process.argv.includes('--no-types')) run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.types.json']);

@@ -1,6 +1,6 @@
 import type { AgentExit, ExecSpec } from '../agent/contract.ts';
 import { commandError } from '../agent/process.ts';
-import { openAudit } from '../audit/writer.ts';
+import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError, isGloveboxError } from '../base/errors.ts';
 import { EXIT, SIGNAL_NUMBERS } from '../base/exit-codes.ts';
@@ -76,7 +76,7 @@ async function runPrepared(run: Foreground, prepared: PreparedPlan, resolved: Re
       onNetwork: (event) => refusals.event(event),
     });
     for (const notice of sandbox.limits.notices) run.notes.detail(notice);
-    const exit = await supervise(run, sandbox);
+    const exit = await superviseOrEnd(run, sandbox, audit);
     const cause = run.state.cause ?? causeOf(exit);
     const status = exitStatus(run, exit, cause);
     const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: run.io.env });
@@ -91,7 +91,7 @@ async function runPrepared(run: Foreground, prepared: PreparedPlan, resolved: Re
   }
 }
 
-async function recordRefusal(audit: ReturnType<typeof openAudit>, error: unknown): Promise<void> {
+async function recordRefusal(audit: AuditWriter, error: unknown): Promise<void> {
   if (!isGloveboxError(error) || error.code === 'E_AUDIT_UNWRITABLE') return;
   await audit.write({ kind: 'run.refused', data: { code: error.code, what: error.what, why: error.why } });
 }
@@ -106,6 +106,16 @@ function execSpec(run: Foreground, prepared: PreparedPlan): ExecSpec {
     stdio: run.stdio.command,
     ...(terminal ? { terminal: { rows: Number(stdout.rows), cols: Number(stdout.columns) } } : {}),
   };
+}
+
+/** A sandbox that was lost is taken down like any other before the reason is told. */
+async function superviseOrEnd(run: Foreground, sandbox: StartedSandbox, audit: AuditWriter): Promise<AgentExit | undefined> {
+  try {
+    return await supervise(run, sandbox);
+  } catch (error) {
+    await endSandbox({ sandbox, audit, cause: 'lost', hit: [...run.state.hit], env: run.io.env });
+    throw error;
+  }
 }
 
 /** Waits for the command, its limits and our own signals; undefined when the sandbox was lost. */

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { CAPS } from '../base/caps.ts';
+import { GIT_INTERNAL } from '../policy/protected.ts';
 import { tryPathFact } from './facts.ts';
 import { listDirectory } from './walk.ts';
 
@@ -10,14 +11,8 @@ export interface GitSink {
   readonly why: string;
 }
 
-/** Files and directories of a git directory that decide what git executes (gitrepository-layout(5), git-config(1)). */
-const SINKS: readonly (readonly [name: string, why: string])[] = [
-  ['hooks', 'git runs these programs'],
-  ['config', 'names programs that git runs: hooks path, filters, aliases, ssh command'],
-  ['config.worktree', 'the same, for one worktree'],
-  ['info/attributes', 'selects filters and diff drivers'],
-  ['commondir', 'points git at another configuration'],
-];
+/** What every git directory is guarded for; its submodules and worktrees are found by looking, below. */
+const SINKS = GIT_INTERNAL.filter((entry) => !entry.name.includes('*'));
 
 /** Children of the workspace that are looked into for a repository of their own. */
 const CHILDREN_CAP = 512;
@@ -59,7 +54,7 @@ function gitFileTarget(file: string): string | undefined {
 }
 
 function gitDirectorySinks(gitDir: string, root: string): readonly GitSink[] {
-  const own = SINKS.map(([name, why]) => ({ path: path.join(gitDir, name), why }));
+  const own = SINKS.map(({ name, why }) => ({ path: path.join(gitDir, name), why }));
   return [
     ...own,
     ...configuredSinks(path.join(gitDir, 'config'), root),

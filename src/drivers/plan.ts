@@ -66,7 +66,7 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
     { kind: 'tmpfs', target: '/tmp', bytes: tmpBytes, mode: 0o1777, why: 'private scratch space' },
     { kind: 'tmpfs', target: '/dev/shm', bytes: tmpBytes, mode: 0o1777, why: 'POSIX shared memory, private and sized' },
     { kind: 'dir', target: '/var', mode: 0o755, why: 'parent of /var/tmp' },
-    { kind: 'symlink', target: '/var/tmp', to: '/tmp', why: 'programs that want scratch space to survive' },
+    { kind: 'tmpfs', target: '/var/tmp', bytes: tmpBytes, mode: 0o1777, why: 'private scratch space at its second name' },
   ];
   return [...mounts, ...treeMounts(facts, tmpBytes)];
 }

@@ -45,7 +45,10 @@ export async function surveyGuards(
 ): Promise<readonly Guard[]> {
   const state: SurveyState = { trees, mounts: hostMounts(), guards: new Map() };
   for (const rule of filesystem.protect) addRule(state, 'protect', rule);
-  for (const sink of gitSinks(filesystem.workspace)) addPath(state, 'protect', sink.path, 'builtin.git');
+  const lifted = new Set(filesystem.unprotect.map((rule) => rule.path));
+  for (const sink of gitSinks(filesystem.workspace)) {
+    if (!lifted.has(sink.path)) addPath(state, 'protect', sink.path, 'builtin.git');
+  }
   for (const rule of filesystem.deny) addRule(state, 'deny', rule);
   await addGlobs(state, filesystem);
   addHardLinks(state);

@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import type { NetworkPolicy, NetworkProtocol } from '../policy/contract.ts';
+import type { GatewayLimits } from './limits.ts';
 
 /** A listening socket that the airlock opened inside the sandbox's network namespace. */
 export interface ListenerSpec {
@@ -25,6 +27,8 @@ export interface Verdict {
   readonly reason: string;
   /** file:line of the rule where there is one. */
   readonly source?: string;
+  /** How the reader allows it: the exact flag and policy line; absent for denials that nothing lifts. */
+  readonly remedy?: string;
 }
 
 /** A verdict with what it was about; given to the sink as it happens. */
@@ -41,6 +45,8 @@ export interface NetworkEvent {
   readonly address?: string;
   /** How the reader allows it: the exact flag or policy line; absent for structural denials. */
   readonly remedy?: string;
+  /** This many more of the same refusal since its last record; absent on a first record. */
+  readonly repeats?: number;
 }
 
 /** A finished connection, with its bytes. */
@@ -62,7 +68,7 @@ export interface Resolver {
 
 /** Opens a TCP connection to a vetted literal address; replaced in tests. */
 export interface Dialler {
-  dial(address: string, port: number, signal: AbortSignal): Promise<import('node:net').Socket>;
+  dial(address: string, port: number, signal: AbortSignal): Promise<Socket>;
 }
 
 export interface GatewayOptions {
@@ -71,6 +77,12 @@ export interface GatewayOptions {
   readonly onConnection: (summary: ConnectionSummary) => void;
   readonly resolver?: Resolver;
   readonly dialler?: Dialler;
+  /** Bounds that differ from the defaults. */
+  readonly limits?: Partial<GatewayLimits>;
+  /** Where synthetic addresses come from: 198.18.0.0/15 (default), or 127.128.0.0/9 where the airlock has no routes. */
+  readonly syntheticPool?: 'benchmark' | 'loopback';
+  /** Addresses of this machine in canonical text, never dialled; read from the interfaces by default. */
+  readonly hostAddresses?: () => Iterable<string>;
 }
 
 /**
@@ -80,7 +92,12 @@ export interface GatewayOptions {
 export interface Gateway extends AsyncDisposable {
   attach(spec: ListenerSpec, handle: object): void;
   /** Totals so far. */
-  stats(): { readonly connections: number; readonly upBytes: number; readonly downBytes: number; readonly denied: number };
+  stats(): {
+    readonly connections: number;
+    readonly upBytes: number;
+    readonly downBytes: number;
+    readonly denied: number;
+  };
   /** Closes every listener and connection; resolves when all are gone. */
   close(): Promise<void>;
 }

@@ -107,8 +107,7 @@ export interface ProcessPolicy {
   readonly nesting: boolean;
 }
 
-export type LimitName =
-  | 'cpu' | 'memory' | 'pids' | 'files' | 'fileSize' | 'output' | 'timeout' | 'ttl';
+export type LimitName = 'cpu' | 'memory' | 'pids' | 'files' | 'fileSize' | 'output' | 'timeout' | 'ttl';
 
 /** Absent means unbounded. */
 export interface LimitPolicy {
@@ -138,6 +137,8 @@ export interface Policy {
   readonly limits: LimitPolicy;
   /** Top-level sections of later tiers (approvals, monitor), kept as written. */
   readonly reserved: Readonly<Record<string, unknown>>;
+  /** Where each single value came from: `limits.memory`, `process.env.LANG`. For `explain` only. */
+  readonly sources?: Readonly<Record<string, Origin>>;
   /** The layers that took part, strongest first. */
   readonly layers: readonly LayerInfo[];
 }

@@ -1,5 +1,5 @@
 import type { AppearedFile } from '../agent/contract.ts';
-import { finishRun } from '../agent/finish.ts';
+import { runFinish } from '../agent/finish.ts';
 import { locateAgent } from '../agent/locate.ts';
 import type { AuditSink } from '../audit/contract.ts';
 import { CAPS } from '../base/caps.ts';
@@ -63,7 +63,7 @@ async function sweep(
   const dead = sandbox.registry.dead();
   const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
   const writable = plan.view.some((mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace);
-  const result = await finishRun(locateAgent(env), {
+  const result = await runFinish(locateAgent(env), {
     placeholders: held.map(({ root, path }: HeldPath) => ({ root, path: pathToBytes(path) })),
     umask: process.umask(),
     ...(writable ? { scan: scanOf(sandbox) } : {}),

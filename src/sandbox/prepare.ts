@@ -2,13 +2,15 @@ import path from 'node:path';
 import { canonicalHash } from '../base/canonical-json.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { isWithin } from '../base/path-bytes.ts';
+import { gloveboxDirs } from '../base/paths.ts';
+import { packageRoot } from '../base/version.ts';
 import { chooseTier } from '../drivers/choose.ts';
 import type { Plan } from '../drivers/contract.ts';
 import { realPath } from '../drivers/facts.ts';
 import { compilePlan } from '../drivers/plan.ts';
 import { surveyGuards } from '../drivers/survey.ts';
 import { viewFacts } from '../drivers/view.ts';
-import type { Policy } from '../policy/contract.ts';
+import type { FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
 
 export interface PrepareInput {
   readonly policy: Policy;
@@ -35,12 +37,36 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const { policy } = input;
   const choice = chooseTier(policy);
   const view = viewFacts(policy);
-  const guards = await surveyGuards(policy.filesystem, view.trees);
+  const guards = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
   const home = usableHome(input.home, policy.filesystem.workspace);
   const cwd = startDirectory(input.cwd, policy, [...view.trees.map((tree) => tree.target), home, '/tmp', '/usr']);
   const plan = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
   return { plan, hash: canonicalHash(plan), notices: choice.notice === undefined ? [] : [choice.notice] };
 }
+
+/**
+ * Glovebox's own files are out of reach wherever a shared tree happens to hold them: state, trust and caches are hidden,
+ * and the programs that the next run executes on the host are frozen.
+ */
+function withOwnFiles(filesystem: FilesystemPolicy, env: NodeJS.ProcessEnv): FilesystemPolicy {
+  const dirs = gloveboxDirs(env);
+  const root = packageRoot();
+  const programs = [path.join(root, 'dist'), path.join(root, 'agent/build'), path.join(root, 'node_modules'), process.execPath];
+  const hidden = [dirs.config, dirs.state, dirs.cache, dirs.runtime];
+  return {
+    ...filesystem,
+    deny: [...filesystem.deny, ...hidden.map((dir) => ownRule(dir, 'builtin.own-state'))],
+    protect: [...filesystem.protect, ...programs.map((file) => ownRule(file, 'builtin.own-programs'))],
+  };
+}
+
+const ownRule = (target: string, id: string): PathRule => ({
+  id,
+  path: target,
+  glob: false,
+  optional: true,
+  origin: { layer: 'built-in', why: 'what Glovebox itself trusts' },
+});
 
 function usableHome(home: string, workspace: string): string {
   const bad = home === '/' || UNUSABLE_HOMES.some((dir) => isWithin(home, dir)) || isWithin(home, workspace);

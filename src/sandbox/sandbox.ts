@@ -95,7 +95,7 @@ export class Sandbox implements AsyncDisposable {
    */
   static async create(options: SandboxOptions = {}): Promise<Sandbox> {
     const { signal } = options;
-    if (signal?.aborted === true) throw abortedStart(signal);
+    if (isAborted(signal)) throw abortedStart(signal);
     const env = options.hostEnv ?? process.env;
     const dirs = gloveboxDirs(env);
     const audit = openAudit({ stateDir: dirs.state });
@@ -106,7 +106,7 @@ export class Sandbox implements AsyncDisposable {
       const ports = await publishPorts(options.publish ?? [], started);
       const box = new Sandbox(started, audit, options, ports);
       box.#watch(options);
-      if (signal?.aborted === true) {
+      if (isAborted(signal)) {
         await box.kill();
         throw abortedStart(signal);
       }
@@ -214,6 +214,9 @@ function layerOf(options: SandboxOptions): CommandLineLayer {
 
 const nameOf = (command: string | readonly string[]): string =>
   (typeof command === 'string' ? command : (command[0] ?? '')).slice(0, 200);
+
+/** A question of its own, because the answer changes while a start waits. */
+const isAborted = (signal: AbortSignal | undefined): signal is AbortSignal => signal?.aborted === true;
 
 function abortedStart(signal: AbortSignal): GloveboxError {
   return new GloveboxError('E_ABORTED', { what: 'the start of the sandbox was aborted', cause: signal.reason });

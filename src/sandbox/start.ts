@@ -1,4 +1,4 @@
-import type { AgentChannel, ExecSpec } from '../agent/contract.ts';
+import type { AgentChannel, BootSpec, ExecSpec } from '../agent/contract.ts';
 import { encodeBootSpec } from '../agent/boot.ts';
 import { locateAgent } from '../agent/locate.ts';
 import { AgentSession } from '../agent/session.ts';
@@ -12,7 +12,7 @@ import type { ContainmentUsage } from '../drivers/contract.ts';
 import { startJail, type Jail, type JailInput } from '../drivers/bubblewrap/driver.ts';
 import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
 import { airlockSpec, bootSpec } from '../drivers/bubblewrap/spec.ts';
-import { compileSeccomp } from '../drivers/seccomp/index.ts';
+import { seccompProgram } from '../drivers/seccomp-program.ts';
 import type { ConnectionSummary, Gateway, NetworkEvent } from '../gateway/contract.ts';
 import { createGateway } from '../gateway/gateway.ts';
 import { enforceLimits, type EnforcedLimits } from './limits.ts';
@@ -98,14 +98,14 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   const session = new AgentSession(jail.channel, { oneshot: input.exec !== undefined });
   teardown.add('session', () => session.destroy());
   await recordStart(input, id);
-  jail.channel.write(encodeBootSpec(bootFrame(input, limits)));
+  jail.channel.write(encodeBootSpec(await bootFrame(input, limits)));
   return { id, prepared, session, jail, gateway, registry, held, limits, startedAt, teardown, usage: limits.usage };
 }
 
-function bootFrame(input: StartInput, limits: EnforcedLimits): ReturnType<typeof bootSpec> {
+async function bootFrame(input: StartInput, limits: EnforcedLimits): Promise<BootSpec> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
-  const seccomp = compileSeccomp({ arch, ...plan.syscalls });
+  const seccomp = await seccompProgram({ arch, ...plan.syscalls });
   return bootSpec({ plan, seccomp, limits: limits.rlimits, ...(input.exec === undefined ? {} : { exec: input.exec }) });
 }
 

@@ -76,6 +76,11 @@ export class AttackBox extends TestBox {
     return ['--tier', this.tier, ...more];
   }
 
+  /** The whole command line of a run, for a host program that starts it. */
+  command(inner: readonly string[], flags: readonly string[] = []): readonly string[] {
+    return [process.execPath, GLOVEBOX, 'run', ...this.flags(flags), '--', ...inner];
+  }
+
   /** Writes the canary to a file, by default outside the workspace; returns its absolute path. */
   plant(name: string, base: string = this.base): string {
     const file = path.resolve(base, name);
@@ -85,7 +90,10 @@ export class AttackBox extends TestBox {
   }
 
   /** Runs a Python probe (see probes/prelude.py) inside the sandbox. */
-  python(script: string, options: RunOptions & { readonly args?: readonly string[] } = {}): Promise<BoxResult> {
+  python(
+    script: string,
+    options: RunOptions & { readonly args?: readonly string[] } = {},
+  ): Promise<BoxResult> {
     return this.run([PYTHON, '-c', pythonProbe(script), ...(options.args ?? [])], options);
   }
 
@@ -151,17 +159,33 @@ export class Running {
     child.stdin?.on('error', () => undefined);
     this.ended = new Promise((resolve) => {
       child.on('close', (code, signal) => {
-        resolve({ code, signal, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
+        resolve({
+          code,
+          signal,
+          stdout: Buffer.concat(out).toString(),
+          stderr: Buffer.concat(err).toString(),
+        });
       });
     });
   }
 
-  /** Resolves when the command has printed `text`. */
-  async said(text: string): Promise<void> {
-    const early = this.ended.then((result) => {
-      if (!this.#out.includes(text)) throw new Error(`ended without saying "${text}": ${JSON.stringify(result)}`);
+  /** Standard output so far. */
+  get output(): string {
+    return this.#out;
+  }
+
+  /** Resolves when the command has printed `text`; rejects when it ends without. */
+  said(text: string): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (this.#out.includes(text)) resolve();
+      };
+      look();
+      this.child.stdout?.on('data', look);
+      void this.ended.then((result) =>
+        reject(new Error(`ended without saying "${text}": ${JSON.stringify(result)}`)),
+      );
     });
-    await Promise.race([early, until(() => this.#out.includes(text), `the command to say "${text}"`, 30_000)]);
   }
 
   /** Sends a line to the command. */
@@ -177,10 +201,43 @@ export class Running {
 }
 
 /** Runs something of the host's (not in a sandbox) with the box's environment. */
-export function onHost(box: TestBox, command: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
+export function onHost(
+  box: TestBox,
+  command: readonly string[],
+  options: RunOptions = {},
+): Promise<BoxResult> {
   const [file = '', ...args] = command;
-  const child = spawn(file, args, { cwd: options.cwd ?? box.workspace, env: box.env(options.env), stdio: ['pipe', 'pipe', 'pipe'] });
+  const child = spawn(file, args, {
+    cwd: options.cwd ?? box.workspace,
+    env: box.env(options.env),
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
   return collect(child, options);
+}
+
+/** What a terminal looked like to the shell that ran a sandbox on it. */
+export interface TerminalReport {
+  /** Everything that was shown. */
+  readonly screen: string;
+  /** What the shell would read next as typed. */
+  readonly input?: string;
+  readonly modesKept?: boolean;
+  readonly foregroundKept?: boolean;
+  readonly code?: number;
+}
+
+/** Runs a Python probe in a sandbox on a terminal of its own (see probes/terminal.py). */
+export async function onTerminal(
+  box: AttackBox,
+  script: string,
+  options: { readonly hangUpAfter?: string } = {},
+): Promise<TerminalReport> {
+  const shell = [PYTHON, path.join(PROBES, 'terminal.py')];
+  const env = options.hangUpAfter === undefined ? {} : { HANG_UP_AFTER: options.hangUpAfter };
+  const result = await onHost(box, [...shell, ...box.command([PYTHON, '-c', pythonProbe(script)])], { env });
+  expect(result.code, result.stderr).toBe(0);
+  const report: TerminalReport = JSON.parse(result.stdout);
+  return report;
 }
 
 /** What each attempt of a probe came to, by name. */
@@ -234,15 +291,22 @@ export function expectDenied(box: TestBox, data: Readonly<Record<string, unknown
   expectEvent(box, 'network.verdict', { action: 'deny', ...data });
 }
 
+/** A policy that allows one port of the host's 127.0.0.1: a real way out that needs no network. */
+export function hostLoopbackPolicy(port: number, protocol: 'tcp' | 'http' | 'https'): string {
+  return `version: 1\nnetwork:\n  allow:\n    - { host: host-loopback, ports: [${port}], protocol: ${protocol} }\n`;
+}
+
 /** A service of the host that counts who came. */
 export class CanaryService implements AsyncDisposable {
   readonly #server: net.Server;
+  readonly #sockets: net.Socket[] = [];
   connections = 0;
   received = '';
 
   private constructor() {
     this.#server = net.createServer((socket) => {
       this.connections++;
+      this.#sockets.push(socket);
       socket.on('error', () => undefined);
       socket.on('data', (chunk: Buffer) => (this.received += chunk.toString('latin1')));
       socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nbreach');
@@ -250,7 +314,9 @@ export class CanaryService implements AsyncDisposable {
   }
 
   /** On a TCP address (port 0 picks one), a path, or an abstract name that begins with NUL. */
-  static async on(where: { readonly host: string; readonly port: number } | { readonly path: string }): Promise<CanaryService> {
+  static async on(
+    where: { readonly host: string; readonly port: number } | { readonly path: string },
+  ): Promise<CanaryService> {
     const service = new CanaryService();
     await new Promise<void>((resolve, reject) => {
       service.#server.once('error', reject);
@@ -266,6 +332,7 @@ export class CanaryService implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
     await new Promise((resolve) => this.#server.close(resolve));
   }
 }

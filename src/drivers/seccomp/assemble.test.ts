@@ -71,7 +71,7 @@ const { tree } = fc.letrec<{ tree: Check }>((tie) => ({
       kind: fc.constant('bits' as const),
       word,
       mask: fc.nat(0xffff),
-      any: tie('tree'),
+      some: tie('tree'),
       none: tie('tree'),
     }),
     fc

@@ -4,7 +4,7 @@ export type Ir =
   | { readonly op: 'and'; readonly mask: number }
   | {
       readonly op: 'jump';
-      readonly test: 'eq' | 'ge' | 'any';
+      readonly test: 'eq' | 'ge' | 'set';
       readonly value: number;
       /** Label; absent: the next instruction. */
       readonly yes?: number;
@@ -26,7 +26,7 @@ const LOAD_WORD = 0x20;
 const AND = 0x54;
 const JUMP = 0x05;
 const RETURN = 0x06;
-const TESTS = { eq: 0x15, ge: 0x35, any: 0x45 } as const;
+const TESTS = { eq: 0x15, ge: 0x35, set: 0x45 } as const;
 
 /** BPF_MAXINSNS of linux/bpf_common.h. */
 export const MAX_INSTRUCTIONS = 4096;

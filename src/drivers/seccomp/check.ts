@@ -41,7 +41,7 @@ export type Check =
       readonly kind: 'bits';
       readonly word: Word;
       readonly mask: number;
-      readonly any: Check;
+      readonly some: Check;
       readonly none: Check;
     };
 
@@ -79,7 +79,7 @@ export function values(list: readonly number[], check: Check): Span[] {
 /** What a check says about a call: the meaning that the compiled program has to have. */
 export function decide(check: Check, call: CallData): Action {
   if (check.kind === 'bits') {
-    return decide((read(check.word, call) & check.mask) === 0 ? check.none : check.any, call);
+    return decide((read(check.word, call) & check.mask) === 0 ? check.none : check.some, call);
   }
   if (check.kind !== 'switch') return check;
   const raw = read(check.word, call);

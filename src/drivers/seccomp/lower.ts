@@ -39,12 +39,12 @@ function emit(check: Check, out: Output): void {
 }
 
 function emitBits(check: Extract<Check, { kind: 'bits' }>, out: Output): void {
-  const any = out.nextLabel++;
+  const some = out.nextLabel++;
   out.program.push({ op: 'load', offset: offsetOf(check.word) });
-  out.program.push({ op: 'jump', test: 'any', value: check.mask, yes: any });
+  out.program.push({ op: 'jump', test: 'set', value: check.mask, yes: some });
   emit(check.none, out);
-  out.program.push({ op: 'label', id: any });
-  emit(check.any, out);
+  out.program.push({ op: 'label', id: some });
+  emit(check.some, out);
 }
 
 interface Interval {

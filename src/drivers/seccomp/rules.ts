@@ -98,7 +98,7 @@ const CLONE_NAMESPACES = 0x7e02_0000;
 export const CLONE: ArgumentRule = {
   text: 'Threads and processes; a new namespace gets EPERM unless nesting is on.',
   check: ({ nesting }) =>
-    nesting ? ALLOW : { kind: 'bits', word: low(0), mask: CLONE_NAMESPACES, any: EPERM, none: ALLOW },
+    nesting ? ALLOW : { kind: 'bits', word: low(0), mask: CLONE_NAMESPACES, some: EPERM, none: ALLOW },
 };
 
 /** Everything but CLONE_FS, CLONE_FILES and CLONE_SYSVSEM, which only stop sharing with one's own threads. */
@@ -109,8 +109,8 @@ export const UNSHARE: ArgumentRule = {
   check: ({ nesting }) => {
     if (nesting) return ALLOW;
     // The flag word is an unsigned long: bits that later kernels define above 32 are refused as well.
-    const lowHalf: Check = { kind: 'bits', word: low(0), mask: UNSHARE_REFUSED, any: EPERM, none: ALLOW };
-    return { kind: 'bits', word: high(0), mask: 0xffff_ffff, any: EPERM, none: lowHalf };
+    const lowHalf: Check = { kind: 'bits', word: low(0), mask: UNSHARE_REFUSED, some: EPERM, none: ALLOW };
+    return { kind: 'bits', word: high(0), mask: 0xffff_ffff, some: EPERM, none: lowHalf };
   },
 };
 
@@ -168,7 +168,7 @@ export const PRCTL: ArgumentRule = {
 const SET_ID_BITS = 0o6000;
 
 function noSetId(mode: Index, otherwise: Check = ALLOW): Check {
-  return { kind: 'bits', word: low(mode), mask: SET_ID_BITS, any: EPERM, none: otherwise };
+  return { kind: 'bits', word: low(mode), mask: SET_ID_BITS, some: EPERM, none: otherwise };
 }
 
 /** chmod family: a set-user-ID file in the workspace would outlive the sandbox and run as its owner, root where root started it. */
@@ -200,7 +200,7 @@ const CREATES = 0o100 | 0o20000000;
 export function openRule(flags: Index, mode: Index): ArgumentRule {
   return {
     text: 'A file that is created gets a mode without S_ISUID and S_ISGID.',
-    check: () => ({ kind: 'bits', word: low(flags), mask: CREATES, any: noSetId(mode), none: ALLOW }),
+    check: () => ({ kind: 'bits', word: low(flags), mask: CREATES, some: noSetId(mode), none: ALLOW }),
   };
 }
 

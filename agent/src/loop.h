@@ -1,0 +1,97 @@
+/* The inside stage's event loop: streams, credit, children. One thread, poll(2), bounded memory. */
+#ifndef GLOVEBOX_LOOP_H
+#define GLOVEBOX_LOOP_H
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "confine.h"
+#include "proto.h"
+#include "spec.h"
+
+enum {
+    /* Above this much unsent output no pipe is read; above twice as much no frame is read either. */
+    OUT_HIGH = 512 * 1024,
+    /* Consumed input is credited in steps, so that small writes do not double the number of frames. */
+    CREDIT_STEP = STREAM_WINDOW / 8,
+    READ_CHUNK = 64 * 1024,
+};
+
+/* One direction from the sandbox to the host. */
+struct source {
+    int fd;          /* -1 when closed or never there */
+    uint32_t credit; /* bytes the host still takes */
+};
+
+struct stream {
+    uint32_t id;
+    bool dial, connecting, dial_v6;
+    uint16_t port;
+    pid_t pid; /* 0 for a dial */
+    bool reaped, exit_sent, reset;
+    int status;
+    struct rusage usage;
+    int in_fd, pty_fd;
+    bool in_eof;              /* the host will send no more */
+    struct buf in_queue;      /* received, not yet written */
+    uint32_t in_window;       /* bytes the host may still send */
+    uint32_t in_consumed;     /* written, not yet credited */
+    struct source out[2];     /* CH_OUT, CH_ERR */
+    struct stream *next;
+};
+
+struct loop {
+    const struct boot_spec *boot;
+    struct stream *streams;
+    size_t stream_count;
+    uint32_t last_id;
+    struct buf in, out;
+    int signal_fd;
+    bool shutting_down, killed, finishing;
+    int64_t kill_at_ms; /* when SHUTDOWN's grace ends */
+    struct pollfd *polls;
+    size_t poll_cap;
+};
+
+/* The id of the command of a one-shot boot. */
+enum { ONESHOT_STREAM = 1 };
+
+/* Never returns: exits with the command's code (one-shot), 0 after SHUTDOWN, or 125. */
+_Noreturn void loop_run(struct loop *l);
+
+/* Ends everything: a violation of the protocol, or no memory. */
+_Noreturn void loop_violation(struct loop *l, const char *message);
+_Noreturn void loop_fatal(struct loop *l, uint32_t code, const char *op, const char *message);
+/* Checks an append to the output queue. */
+void loop_must(struct loop *l, bool ok);
+int64_t now_ms(void);
+void kill_all(int signo);
+
+/* stream.c */
+struct stream *stream_new(struct loop *l, uint32_t id);
+struct stream *stream_find(const struct loop *l, uint32_t id);
+void stream_start(struct loop *l, uint32_t id, const struct exec_spec *spec);
+/* Sends EXIT and CLOSED as far as due; frees the stream when over. True when it was freed. */
+bool stream_settle(struct loop *l, struct stream *s);
+void stream_reap(struct loop *l, pid_t pid, int status, const struct rusage *usage);
+void stream_reset(struct stream *s);
+void send_exit(struct loop *l, const struct stream *s, const struct rusage *usage);
+int exit_code(int status);
+void close_fd(int *fd);
+
+/* pump.c */
+enum pump_result { PUMP_IDLE, PUMP_LIMITED, PUMP_CLOSED };
+/* Moves what is there from a source to the channel: at most one frame, or all when `all`. */
+enum pump_result pump_out(struct loop *l, struct stream *s, int channel, bool all);
+/* Writes queued input to the command or connection. */
+void pump_in(struct loop *l, struct stream *s);
+
+/* dial.c */
+void dial_start(struct loop *l, uint32_t id, uint16_t port);
+void dial_ready(struct loop *l, struct stream *s);
+
+/* dispatch.c */
+void dispatch(struct loop *l, const struct frame *f, struct slice payload);
+
+#endif

@@ -1,0 +1,166 @@
+#include "net.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#include "fail.h"
+#include "proto.h"
+
+enum {
+    NL_RTM_NEWROUTE = 24,
+    NL_REQUEST_ACK_CREATE = 0x1 | 0x4 | 0x400,
+    NL_ERROR = 2,
+    RT_TABLE_LOCAL_ID = 255,
+    RT_PROTO_BOOT = 3,
+    RT_SCOPE_HOST_ID = 254,
+    RT_TYPE_LOCAL = 2,
+    RT_ATTR_OIF = 4,
+    /* Node's own default backlog. */
+    BACKLOG = 511,
+};
+
+/* netlink(7) and rtnetlink(7) */
+struct route_request {
+    uint32_t len;
+    uint16_t type, flags;
+    uint32_t seq, pid;
+    uint8_t family, dst_len, src_len, tos, table, protocol, scope, route_type;
+    uint32_t route_flags;
+    uint16_t attr_len, attr_type;
+    uint32_t oif;
+};
+
+struct route_answer {
+    uint32_t len;
+    uint16_t type, flags;
+    uint32_t seq, pid;
+    int32_t error;
+    uint8_t rest[256];
+};
+
+bool net_loopback_up(void) {
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    struct ifreq request = {.ifr_name = "lo"};
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    bool ok = ioctl(fd, SIOCSIFFLAGS, &request) == 0;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return ok;
+}
+
+static bool exchange(int fd, const struct route_request *request) {
+    struct route_answer answer;
+    if (send(fd, request, sizeof *request, 0) != (ssize_t)sizeof *request) return false;
+    ssize_t n = recv(fd, &answer, sizeof answer, 0);
+    if (n < 0) return false;
+    if ((size_t)n < offsetof(struct route_answer, rest) || answer.type != NL_ERROR) {
+        errno = EPROTO;
+        return false;
+    }
+    errno = -answer.error;
+    return answer.error == 0;
+}
+
+bool net_any_ip(int family) {
+    struct route_request request = {
+        .len = sizeof request,
+        .type = NL_RTM_NEWROUTE,
+        .flags = NL_REQUEST_ACK_CREATE,
+        .seq = 1,
+        .family = (uint8_t)family,
+        .table = RT_TABLE_LOCAL_ID,
+        .protocol = RT_PROTO_BOOT,
+        .scope = RT_SCOPE_HOST_ID,
+        .route_type = RT_TYPE_LOCAL,
+        .attr_len = 8,
+        .attr_type = RT_ATTR_OIF,
+        .oif = if_nametoindex("lo"),
+    };
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool ok = exchange(fd, &request);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return ok;
+}
+
+static bool bind_any(int fd, uint16_t port, bool ipv6) {
+    int on = 1, off = 0;
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0) return false;
+    if (!ipv6) {
+        struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+        return bind(fd, (struct sockaddr *)&any4, sizeof any4) == 0;
+    }
+    if (setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) < 0) return false;
+    struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    return bind(fd, (struct sockaddr *)&any6, sizeof any6) == 0;
+}
+
+int net_listener(const struct listener *l, bool ipv6) {
+    int type = l->proto == PROTO_TCP ? SOCK_STREAM : SOCK_DGRAM;
+    int fd = socket(ipv6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    if (bind_any(fd, l->port, ipv6) && (l->proto == PROTO_UDP || listen(fd, BACKLOG) == 0)) return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+/* One line of Node's IPC protocol with the socket as SCM_RIGHTS (lib/internal/child_process.js, handleConversion). */
+static bool send_handle(int ipc, int fd, const struct listener *l) {
+    char line[96];
+    int n = snprintf(line, sizeof line, "{\"cmd\":\"NODE_HANDLE\",\"type\":\"%s\",\"msg\":{\"id\":%u}}\n",
+                     l->proto == PROTO_TCP ? "net.Native" : "dgram.Native", l->id);
+    struct iovec text = {line, (size_t)n};
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct msghdr message = {
+        .msg_iov = &text, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
+    rights->cmsg_level = SOL_SOCKET;
+    rights->cmsg_type = SCM_RIGHTS;
+    rights->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(rights), &fd, sizeof fd);
+    return sendmsg(ipc, &message, MSG_NOSIGNAL) == n;
+}
+
+/*
+ * Node answers each handle with one line. Waiting for them is necessary: libuv takes a hang-up that it sees together with a
+ * read cut short by a descriptor for the end of the stream, and would lose what follows (uv__stream_io).
+ */
+static void await_answers(int ipc, size_t count) {
+    char text[512];
+    while (count > 0) {
+        ssize_t n = read(ipc, text, sizeof text);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) fail_sys("hand over", "answer");
+        for (ssize_t i = 0; i < n && count > 0; i++) count -= text[i] == '\n';
+    }
+}
+
+void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc) {
+    char path[32];
+    for (size_t i = 0; i < spec->listener_count; i++) {
+        const struct listener *l = &spec->listeners[i];
+        snprintf(path, sizeof path, "%s/%u", l->proto == PROTO_TCP ? "tcp" : "udp", l->port);
+        int fd = net_listener(l, ipv6);
+        if (fd < 0) fail_sys("listen", path);
+        if (!send_handle(ipc, fd, l)) fail_sys("hand over", path);
+        close(fd);
+    }
+    await_answers(ipc, spec->listener_count);
+    static const char ready[] = "{\"ready\":true}\n";
+    if (!write_all(ipc, ready, sizeof ready - 1)) fail_sys("hand over", "ready");
+}

@@ -1,0 +1,16 @@
+/* The airlock's network namespace: loopback, AnyIP routes, listeners. */
+#ifndef GLOVEBOX_NET_H
+#define GLOVEBOX_NET_H
+
+#include "spec.h"
+
+/* Brings the loopback interface up. False with errno. */
+bool net_loopback_up(void);
+/* Makes every address of the family local (ip-route(8), type local). False with errno. */
+bool net_any_ip(int family);
+/* A bound socket for the listener; TCP sockets listen. -1 with errno. */
+int net_listener(const struct listener *l, bool ipv6);
+/* Hands every listener to the host over Node's IPC socket, then says that it is ready. Fails closed. */
+void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc);
+
+#endif

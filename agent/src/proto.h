@@ -1,0 +1,143 @@
+/* Numbers of the agent protocol. The same table is in src/agent/numbers.ts and docs/design/agent-protocol.md. */
+#ifndef GLOVEBOX_PROTO_H
+#define GLOVEBOX_PROTO_H
+
+enum {
+    PROTOCOL_VERSION = 1,
+    STREAM_WINDOW = 256 * 1024,
+    STREAM_MAX = 1024,
+    CHANNEL_FD = 4,
+    IPC_FD = 3,
+    EXIT_REFUSED = 125,
+    /* Results of this many masks fit an AIRLOCK_READY frame. */
+    MASKS_MAX = 65000,
+};
+
+/* Frame types. 0x01xx: boot and lifecycle; 0x02xx: streams; 0x03xx: finish. 0x04xx-0x06xx are reserved. */
+enum frame_type {
+    F_AIRLOCK_SPEC = 0x0101,
+    F_AIRLOCK_READY = 0x0102,
+    F_BOOT = 0x0103,
+    F_HELLO = 0x0104,
+    F_ERROR = 0x0105,
+    F_PING = 0x0106,
+    F_PONG = 0x0107,
+    F_SHUTDOWN = 0x0108,
+
+    F_EXEC = 0x0201,
+    F_STARTED = 0x0202,
+    F_STDIN = 0x0203,
+    F_STDIN_EOF = 0x0204,
+    F_STDOUT = 0x0205,
+    F_STDERR = 0x0206,
+    F_OUT_EOF = 0x0207,
+    F_CREDIT = 0x0208,
+    F_SIGNAL = 0x0209,
+    F_WINSIZE = 0x020a,
+    F_EXIT = 0x020b,
+    F_CLOSED = 0x020c,
+    F_DIAL = 0x020d,
+    F_DIAL_OK = 0x020e,
+    F_DATA = 0x020f,
+    F_DATA_EOF = 0x0210,
+    F_RESET = 0x0211,
+
+    F_FINISH_SPEC = 0x0301,
+    F_APPEARED = 0x0302,
+    F_FINISHED = 0x0303,
+};
+
+/* Channels of a stream, in CREDIT and OUT_EOF. */
+enum { CH_IN = 0, CH_OUT = 1, CH_ERR = 2 };
+
+enum airlock_tag {
+    A_PARENT_PID = 1,
+    A_CGROUP_PROCS = 2,
+    A_SCRATCH = 3,
+    A_SCRATCH_FILE = 4,
+    A_ROOT = 5,
+    A_MASK = 6,
+    A_NETWORK = 7,
+    A_LISTENER = 8,
+    A_ARGV = 9,
+    A_ENV = 10,
+};
+
+enum scratch_tag { SF_NAME = 1, SF_MODE = 2, SF_CONTENT = 3 };
+
+enum mask_kind { MASK_HIDE = 1, MASK_READONLY = 2, MASK_PIN = 3, MASK_PLACEHOLDER = 4 };
+enum mask_expect { EXPECT_ANY = 0, EXPECT_FILE = 1, EXPECT_DIR = 2, EXPECT_SYMLINK = 3 };
+enum mask_flag { MASK_MUST_EXIST = 1, MASK_SKIP_MISSING = 2, MASK_COVER_HIDDEN = 4 };
+enum listener_proto { PROTO_TCP = 1, PROTO_UDP = 2 };
+
+enum ready_tag { R_IPV6 = 1, R_PLACEHOLDERS = 2 };
+enum placeholder_result { PH_CREATED = 1, PH_JOINED = 2, PH_SKIPPED = 3, PH_REAL = 4, PH_BLOCKED = 5 };
+
+enum boot_tag {
+    B_MODE = 1,
+    B_VERIFY = 2,
+    B_LANDLOCK_RULE = 3,
+    B_LANDLOCK_MODE = 4,
+    B_SECCOMP = 5,
+    B_RLIMIT = 6,
+    B_EXEC = 7,
+};
+
+enum boot_mode { MODE_ONESHOT = 1, MODE_SERVE = 2 };
+enum verify_kind { VERIFY_HIDDEN = 1, VERIFY_READONLY = 2, VERIFY_PINNED = 3, VERIFY_PLACEHOLDER = 4 };
+enum landlock_mode { LANDLOCK_OFF = 0, LANDLOCK_BEST_EFFORT = 1, LANDLOCK_REQUIRED = 2 };
+enum landlock_flag { LANDLOCK_RULE_OPTIONAL = 1 };
+
+enum exec_tag { X_ARGV = 1, X_ENV = 2, X_CWD = 3, X_STDIO = 4, X_WINSIZE = 5, X_RLIMIT = 6 };
+enum stdio_kind { STDIO_INHERIT = 0, STDIO_PIPE = 1, STDIO_PTY = 2, STDIO_NULL = 3 };
+
+enum hello_tag {
+    H_VERSION = 1,
+    H_LANDLOCK_ABI = 2,
+    H_FLAGS = 3,
+    H_PID = 4,
+    H_UID = 5,
+    H_GID = 6,
+};
+enum hello_flag { HELLO_LANDLOCK = 1, HELLO_KEYRING = 2, HELLO_SECCOMP = 4, HELLO_BOUNDING = 8 };
+
+enum error_tag { E_CODE = 1, E_STAGE = 2, E_OP = 3, E_ERRNO = 4, E_PATH = 5, E_MESSAGE = 6 };
+enum error_code { ERR_START = 1, ERR_MASK_LOST = 2, ERR_PROTOCOL = 3, ERR_INTERNAL = 4 };
+
+enum started_tag { S_PID = 1 };
+enum exit_tag {
+    X_STATUS = 1,
+    X_SIGNAL = 2,
+    X_UTIME_US = 3,
+    X_STIME_US = 4,
+    X_MAX_RSS_KIB = 5,
+    X_EXEC_ERRNO = 6,
+    X_EXEC_STAGE = 7,
+};
+/* The flag of a SIGNAL frame: every process of the sandbox. */
+enum { SIGNAL_ALL = 1 };
+enum reset_tag { RESET_ERRNO = 1 };
+
+enum finish_tag {
+    FS_ROOT = 1,
+    FS_PATH = 2,
+    FS_UMASK = 3,
+    FS_SCAN_ROOT = 4,
+    FS_SINCE = 5,
+    FS_PATTERN = 6,
+    FS_MAX_RESULTS = 7,
+    FS_MAX_ENTRIES = 8,
+    FS_MAX_DEPTH = 9,
+};
+enum appeared_tag { AP_PATH = 1, AP_TYPE = 2 };
+enum finished_tag {
+    FD_REMOVED = 1,
+    FD_KEPT = 2,
+    FD_ADOPTED = 3,
+    FD_ENTRIES = 4,
+    FD_RESULTS = 5,
+    FD_UNREADABLE = 6,
+    FD_TRUNCATED = 7,
+};
+
+#endif

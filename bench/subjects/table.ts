@@ -1,0 +1,12 @@
+import type { Subject } from '../lib/context.ts';
+import { audit } from './audit.ts';
+import { footprint } from './footprint.ts';
+import { gateway } from './gateway.ts';
+import { masks } from './masks.ts';
+import { policy } from './policy.ts';
+import { sdk } from './sdk.ts';
+import { start } from './start.ts';
+import { startTree } from './start-tree.ts';
+
+/** Every subject, in the order they run. */
+export const SUBJECTS: readonly Subject[] = [start, startTree, sdk, footprint, gateway, audit, policy, masks];

@@ -1,0 +1,117 @@
+import { spawn } from 'node:child_process';
+import type { ChildProcess, StdioOptions } from 'node:child_process';
+import { Duplex } from 'node:stream';
+import { CAPS } from '../base/caps.ts';
+import { GloveboxError } from '../base/errors.ts';
+import { encodeAirlockSpec, encodeBootSpec } from './boot.ts';
+import type { AirlockReady, AirlockSpec, BootSpec, Identity } from './contract.ts';
+import { AgentSession } from './session.ts';
+
+/** What `launchAirlock` needs. */
+export interface AirlockLaunch {
+  /** Path of the agent on the host. */
+  readonly agent: string;
+  readonly spec: Omit<AirlockSpec, 'parentPid'>;
+  readonly boot: BootSpec;
+  /** stdin, stdout, stderr of the jail, as for `spawn`; a terminal or a directory is refused. */
+  readonly stdio: readonly [
+    'ignore' | 'pipe' | number,
+    'ignore' | 'pipe' | number,
+    'ignore' | 'pipe' | number,
+  ];
+  /** Runs the jail as this user; only root can. Default: the caller. */
+  readonly identity?: Identity;
+  /** Time until the listeners are there, in milliseconds. Default `CAPS.startMs`. */
+  readonly timeoutMs?: number;
+}
+
+/** A jail that is starting: its listeners accept already, the inside stage answers on `session.hello`. */
+export interface Airlock {
+  readonly child: ChildProcess;
+  readonly session: AgentSession;
+  readonly ready: AirlockReady;
+  /** Handles by listener id: TCP for `net.Server.listen`, UDP for `dgram.Socket.bind`. */
+  readonly listeners: ReadonlyMap<number, unknown>;
+  /** When the outermost process of the jail is gone. */
+  readonly exited: Promise<JailExit>;
+}
+
+export interface JailExit {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/**
+ * Starts the airlock stage, sends both boot frames and waits for its listeners. Throws `E_SANDBOX_START`, `E_MASK_LOST` or
+ * `E_PROTOCOL`; nothing is left running then.
+ */
+export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
+  const frames = Buffer.concat([
+    encodeAirlockSpec({ ...launch.spec, parentPid: process.pid }),
+    encodeBootSpec(launch.boot),
+  ]);
+  const stdio: StdioOptions = [...launch.stdio, 'ipc', 'pipe'];
+  const child = spawn(launch.agent, ['airlock'], { stdio, detached: true, env: {}, ...launch.identity });
+  const exited = exitOf(child);
+  const channel = child.stdio[4];
+  if (!(channel instanceof Duplex)) {
+    throw new GloveboxError('E_SANDBOX_START', {
+      what: `cannot execute ${launch.agent}`,
+      why: (await exited).why,
+    });
+  }
+  const session = new AgentSession(channel, { oneshot: launch.boot.mode === 'oneshot' });
+  const listeners = new Map<number, unknown>();
+  const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
+  channel.write(frames);
+  try {
+    const [ready] = await withTimeout(Promise.all([session.ready, handedOver]), session, launch.timeoutMs);
+    return { child, session, ready, listeners, exited };
+  } catch (error) {
+    child.kill('SIGKILL');
+    session.destroy();
+    await exited;
+    throw error;
+  }
+}
+
+function exitOf(child: ChildProcess): Promise<JailExit & { readonly why: string }> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve({ code: null, signal: null, why: error.message }));
+    child.once('exit', (code, signal) => resolve({ code, signal, why: '' }));
+  });
+}
+
+/** The airlock speaks Node's own IPC protocol: one message with a handle for each listener, then `{ready: true}`. */
+function collectListeners(child: ChildProcess, into: Map<number, unknown>): Promise<void> {
+  return new Promise((resolve) => {
+    child.on('message', (message: unknown, handle: unknown) => {
+      if (typeof message !== 'object' || message === null) return;
+      if ('id' in message && typeof message.id === 'number') into.set(message.id, handle);
+      if ('ready' in message) resolve();
+    });
+  });
+}
+
+async function withTimeout<T>(
+  work: Promise<T>,
+  session: AgentSession,
+  limitMs: number = CAPS.startMs,
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      const what = `the sandbox did not start within ${limitMs} ms`;
+      reject(new GloveboxError('E_SANDBOX_START', { what }));
+    }, limitMs);
+  });
+  const lost = session.closed.then((reason) => {
+    throw reason ?? new GloveboxError('E_SANDBOX_START', { what: 'the sandbox ended while it started' });
+  });
+  lost.catch(() => undefined);
+  try {
+    return await Promise.race([work, late, lost]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

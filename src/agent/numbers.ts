@@ -1,0 +1,117 @@
+/** Numbers of the agent protocol. The same table is in `agent/src/proto.h` and docs/design/agent-protocol.md; a test compares them. */
+
+export const PROTOCOL_VERSION = 1;
+
+/** Frame types. 0x01xx: boot and lifecycle; 0x02xx: streams; 0x03xx: finish. 0x04xx to 0x06xx are reserved. */
+export const FRAME = {
+  airlockSpec: 0x0101,
+  airlockReady: 0x0102,
+  boot: 0x0103,
+  hello: 0x0104,
+  error: 0x0105,
+  ping: 0x0106,
+  pong: 0x0107,
+  shutdown: 0x0108,
+  exec: 0x0201,
+  started: 0x0202,
+  stdin: 0x0203,
+  stdinEof: 0x0204,
+  stdout: 0x0205,
+  stderr: 0x0206,
+  outEof: 0x0207,
+  credit: 0x0208,
+  signal: 0x0209,
+  winsize: 0x020a,
+  exit: 0x020b,
+  closed: 0x020c,
+  dial: 0x020d,
+  dialOk: 0x020e,
+  data: 0x020f,
+  dataEof: 0x0210,
+  reset: 0x0211,
+  finishSpec: 0x0301,
+  appeared: 0x0302,
+  finished: 0x0303,
+} as const;
+
+/** Channels of a stream, in CREDIT and OUT_EOF. */
+export const CHANNEL = { in: 0, out: 1, err: 2 } as const;
+
+/** The stream of the command of a one-shot boot. */
+export const ONESHOT_STREAM = 1;
+
+export const AIRLOCK_TAG = {
+  parentPid: 1,
+  cgroupProcs: 2,
+  scratch: 3,
+  scratchFile: 4,
+  root: 5,
+  mask: 6,
+  network: 7,
+  listener: 8,
+  argv: 9,
+  env: 10,
+} as const;
+export const SCRATCH_TAG = { name: 1, mode: 2, content: 3 } as const;
+export const MASK_KIND = { hide: 1, readonly: 2, pin: 3, placeholder: 4 } as const;
+export const MASK_EXPECT = { any: 0, file: 1, dir: 2, symlink: 3 } as const;
+export const MASK_FLAG = { mustExist: 1, skipMissing: 2, coverHidden: 4 } as const;
+export const LISTENER_PROTO = { tcp: 1, udp: 2 } as const;
+export const READY_TAG = { ipv6: 1, placeholders: 2 } as const;
+export const PLACEHOLDER_RESULT = { created: 1, joined: 2, skipped: 3, real: 4, blocked: 5 } as const;
+
+export const BOOT_TAG = {
+  mode: 1,
+  verify: 2,
+  landlockRule: 3,
+  landlockMode: 4,
+  seccomp: 5,
+  rlimit: 6,
+  exec: 7,
+} as const;
+export const BOOT_MODE = { oneshot: 1, serve: 2 } as const;
+export const VERIFY_KIND = { hidden: 1, readonly: 2, pinned: 3, placeholder: 4 } as const;
+export const LANDLOCK_MODE = { off: 0, 'best-effort': 1, required: 2 } as const;
+export const LANDLOCK_FLAG = { optional: 1 } as const;
+
+export const EXEC_TAG = { argv: 1, env: 2, cwd: 3, stdio: 4, winsize: 5, rlimit: 6 } as const;
+export const STDIO_KIND = { inherit: 0, pipe: 1, pty: 2, null: 3 } as const;
+
+export const HELLO_TAG = { version: 1, landlockAbi: 2, flags: 3, pid: 4, uid: 5, gid: 6 } as const;
+export const HELLO_FLAG = { landlock: 1, keyring: 2, seccomp: 4, bounding: 8 } as const;
+export const ERROR_TAG = { code: 1, stage: 2, op: 3, errno: 4, path: 5, message: 6 } as const;
+export const ERROR_CODE = { start: 1, maskLost: 2, protocol: 3, internal: 4 } as const;
+export const STARTED_TAG = { pid: 1 } as const;
+export const EXIT_TAG = {
+  status: 1,
+  signal: 2,
+  utimeUs: 3,
+  stimeUs: 4,
+  maxRssKib: 5,
+  execErrno: 6,
+  execStage: 7,
+} as const;
+export const RESET_TAG = { errno: 1 } as const;
+export const SIGNAL_FLAG = { all: 1 } as const;
+
+export const FINISH_TAG = {
+  root: 1,
+  path: 2,
+  umask: 3,
+  scanRoot: 4,
+  since: 5,
+  pattern: 6,
+  maxResults: 7,
+  maxEntries: 8,
+  maxDepth: 9,
+} as const;
+export const APPEARED_TAG = { path: 1, type: 2 } as const;
+export const FINISHED_TAG = {
+  removed: 1,
+  kept: 2,
+  adopted: 3,
+  entries: 4,
+  results: 5,
+  unreadable: 6,
+  truncated: 7,
+} as const;

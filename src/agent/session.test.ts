@@ -1,0 +1,292 @@
+import { Duplex } from 'node:stream';
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FrameDecoder, encodeFrame } from './frames.ts';
+import type { Frame } from './frames.ts';
+import {
+  CHANNEL,
+  ERROR_TAG,
+  EXIT_TAG,
+  FRAME,
+  HELLO_TAG,
+  READY_TAG,
+  RESET_TAG,
+  STARTED_TAG,
+} from './numbers.ts';
+import { pair } from './process.ts';
+import { AgentSession } from './session.ts';
+import { TlvWriter } from './tlv.ts';
+
+/** The agent's end of a channel, played by the test. */
+class FakeAgent {
+  readonly sent: Frame[] = [];
+  readonly session: AgentSession;
+  readonly #channel: Duplex;
+
+  constructor(options: { readonly airlock?: boolean; readonly oneshot?: boolean } = {}) {
+    const decoder = new FrameDecoder();
+    this.#channel = new Duplex({
+      read: () => undefined,
+      write: (chunk: Buffer, _encoding, done) => {
+        for (const frame of decoder.push(chunk)) this.sent.push(frame);
+        done();
+      },
+    });
+    this.session = new AgentSession(this.#channel, { airlock: false, ...options });
+  }
+
+  bytes(data: Uint8Array): void {
+    this.#channel.push(data);
+  }
+
+  say(type: number, stream: number, payload?: Uint8Array): void {
+    this.bytes(encodeFrame(type, stream, payload));
+  }
+
+  hello(): this {
+    const record = new TlvWriter()
+      .u32(HELLO_TAG.version, 1)
+      .u32(HELLO_TAG.landlockAbi, 7)
+      .u32(HELLO_TAG.flags, 5);
+    this.say(
+      FRAME.hello,
+      0,
+      record.u32(HELLO_TAG.pid, 1).u32(HELLO_TAG.uid, 2).u32(HELLO_TAG.gid, 3).finish(),
+    );
+    return this;
+  }
+
+  started(stream: number): void {
+    this.say(FRAME.started, stream, new TlvWriter().u32(STARTED_TAG.pid, 2).finish());
+  }
+
+  exited(stream: number, status = 0): void {
+    this.say(
+      FRAME.exit,
+      stream,
+      new TlvWriter().u32(EXIT_TAG.status, status).u32(EXIT_TAG.signal, 0).finish(),
+    );
+  }
+
+  end(): void {
+    this.#channel.push(null);
+  }
+
+  framesOf(type: number): Frame[] {
+    return this.sent.filter((frame) => frame.type === type);
+  }
+}
+
+const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const command = { argv: ['x'], env: {}, cwd: '/' };
+
+describe('a session', () => {
+  it('reads READY and HELLO', async () => {
+    const agent = new FakeAgent({ airlock: true });
+    const ready = new TlvWriter()
+      .u8(READY_TAG.ipv6, 1)
+      .bytes(READY_TAG.placeholders, Uint8Array.of(0, 1, 4))
+      .finish();
+    agent.say(FRAME.airlockReady, 0, ready);
+    agent.hello();
+    expect(await agent.session.ready).toEqual({
+      ipv6: true,
+      placeholders: new Map([
+        [1, 'created'],
+        [2, 'real'],
+      ]),
+    });
+    expect(await agent.session.hello).toMatchObject({
+      landlockAbi: 7,
+      landlock: true,
+      seccomp: true,
+      keyring: false,
+    });
+    agent.end();
+    expect(await agent.session.closed).toBeUndefined();
+  });
+
+  it('turns ERROR into the error that it stands for', async () => {
+    const agent = new FakeAgent();
+    const record = new TlvWriter()
+      .u32(ERROR_TAG.code, 2)
+      .bytes(ERROR_TAG.stage, 'verify')
+      .bytes(ERROR_TAG.op, 'verify');
+    agent.say(FRAME.error, 0, record.u32(ERROR_TAG.errno, 2).bytes(ERROR_TAG.path, '/ws/.env').finish());
+    await expect(agent.session.hello).rejects.toMatchObject({
+      code: 'E_MASK_LOST',
+      why: 'verify: /ws/.env: ENOENT',
+    });
+    expect(await agent.session.closed).toMatchObject({ code: 'E_MASK_LOST' });
+  });
+
+  it('does not start when the channel closes before HELLO', async () => {
+    const agent = new FakeAgent();
+    agent.end();
+    await expect(agent.session.hello).rejects.toMatchObject({ code: 'E_SANDBOX_LOST' });
+  });
+
+  it('sends no more input than the agent has room for', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const process = agent.session.exec(command);
+    process.stdin.write(Buffer.alloc(300 * 1024));
+    await tick();
+    const bytes = (): number =>
+      agent.framesOf(FRAME.stdin).reduce((sum, frame) => sum + frame.payload.length, 0);
+    expect(bytes()).toBe(256 * 1024);
+    agent.say(FRAME.credit, process.id, pair(CHANNEL.in, 40 * 1024));
+    await tick();
+    expect(bytes()).toBe(296 * 1024);
+    agent.say(FRAME.credit, process.id, pair(CHANNEL.in, 40 * 1024));
+    process.stdin.end();
+    await tick();
+    await tick();
+    expect(bytes()).toBe(300 * 1024);
+    expect(agent.framesOf(FRAME.stdinEof).length).toBe(1);
+  });
+
+  it('credits what is read, and nothing while nobody reads', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const process = agent.session.exec(command);
+    agent.started(process.id);
+    for (let i = 0; i < 4; i++) agent.say(FRAME.stdout, process.id, Buffer.alloc(64 * 1024));
+    await tick();
+    expect(agent.framesOf(FRAME.credit)).toEqual([]);
+    expect(process.stdout.read()).toHaveLength(256 * 1024);
+    await tick();
+    const credit = agent
+      .framesOf(FRAME.credit)
+      .reduce((sum, frame) => sum + frame.payload.readUInt32LE(4), 0);
+    expect(credit).toBe(256 * 1024);
+  });
+
+  it('credits output that is thrown away', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const process = agent.session.exec(command);
+    agent.started(process.id);
+    agent.say(FRAME.stdout, process.id, Buffer.alloc(64 * 1024));
+    await tick();
+    process.stdout.destroy();
+    agent.say(FRAME.stdout, process.id, Buffer.alloc(64 * 1024));
+    await tick();
+    expect(agent.framesOf(FRAME.credit).length).toBeGreaterThanOrEqual(1);
+    expect(await Promise.race([agent.session.closed, Promise.resolve('open')])).toBe('open');
+  });
+
+  it('answers a ping, in order', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const pong = agent.session.ping();
+    agent.say(FRAME.pong, 0);
+    await pong;
+  });
+
+  it('rejects what was running when the sandbox is lost', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const process = agent.session.exec(command);
+    const connection = agent.session.dial(80);
+    const pong = agent.session.ping();
+    agent.end();
+    await expect(process.exit).rejects.toMatchObject({ code: 'E_SANDBOX_LOST' });
+    await expect(connection).rejects.toMatchObject({ code: 'E_SANDBOX_LOST' });
+    await expect(pong).rejects.toMatchObject({ code: 'E_SANDBOX_LOST' });
+    expect(() => agent.session.exec(command)).toThrow(expect.objectContaining({ code: 'E_SANDBOX_CLOSED' }));
+  });
+
+  it('rejects a connection that is refused, and ends one that closes', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const refused = agent.session.dial(80);
+    agent.say(FRAME.reset, 2, new TlvWriter().u32(RESET_TAG.errno, 111).finish());
+    agent.say(FRAME.closed, 2);
+    await expect(refused).rejects.toMatchObject({ code: 'E_IO', context: { port: 80, errno: 111 } });
+    const opened = agent.session.dial(81);
+    agent.say(FRAME.dialOk, 3);
+    const connection = await opened;
+    agent.say(FRAME.data, 3, Buffer.from('hi'));
+    agent.say(FRAME.dataEof, 3);
+    const chunks: Buffer[] = [];
+    for await (const chunk of connection) chunks.push(Buffer.from(chunk));
+    expect(Buffer.concat(chunks).toString()).toBe('hi');
+  });
+});
+
+describe('a session with a hostile agent', () => {
+  const violations: readonly (readonly [string, (agent: FakeAgent, id: number) => void])[] = [
+    ['a second HELLO', (agent) => agent.hello()],
+    ['a frame for a stream that is not open', (agent) => agent.started(99)],
+    ['an unknown frame', (agent, id) => agent.say(0x7777, id)],
+    ['a host frame sent back', (agent, id) => agent.say(FRAME.exec, id)],
+    [
+      'output beyond the window',
+      (agent, id) => {
+        for (let i = 0; i < 5; i++) agent.say(FRAME.stdout, id, Buffer.alloc(65_536));
+      },
+    ],
+    ['empty output', (agent, id) => agent.say(FRAME.stdout, id)],
+    [
+      'output after its end',
+      (agent, id) => {
+        agent.say(FRAME.outEof, id, Uint8Array.of(1, 0, 0, 0));
+        agent.say(FRAME.stdout, id, Buffer.from('x'));
+      },
+    ],
+    ['credit that was not spent', (agent, id) => agent.say(FRAME.credit, id, pair(CHANNEL.in, 1))],
+    ['credit of nothing', (agent, id) => agent.say(FRAME.credit, id, pair(CHANNEL.in, 0))],
+    ['two starts', (agent, id) => agent.started(id)],
+    [
+      'two ends',
+      (agent, id) => {
+        agent.exited(id);
+        agent.exited(id);
+      },
+    ],
+    ['a close before the end', (agent, id) => agent.say(FRAME.closed, id)],
+    ['an impossible status', (agent, id) => agent.exited(id, 256)],
+    ['a pong that nobody asked for', (agent) => agent.say(FRAME.pong, 0)],
+    ['connection data on a command', (agent, id) => agent.say(FRAME.data, id, Buffer.from('x'))],
+    ['a giant frame', (agent) => agent.bytes(Buffer.alloc(12, 0xff))],
+  ];
+
+  for (const [name, act] of violations) {
+    it(`ends at ${name}`, async () => {
+      const agent = new FakeAgent().hello();
+      await agent.session.hello;
+      const process = agent.session.exec(command);
+      process.stdout.resume().pause();
+      agent.started(process.id);
+      act(agent, process.id);
+      expect(await agent.session.closed).toMatchObject({ code: 'E_PROTOCOL' });
+    });
+  }
+
+  it('survives any bytes with an answer: still open, or closed with a reason', async () => {
+    const frame = fc.tuple(
+      fc.constantFrom(...Object.values(FRAME)),
+      fc.integer({ min: 0, max: 4 }),
+      fc.uint8Array({ maxLength: 40 }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(frame, { maxLength: 30 }), async (frames) => {
+        const agent = new FakeAgent().hello();
+        await agent.session.hello;
+        const process = agent.session.exec(command);
+        process.stdout.resume();
+        agent.session.dial(1).catch(() => undefined);
+        for (const [type, stream, payload] of frames) agent.say(type, stream, payload);
+        agent.end();
+        const reason = await agent.session.closed;
+        if (reason !== undefined)
+          expect(reason).toHaveProperty(
+            'code',
+            expect.stringMatching(/^E_(PROTOCOL|SANDBOX_LOST|MASK_LOST)$/),
+          );
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

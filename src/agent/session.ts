@@ -1,0 +1,208 @@
+import type { Duplex } from 'node:stream';
+import { CAPS } from '../base/caps.ts';
+import { GloveboxError, isGloveboxError } from '../base/errors.ts';
+import { encodeExecSpec } from './boot.ts';
+import { DialStream } from './connection.ts';
+import type { AgentChannel, AgentHello, AgentProcess, AirlockReady, ExecSpec } from './contract.ts';
+import { FrameDecoder, encodeFrame, protocolError } from './frames.ts';
+import type { Frame } from './frames.ts';
+import { readError, readHello, readReady } from './lifecycle.ts';
+import { FRAME, ONESHOT_STREAM, SIGNAL_FLAG } from './numbers.ts';
+import { CommandStream, deferred, pair } from './process.ts';
+import type { Send, SessionStream } from './process.ts';
+
+/** How a session begins. */
+export interface SessionOptions {
+  /** True when the airlock stage speaks first on this channel. Default true. */
+  readonly airlock?: boolean;
+  /** True when the boot names the command itself; it is then `main`. */
+  readonly oneshot?: boolean;
+}
+
+/**
+ * The host end of one sandbox's agent, over its channel. Everything that arrives is hostile: the first thing that is not the
+ * protocol ends the session with `E_PROTOCOL`. No stream holds more than its window.
+ */
+export class AgentSession implements AgentChannel {
+  readonly #channel: Duplex;
+  readonly #decoder = new FrameDecoder();
+  readonly #streams = new Map<number, SessionStream>();
+  readonly #ready = deferred<AirlockReady>();
+  readonly #hello = deferred<AgentHello>();
+  readonly #closed = deferred<Error | undefined>();
+  readonly #main: CommandStream | undefined;
+  #state: 'airlock' | 'boot' | 'open' | 'closed';
+  #lastId = ONESHOT_STREAM;
+  #pings: (() => void)[] = [];
+  #reason: GloveboxError | undefined;
+
+  constructor(channel: Duplex, options: SessionOptions = {}) {
+    this.#channel = channel;
+    this.#state = options.airlock === false ? 'boot' : 'airlock';
+    if (options.oneshot === true) this.#main = this.#addCommand(ONESHOT_STREAM);
+    channel.on('data', (chunk: Buffer) => this.#onData(chunk));
+    channel.on('error', () => this.#end(undefined));
+    channel.once('end', () => this.#end(undefined));
+    channel.once('close', () => this.#end(undefined));
+  }
+
+  get ready(): Promise<AirlockReady> {
+    return this.#ready.promise;
+  }
+
+  get hello(): Promise<AgentHello> {
+    return this.#hello.promise;
+  }
+
+  get closed(): Promise<Error | undefined> {
+    return this.#closed.promise;
+  }
+
+  /** The command of a one-shot boot. Throws when the boot serves commands. */
+  get main(): AgentProcess {
+    if (this.#main === undefined)
+      throw new GloveboxError('E_INTERNAL', { what: 'this sandbox has no main command' });
+    return this.#main;
+  }
+
+  /** Starts a command in a serving sandbox. Throws `E_SANDBOX_CLOSED`, or `E_LIMIT_EXCEEDED` at `CAPS.streamCount`. */
+  exec(spec: ExecSpec): AgentProcess {
+    const id = this.#claimId();
+    const payload = encodeExecSpec(spec);
+    const command = this.#addCommand(id);
+    this.#write(FRAME.exec, id, payload);
+    return command;
+  }
+
+  /** A connection to a port on the sandbox's loopback; rejects with `E_IO` when nothing listens. */
+  async dial(port: number): Promise<Duplex> {
+    const id = this.#claimId();
+    const payload = Buffer.allocUnsafe(4);
+    payload.writeUInt32LE(port);
+    const stream = new DialStream(port, this.#sender(id));
+    this.#streams.set(id, stream);
+    this.#write(FRAME.dial, id, payload);
+    return stream.connected;
+  }
+
+  signalAll(signal: number): void {
+    this.#write(FRAME.signal, 0, pair(signal, SIGNAL_FLAG.all));
+  }
+
+  ping(): Promise<void> {
+    if (this.#state === 'closed') return Promise.reject(this.#lostError());
+    const { promise, resolve } = deferred<void>();
+    this.#pings.push(resolve);
+    this.#write(FRAME.ping, 0);
+    return Promise.race([promise, this.closed.then(() => Promise.reject(this.#lostError()))]);
+  }
+
+  async shutdown(graceMs: number = CAPS.graceMs): Promise<void> {
+    const payload = Buffer.allocUnsafe(4);
+    payload.writeUInt32LE(graceMs);
+    this.#write(FRAME.shutdown, 0, payload);
+    await this.closed;
+  }
+
+  /** Ends the session: the agent notices that its channel is gone and kills everything. */
+  destroy(reason?: Error): void {
+    this.#end(reason);
+  }
+
+  #claimId(): number {
+    if (this.#state === 'closed')
+      throw new GloveboxError('E_SANDBOX_CLOSED', { what: 'the sandbox has ended' });
+    if (this.#streams.size >= CAPS.streamCount) {
+      throw new GloveboxError('E_LIMIT_EXCEEDED', {
+        what: `${CAPS.streamCount} streams are open in this sandbox`,
+      });
+    }
+    this.#lastId += 1;
+    return this.#lastId;
+  }
+
+  #addCommand(id: number): CommandStream {
+    const command = new CommandStream(id, this.#sender(id));
+    this.#streams.set(id, command);
+    return command;
+  }
+
+  #sender(id: number): Send {
+    return (type, payload) => {
+      if (this.#streams.has(id)) this.#write(type, id, payload);
+    };
+  }
+
+  #write(type: number, stream: number, payload?: Uint8Array): void {
+    if (this.#state !== 'closed' && this.#channel.writable)
+      this.#channel.write(encodeFrame(type, stream, payload));
+  }
+
+  #onData(chunk: Buffer): void {
+    try {
+      for (const frame of this.#decoder.push(chunk)) {
+        if (this.#state === 'closed') return;
+        this.#receive(frame);
+      }
+    } catch (error) {
+      this.#end(isGloveboxError(error) ? error : protocolError(String(error)));
+    }
+  }
+
+  #receive(frame: Frame): void {
+    if (frame.type === FRAME.error && frame.stream === 0) {
+      throw readError(frame.payload, this.#state === 'open');
+    }
+    if (this.#state !== 'open') return this.#receiveBoot(frame);
+    if (frame.stream === 0) return this.#receivePong(frame);
+    const stream = this.#streams.get(frame.stream);
+    if (stream === undefined) throw protocolError(`a frame for stream ${frame.stream}, which is not open`);
+    stream.receive(frame);
+    if (stream.finished) this.#streams.delete(frame.stream);
+  }
+
+  #receiveBoot(frame: Frame): void {
+    if (this.#state === 'airlock' && frame.type === FRAME.airlockReady) {
+      this.#ready.resolve(readReady(frame.payload));
+      this.#state = 'boot';
+      return;
+    }
+    if (this.#state !== 'boot' || frame.type !== FRAME.hello)
+      throw protocolError(`frame type ${frame.type} before HELLO`);
+    this.#hello.resolve(readHello(frame.payload));
+    this.#state = 'open';
+  }
+
+  #receivePong(frame: Frame): void {
+    const answer = this.#pings.shift();
+    if (frame.type !== FRAME.pong || answer === undefined)
+      throw protocolError(`an unexpected frame type ${frame.type}`);
+    answer();
+  }
+
+  #end(reason: Error | undefined): void {
+    if (this.#state === 'closed') return;
+    const orderly = this.#state === 'open' && this.#decoder.pending === 0;
+    this.#state = 'closed';
+    if (reason !== undefined) this.#reason = isGloveboxError(reason) ? reason : this.#wrap(reason);
+    else if (!orderly) this.#reason = this.#lostError('the channel closed too early');
+    this.#ready.reject(this.#reason ?? this.#lostError());
+    this.#hello.reject(this.#reason ?? this.#lostError());
+    for (const stream of this.#streams.values()) stream.lost(this.#reason);
+    this.#streams.clear();
+    this.#channel.destroy();
+    this.#closed.resolve(this.#reason);
+  }
+
+  #wrap(cause: Error): GloveboxError {
+    return new GloveboxError('E_SANDBOX_LOST', { what: 'the sandbox was ended', why: cause.message, cause });
+  }
+
+  #lostError(why?: string): GloveboxError {
+    if (this.#reason !== undefined) return this.#reason;
+    return new GloveboxError('E_SANDBOX_LOST', {
+      what: 'the sandbox ended',
+      ...(why === undefined ? {} : { why }),
+    });
+  }
+}

@@ -1,0 +1,113 @@
+import { GloveboxError } from '../base/errors.ts';
+import { protocolError } from './frames.ts';
+
+/** u16 tag, u32 length; little-endian. */
+const TLV_HEADER_BYTES = 6;
+
+/** Bytes or text of one value; text is encoded as UTF-8. */
+export type TlvBytes = string | Uint8Array;
+
+/** Collects TLV records. */
+export class TlvWriter {
+  readonly #parts: Uint8Array[] = [];
+
+  bytes(tag: number, value: TlvBytes): this {
+    const data = typeof value === 'string' ? Buffer.from(value) : value;
+    const head = Buffer.allocUnsafe(TLV_HEADER_BYTES);
+    head.writeUInt16LE(tag, 0);
+    head.writeUInt32LE(data.length, 2);
+    this.#parts.push(head, data);
+    return this;
+  }
+
+  /** Text or a path that C code reads: a NUL byte inside would cut it. Throws `E_SANDBOX_START`. */
+  text(tag: number, value: TlvBytes): this {
+    const data = typeof value === 'string' ? Buffer.from(value) : value;
+    if (data.includes(0)) {
+      throw new GloveboxError('E_SANDBOX_START', {
+        what: 'an argument, variable or path contains a NUL byte',
+        next: 'Remove the NUL byte: no program can receive it.',
+      });
+    }
+    return this.bytes(tag, data);
+  }
+
+  u8(tag: number, value: number): this {
+    return this.bytes(tag, Uint8Array.of(value));
+  }
+
+  u32(tag: number, value: number): this {
+    const data = Buffer.allocUnsafe(4);
+    data.writeUInt32LE(value);
+    return this.bytes(tag, data);
+  }
+
+  finish(): Buffer {
+    return Buffer.concat(this.#parts);
+  }
+}
+
+/** The records of a payload by tag. */
+export class TlvRecord {
+  readonly #values = new Map<number, Buffer>();
+
+  /** Throws `E_PROTOCOL` when the payload is malformed or names a tag twice. Unknown tags are kept and never looked at. */
+  constructor(payload: Buffer) {
+    let at = 0;
+    while (at < payload.length) {
+      if (payload.length - at < TLV_HEADER_BYTES) throw protocolError('a TLV record is cut off');
+      const tag = payload.readUInt16LE(at);
+      const length = payload.readUInt32LE(at + 2);
+      const start = at + TLV_HEADER_BYTES;
+      if (length > payload.length - start) throw protocolError('a TLV value is cut off');
+      if (this.#values.has(tag)) throw protocolError(`TLV tag ${tag} appears twice`);
+      this.#values.set(tag, payload.subarray(start, start + length));
+      at = start + length;
+    }
+  }
+
+  /** Tags that are present, in order. */
+  get tags(): readonly number[] {
+    return [...this.#values.keys()];
+  }
+
+  bytes(tag: number): Buffer | undefined {
+    return this.#values.get(tag);
+  }
+
+  u8(tag: number, fallback?: number): number {
+    return this.#fixed(tag, 1, fallback, (value) => value.readUInt8());
+  }
+
+  u32(tag: number, fallback?: number): number {
+    return this.#fixed(tag, 4, fallback, (value) => value.readUInt32LE());
+  }
+
+  /** A 64-bit value as a number; beyond 2^53 it is not a figure but garbage. */
+  u64(tag: number, fallback?: number): number {
+    const number = this.#fixed(tag, 8, fallback, (value) => Number(value.readBigUInt64LE()));
+    if (!Number.isSafeInteger(number)) throw protocolError(`TLV tag ${tag} is out of range`);
+    return number;
+  }
+
+  /** Text for people: at most `limit` bytes, everything that is not printable replaced. */
+  label(tag: number, limit = 512): string {
+    const value = this.#values.get(tag);
+    return value === undefined ? '' : printable(value.subarray(0, limit).toString('utf8'));
+  }
+
+  #fixed(tag: number, length: number, fallback: number | undefined, read: (value: Buffer) => number): number {
+    const value = this.#values.get(tag);
+    if (value === undefined) {
+      if (fallback === undefined) throw protocolError(`TLV tag ${tag} is missing`);
+      return fallback;
+    }
+    if (value.length !== length) throw protocolError(`TLV tag ${tag} has ${value.length} bytes`);
+    return read(value);
+  }
+}
+
+/** Control, format and separator characters become "?", so that a terminal shows what is there. */
+function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cs}]/gu, '?');
+}

@@ -1,0 +1,37 @@
+import type { EventKind } from '../contract.ts';
+import { auditRepaired } from './audit-repaired.ts';
+import { auditRotated } from './audit-rotated.ts';
+import { filesAppeared } from './files-appeared.ts';
+import { limitHit } from './limit-hit.ts';
+import { networkSummary } from './network-summary.ts';
+import { networkVerdict } from './network-verdict.ts';
+import { policyTrust } from './policy-trust.ts';
+import { runCommand } from './run-command.ts';
+import { runEnd } from './run-end.ts';
+import { runRefused } from './run-refused.ts';
+import { runStart } from './run-start.ts';
+import type { EventSpec } from './spec.ts';
+
+/** What is common to every kind, whatever its payload. */
+export type AnyEventSpec = Pick<EventSpec<object>, 'kind' | 'doc' | 'say'> & {
+  readonly fields: Readonly<Record<string, string>>;
+};
+
+/** Every kind of event. A new kind is a file here and a row. */
+export const EVENT_SPECS: Readonly<Record<EventKind, AnyEventSpec>> = {
+  'run.start': runStart,
+  'run.command': runCommand,
+  'run.end': runEnd,
+  'run.refused': runRefused,
+  'network.verdict': networkVerdict,
+  'network.summary': networkSummary,
+  'files.appeared': filesAppeared,
+  'limit.hit': limitHit,
+  'policy.trust': policyTrust,
+  'audit.repaired': auditRepaired,
+  'audit.rotated': auditRotated,
+};
+
+export function isEventKind(kind: string): kind is EventKind {
+  return Object.hasOwn(EVENT_SPECS, kind);
+}

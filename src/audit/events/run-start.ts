@@ -1,0 +1,22 @@
+import { word, type EventSpec } from './spec.ts';
+
+export interface RunStart {
+  readonly policy: string;
+  readonly plan: string;
+  readonly tier: string;
+  readonly workspace: string;
+  readonly pid: number;
+}
+
+export const runStart: EventSpec<RunStart> = {
+  kind: 'run.start',
+  doc: 'A sandbox starts. Nothing runs in it before this record stands.',
+  fields: {
+    policy: 'SHA-256 of the resolved policy',
+    plan: 'SHA-256 of the plan',
+    tier: 'process, container, vm or vm+gvisor',
+    workspace: 'the writable tree on the host',
+    pid: 'process on the host that holds the sandbox',
+  },
+  say: (data) => `tier ${word(data, 'tier')}, workspace ${word(data, 'workspace')}`,
+};

@@ -1,0 +1,5 @@
+import type { Finding } from './checks.ts';
+
+export function checkLimits(): readonly Finding[] {
+  return [];
+}

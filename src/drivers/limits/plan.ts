@@ -1,0 +1,217 @@
+import type { LimitName } from '../../policy/contract.ts';
+import type { PlanLimits, Strength } from '../contract.ts';
+import type { CgroupFacts, Controller } from './facts.ts';
+import { RLIMIT, UNLIMITED, type ResourceLimit } from './rlimits.ts';
+
+/** One write into a group's directory, in order. */
+export interface CgroupWrite {
+  readonly controller: Controller;
+  readonly file: string;
+  readonly value: string;
+  /** The kernel may be built without it, or an outer group may already be tighter. */
+  readonly optional: boolean;
+}
+
+export interface CgroupPlan {
+  readonly version: 1 | 2;
+  readonly parents: Readonly<Partial<Record<Controller, string>>>;
+  readonly writes: readonly CgroupWrite[];
+}
+
+export interface LimitsPlan {
+  readonly rlimits: readonly ResourceLimit[];
+  readonly cgroup?: CgroupPlan;
+  readonly strength: Readonly<Record<LimitName, Strength>>;
+  /** Limits that have to hold and do not: the caller refuses the run with E_LIMIT_UNAVAILABLE. */
+  readonly refused: readonly LimitName[];
+  /** What a person should know: a value that was lowered, a limit that holds only in part. */
+  readonly notices: readonly string[];
+}
+
+export interface LimitsInput {
+  readonly limits: PlanLimits;
+  readonly facts: CgroupFacts;
+  readonly euid: number;
+  /** Hard limits of this process; see `readHardLimits`. */
+  readonly hard: ReadonlyMap<number, bigint>;
+}
+
+/** Airlock, bubblewrap (two processes) and the agent share the group with the user's processes. */
+const OWN_PROCESSES = 4;
+/** Period of the CPU quota; the kernel's default (Documentation/scheduler/sched-bwc.rst). */
+const CPU_PERIOD_US = 100_000;
+/** The least quota that the kernel takes. */
+const CPU_LEAST_US = 1000;
+/** Key agents and language runtimes lock a few pages; the kernel's own default since 5.16. */
+const MEMLOCK_BYTES = 8n * 1024n * 1024n;
+
+/** What holds each limit here, and how strongly. Pure. */
+export function planLimits(input: LimitsInput): LimitsPlan {
+  const strength = strengths(input);
+  const notices: string[] = [];
+  const cgroup = planCgroup(input.limits, input.facts);
+  return {
+    rlimits: planRlimits(input, strength, notices),
+    ...(cgroup === undefined ? {} : { cgroup }),
+    strength,
+    refused: refusedLimits(input.limits, strength),
+    notices: [...notices, ...weakNotices(input, strength)],
+  };
+}
+
+/** How strongly each limit can be held on this machine, whatever its value. */
+export function strengths({ facts, euid }: Pick<LimitsInput, 'facts' | 'euid'>): Record<LimitName, Strength> {
+  return {
+    cpu: facts.parents.cpu === undefined ? 'none' : 'full',
+    // RLIMIT_DATA bounds each process, not their sum.
+    memory: facts.parents.memory === undefined ? 'weak' : 'full',
+    pids: pidsStrength(facts, euid),
+    files: 'full',
+    fileSize: 'full',
+    // Held by the host process, which counts and which keeps the clock.
+    output: 'full',
+    timeout: 'full',
+    ttl: 'full',
+  };
+}
+
+/** RLIMIT_NPROC does not bind the user root (setrlimit(2)), and counts by user, not by sandbox. */
+function pidsStrength(facts: CgroupFacts, euid: number): Strength {
+  if (facts.parents.pids !== undefined) return 'full';
+  return euid === 0 ? 'none' : 'weak';
+}
+
+const VALUES = {
+  cpu: 'cpu',
+  memory: 'memoryBytes',
+  pids: 'pids',
+  files: 'files',
+  fileSize: 'fileSizeBytes',
+  output: 'outputBytes',
+  timeout: 'timeoutMs',
+  ttl: 'ttlMs',
+} as const satisfies Record<LimitName, keyof PlanLimits>;
+
+const NAMES: readonly LimitName[] = [
+  'cpu',
+  'memory',
+  'pids',
+  'files',
+  'fileSize',
+  'output',
+  'timeout',
+  'ttl',
+];
+
+function refusedLimits(limits: PlanLimits, strength: Readonly<Record<LimitName, Strength>>): LimitName[] {
+  return NAMES.filter((name) => {
+    if (limits[VALUES[name]] === undefined) return false;
+    if (limits.require.includes(name)) return strength[name] !== 'full';
+    return limits.explicit.includes(name) && strength[name] === 'none';
+  });
+}
+
+function weakNotices(
+  { limits, facts }: LimitsInput,
+  strength: Readonly<Record<LimitName, Strength>>,
+): string[] {
+  const said: Partial<Record<LimitName, string>> = {
+    cpu: 'no CPU limit',
+    memory: 'memory is limited for each process, not for all together',
+    pids:
+      strength.pids === 'none'
+        ? 'no limit on processes'
+        : 'processes are limited for the user, not for the sandbox',
+  };
+  const lost = NAMES.filter((name) => limits[VALUES[name]] !== undefined && strength[name] !== 'full');
+  return lost.flatMap((name) => (said[name] === undefined ? [] : [`${said[name]} (${facts.detail})`]));
+}
+
+function planRlimits(
+  { limits, hard }: LimitsInput,
+  strength: Readonly<Record<LimitName, Strength>>,
+  notices: string[],
+): ResourceLimit[] {
+  const clamp = (resource: number, wanted: bigint, label?: string): ResourceLimit => {
+    const most = hard.get(resource) ?? UNLIMITED;
+    const value = wanted > most ? most : wanted;
+    if (value < wanted && label !== undefined)
+      notices.push(`${label} ${wanted} is above the hard limit here: ${value}`);
+    return { resource, soft: value, hard: value };
+  };
+  const own: ResourceLimit[] = [
+    // A core file holds memory, and lands in the workspace.
+    clamp(RLIMIT.CORE, 0n),
+    clamp(RLIMIT.MEMLOCK, MEMLOCK_BYTES),
+    clamp(RLIMIT.NICE, 0n),
+    clamp(RLIMIT.RTPRIO, 0n),
+  ];
+  if (limits.files !== undefined) own.push(clamp(RLIMIT.NOFILE, BigInt(limits.files), 'files'));
+  if (limits.fileSizeBytes !== undefined)
+    own.push(clamp(RLIMIT.FSIZE, BigInt(limits.fileSizeBytes), 'fileSize'));
+  if (limits.memoryBytes !== undefined && strength.memory === 'weak') {
+    own.push(clamp(RLIMIT.DATA, BigInt(limits.memoryBytes), 'memory'));
+  }
+  if (limits.pids !== undefined && strength.pids === 'weak') {
+    own.push(clamp(RLIMIT.NPROC, BigInt(limits.pids + OWN_PROCESSES), 'pids'));
+  }
+  return own;
+}
+
+function planCgroup(limits: PlanLimits, facts: CgroupFacts): CgroupPlan | undefined {
+  if (facts.version === 0) return undefined;
+  const { version, parents } = facts;
+  const writes = version === 1 ? writesVersion1(limits) : writesVersion2(limits);
+  return { version, parents, writes: writes.filter(({ controller }) => parents[controller] !== undefined) };
+}
+
+/** Documentation/admin-guide/cgroup-v1/{memory,pids}.rst. Memory before memory and swap: the second may not be below the first. */
+function writesVersion1(limits: PlanLimits): CgroupWrite[] {
+  const { memoryBytes, pids, cpu } = limits;
+  const writes: CgroupWrite[] = [];
+  if (memoryBytes !== undefined) {
+    const value = String(memoryBytes);
+    writes.push({ controller: 'memory', file: 'memory.limit_in_bytes', value, optional: false });
+    writes.push({ controller: 'memory', file: 'memory.memsw.limit_in_bytes', value, optional: true });
+  }
+  if (pids !== undefined) writes.push(pidsWrite(pids));
+  if (cpu !== undefined) {
+    writes.push({
+      controller: 'cpu',
+      file: 'cpu.cfs_period_us',
+      value: String(CPU_PERIOD_US),
+      optional: false,
+    });
+    // A quota above that of an outer group is refused: the outer one is tighter, and holds.
+    writes.push({ controller: 'cpu', file: 'cpu.cfs_quota_us', value: String(quota(cpu)), optional: true });
+  }
+  return writes;
+}
+
+function writesVersion2(limits: PlanLimits): CgroupWrite[] {
+  const { memoryBytes, pids, cpu } = limits;
+  const writes: CgroupWrite[] = [];
+  if (memoryBytes !== undefined) {
+    writes.push({ controller: 'memory', file: 'memory.max', value: String(memoryBytes), optional: false });
+    writes.push({ controller: 'memory', file: 'memory.swap.max', value: '0', optional: true });
+    writes.push({ controller: 'memory', file: 'memory.oom.group', value: '1', optional: true });
+  }
+  if (pids !== undefined) writes.push(pidsWrite(pids));
+  if (cpu !== undefined) {
+    writes.push({
+      controller: 'cpu',
+      file: 'cpu.max',
+      value: `${quota(cpu)} ${CPU_PERIOD_US}`,
+      optional: false,
+    });
+  }
+  return writes;
+}
+
+function pidsWrite(pids: number): CgroupWrite {
+  return { controller: 'pids', file: 'pids.max', value: String(pids + OWN_PROCESSES), optional: false };
+}
+
+function quota(cpu: number): number {
+  return Math.max(CPU_LEAST_US, Math.round(cpu * CPU_PERIOD_US));
+}

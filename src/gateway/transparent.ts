@@ -1,0 +1,65 @@
+import type { Socket } from 'node:net';
+import { parseSocketAddress } from '../net/ip.ts';
+import type { Verdict } from './contract.ts';
+import { placeOf, recordDeny } from './core.ts';
+import type { Entry, GatewayCore } from './core.ts';
+import type { Decision } from './decide.ts';
+import { refuseBySight, route } from './route.ts';
+import type { Entrance } from './route.ts';
+import { readFirst, reset, sayAndClose, TLS_ALERT, tlsAlert } from './wire.ts';
+
+/** How long a refused client may take to show its protocol, so that the refusal can be said in it. */
+const SIGHT_MS = 1_000;
+
+/** A connection to "any address": the address it was made to says which name was meant. */
+export async function serveTransparent(core: GatewayCore, client: Socket): Promise<void> {
+  const decision = destinationOf(core, client);
+  if (decision === undefined) return reset(client);
+  await route(core, client, decision, entranceOf(core, client, decision));
+}
+
+/** A port that no rule names: nothing is read, the attempt is recorded and reset. */
+export function refuseSentinel(core: GatewayCore, client: Socket): void {
+  const decision = destinationOf(core, client);
+  reset(client);
+  if (decision === undefined) return;
+  const verdict: Verdict =
+    decision.action === 'deny'
+      ? decision.verdict
+      : {
+          action: 'deny',
+          rule: 'structural.sentinel',
+          reason: `port ${decision.port} is watched, not served`,
+        };
+  recordDeny(core, placeOf('sentinel', decision), verdict);
+}
+
+/**
+ * The name that the local address was given to, else the address itself, which only a rule for that address allows. SNI and Host
+ * never choose the destination: they are only compared with it.
+ */
+function destinationOf(core: GatewayCore, client: Socket): Decision | undefined {
+  const local = parseSocketAddress(client.localAddress ?? '');
+  const port = client.localPort;
+  if (local === undefined || port === undefined) return undefined;
+  return core.judge.decide(core.names.nameOf(local.text) ?? local.text, port);
+}
+
+function entranceOf(core: GatewayCore, client: Socket, decision: Decision): Entrance {
+  const entry: Entry = 'transparent';
+  const tls = decision.action === 'allow' && decision.rule.protocol === 'https';
+  return {
+    entry,
+    accept: () => undefined,
+    refuse: (verdict) => void refuseInProtocol(core, client, verdict),
+    fail: () => (tls ? sayAndClose(client, tlsAlert(TLS_ALERT.internalError), core.limits) : reset(client)),
+  };
+}
+
+async function refuseInProtocol(core: GatewayCore, client: Socket, verdict: Verdict): Promise<void> {
+  const read = await readFirst(client, () => ({ state: 'done', value: undefined }), {
+    timeoutMs: SIGHT_MS,
+    maxBytes: 1024 * 1024,
+  });
+  refuseBySight(core, client, read.bytes[0], verdict);
+}

@@ -1,0 +1,124 @@
+import type { Socket } from 'node:net';
+import { systemCode } from '../base/errors.ts';
+import { parseIp } from '../net/ip.ts';
+import type { Dialler, Resolver, Verdict } from './contract.ts';
+import { HOST_LOOPBACK } from './decide.ts';
+import type { Allowed, Judge } from './decide.ts';
+import type { GatewayLimits } from './limits.ts';
+
+type Limits = Pick<GatewayLimits, 'resolveMs' | 'dialMs' | 'dialAddresses'>;
+
+/** Vetted addresses; or a refusal by policy; or a failure of the network, which is no decision. */
+export type Vetted =
+  | { readonly state: 'ok'; readonly addresses: readonly string[] }
+  | { readonly state: 'denied'; readonly verdict: Verdict }
+  | { readonly state: 'failed'; readonly why: string };
+
+export type Dialled =
+  | { readonly state: 'ok'; readonly socket: Socket; readonly address: string }
+  | { readonly state: 'failed'; readonly why: string; readonly address: string | undefined };
+
+/** Resolves once, vets every address, and dials only what was vetted. */
+export class Upstream {
+  readonly #judge: Judge;
+  readonly #resolver: Resolver;
+  readonly #dialler: Dialler;
+  readonly #limits: Limits;
+  readonly #closing: AbortSignal;
+  readonly #track: (socket: Socket) => void;
+
+  constructor(parts: {
+    readonly judge: Judge;
+    readonly resolver: Resolver;
+    readonly dialler: Dialler;
+    readonly limits: Limits;
+    readonly closing: AbortSignal;
+    readonly track: (socket: Socket) => void;
+  }) {
+    this.#judge = parts.judge;
+    this.#resolver = parts.resolver;
+    this.#dialler = parts.dialler;
+    this.#limits = parts.limits;
+    this.#closing = parts.closing;
+    this.#track = parts.track;
+  }
+
+  /** Forbidden addresses among the answers are dropped; when none is left, the first refusal is the answer. */
+  async vet(target: Allowed): Promise<Vetted> {
+    // Only a rule that names `host-loopback` gets here with this kind: the one way to 127.0.0.1.
+    if (target.kind === HOST_LOOPBACK) return { state: 'ok', addresses: ['127.0.0.1'] };
+    const answers = await this.#resolve(target);
+    if (typeof answers === 'string') return { state: 'failed', why: answers };
+    const good: string[] = [];
+    let refusal: Verdict | undefined;
+    for (const answer of answers) {
+      const verdict = this.#judgeAnswer(target, answer);
+      if (verdict === undefined) good.push(parseIp(answer)?.text ?? answer);
+      else refusal ??= verdict;
+    }
+    if (good.length > 0) return { state: 'ok', addresses: good.slice(0, this.#limits.dialAddresses) };
+    if (refusal === undefined) return { state: 'failed', why: `${target.host} has no address` };
+    return {
+      state: 'denied',
+      verdict: { ...refusal, reason: `${target.host} resolves to a forbidden address: ${refusal.reason}` },
+    };
+  }
+
+  /** Tries the addresses one after another, each with a time limit of its own. */
+  async dial(addresses: readonly string[], port: number): Promise<Dialled> {
+    let why = 'no address';
+    for (const address of addresses) {
+      if (this.#closing.aborted) break;
+      try {
+        const socket = await this.#within(this.#limits.dialMs, (signal) =>
+          this.#dialler.dial(address, port, signal),
+        );
+        socket.on('error', () => socket.destroy());
+        this.#track(socket);
+        if (this.#closing.aborted) socket.destroy();
+        return { state: 'ok', socket, address };
+      } catch (error) {
+        why = `${address} port ${port}: ${systemCode(error) ?? 'no connection'}`;
+      }
+    }
+    return { state: 'failed', why, address: addresses[0] };
+  }
+
+  async #resolve(target: Allowed): Promise<readonly string[] | string> {
+    if (target.kind === 'ip') return [target.host];
+    try {
+      return await this.#within(this.#limits.resolveMs, (signal) =>
+        this.#resolver.resolve(target.host, signal),
+      );
+    } catch (error) {
+      return `${target.host} cannot be resolved: ${systemCode(error) ?? 'no answer'}`;
+    }
+  }
+
+  #judgeAnswer(target: Allowed, answer: string): Verdict | undefined {
+    return (
+      this.#judge.judgeAddress(answer, target.rule.private) ?? this.#judge.deniedAddress(answer, target.port)
+    );
+  }
+
+  /** Runs `work` until it is done, the time is up or the gateway closes. `AbortSignal.any` would pile up on the closing signal. */
+  async #within<T>(timeoutMs: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const controller = new AbortController();
+    const abort = (): void => controller.abort();
+    const timer = setTimeout(abort, timeoutMs);
+    this.#closing.addEventListener('abort', abort);
+    try {
+      // A resolver or dialler that ignores its signal must not hold the connection.
+      return await Promise.race([work(controller.signal), aborted(controller.signal)]);
+    } finally {
+      clearTimeout(timer);
+      this.#closing.removeEventListener('abort', abort);
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
+  });
+}

@@ -1,0 +1,216 @@
+import { formatAuthority, parseAuthority } from './authority.ts';
+import type { CanonicalHost } from './authority.ts';
+
+/** Header lines as Node gives them in `rawHeaders`: name, value, name, value. Merged views hide duplicates. */
+export type RawHeaders = readonly string[];
+
+/** A refusal of a request head, with the status that says it best. */
+export interface HeadProblem {
+  readonly ok: false;
+  readonly status: 400 | 405 | 417 | 421 | 431 | 501;
+  readonly why: string;
+}
+
+/** How the body of a request is delimited (RFC 9112 §6). */
+export type Body =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'length'; readonly bytes: number }
+  | { readonly kind: 'chunked' };
+
+export interface HeadFacts {
+  readonly ok: true;
+  readonly body: Body;
+  /** The one Host header, canonical. */
+  readonly host: CanonicalHost;
+  /** The port it names, when it names one. */
+  readonly hostPort: number | undefined;
+}
+
+/** Browsers send about 20 header lines, gRPC clients 10; Node by itself drops lines past 1,000 silently. */
+export const HEADER_LINES_MAX = 256;
+
+/** Methods that may pass: RFC 9110, PATCH, and WebDAV for git and subversion. TRACE echoes credentials, CONNECT is its own entry. */
+const METHODS: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'POST',
+  'PUT',
+  'PATCH',
+  'DELETE',
+  'OPTIONS',
+  'PROPFIND',
+  'PROPPATCH',
+  'MKCOL',
+  'COPY',
+  'MOVE',
+  'LOCK',
+  'UNLOCK',
+  'REPORT',
+  'MKACTIVITY',
+  'CHECKOUT',
+  'MERGE',
+  'SEARCH',
+]);
+
+/** RFC 9110 §7.6.1 and the older `Keep-Alive`, `Proxy-*`; those that this gateway writes itself; RFC 7540's upgrade leftovers. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-authentication-info',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+]);
+
+const REBUILT: ReadonlySet<string> = new Set(['host', 'content-length', 'expect']);
+
+/** Alt-Svc moves a client to QUIC or another host (RFC 7838); the others are ours to say, not an origin's. */
+const RESPONSE_ONLY: ReadonlySet<string> = new Set(['alt-svc', 'x-glovebox-denied']);
+
+/** Checks what Node's parser leaves open: method, header count, Host, and every ambiguity of framing (RFC 9112 §6.1, §6.3). */
+export function judgeHead(method: string, httpVersion: string, headers: RawHeaders): HeadFacts | HeadProblem {
+  if (!METHODS.has(method)) return problem(405, `the method ${method.slice(0, 32)} is not allowed`);
+  if (headers.length / 2 > HEADER_LINES_MAX) return problem(431, `over ${HEADER_LINES_MAX} header lines`);
+  const body = judgeFraming(httpVersion, headers);
+  if ('ok' in body) return body;
+  const hosts = valuesOf(headers, 'host');
+  const [host] = hosts;
+  if (host === undefined || hosts.length > 1)
+    return problem(400, 'not exactly one Host header (RFC 9112 §3.2)');
+  const authority = parseAuthority(host, 0);
+  if (!authority.ok) return problem(400, `a Host header that is malformed: ${authority.why}`);
+  return {
+    ok: true,
+    body,
+    host: authority.host,
+    hostPort: authority.port === 0 ? undefined : authority.port,
+  };
+}
+
+function judgeFraming(httpVersion: string, headers: RawHeaders): Body | HeadProblem {
+  const codings = valuesOf(headers, 'transfer-encoding');
+  const lengths = valuesOf(headers, 'content-length');
+  const [coding] = codings;
+  const [length] = lengths;
+  if (coding !== undefined) {
+    if (codings.length > 1 || coding.toLowerCase() !== 'chunked')
+      return problem(400, 'a Transfer-Encoding other than "chunked"');
+    if (length !== undefined) return problem(400, 'both Transfer-Encoding and Content-Length');
+    if (httpVersion !== '1.1') return problem(400, 'Transfer-Encoding in HTTP/1.0');
+    return { kind: 'chunked' };
+  }
+  if (length === undefined) return { kind: 'none' };
+  if (lengths.length > 1 || !/^[0-9]{1,15}$/.test(length))
+    return problem(400, 'a Content-Length that is not one plain number');
+  return { kind: 'length', bytes: Number(length) };
+}
+
+/** A request target in the form that the entry wants. */
+export type TargetResult =
+  | { readonly ok: true; readonly path: string; readonly host?: CanonicalHost; readonly port?: number }
+  | HeadProblem;
+
+/** Origin-form, or `*` with OPTIONS (RFC 9112 §3.2.1, §3.2.4). */
+export function readOriginTarget(method: string, target: string): TargetResult {
+  if (target === '*' && method === 'OPTIONS') return { ok: true, path: target };
+  return isPath(target)
+    ? { ok: true, path: target }
+    : problem(400, 'a request target that is not a plain path');
+}
+
+/** Absolute-form with the scheme http and no user information (RFC 9112 §3.2.2). The path may be left out. */
+export function readAbsoluteTarget(target: string): TargetResult {
+  const parts = /^http:\/\/([^/?#]+)([/?].*)?$/is.exec(target);
+  if (parts === null)
+    return problem(400, 'a request target that is not http://host/path; for https use CONNECT');
+  const authority = parseAuthority(parts[1] ?? '', 80);
+  if (!authority.ok) return problem(400, `a malformed host in the request target: ${authority.why}`);
+  const rest = parts[2] ?? '/';
+  const path = rest.startsWith('?') ? `/${rest}` : rest;
+  if (!isPath(path)) return problem(400, 'a request target that is not a plain path');
+  return { ok: true, path, host: authority.host, port: authority.port };
+}
+
+/** Visible ASCII without "#": a fragment in a target is cut by some origins and kept by others (CVE-2021-32779). */
+function isPath(path: string): boolean {
+  return /^\/[\x21\x22\x24-\x7e]*$/.test(path);
+}
+
+/** The request's headers for upstream: hop-by-hop ones gone, Host and length written anew, names that fold to framing ones gone. */
+export function requestHeaders(headers: RawHeaders, facts: HeadFacts, host: string, port: number): string[] {
+  const out = ['Host', formatAuthority(host, port, 80)];
+  const drop = droppedNames(headers);
+  for (const [name, value] of pairs(headers)) {
+    const key = name.toLowerCase();
+    // Some origins fold "_" to "-": `Transfer_Encoding` must not arrive as framing.
+    const folded = key.replaceAll('_', '-');
+    if (drop.has(key) || REBUILT.has(folded) || HOP_BY_HOP.has(folded)) continue;
+    out.push(name, value);
+  }
+  if (facts.body.kind === 'length') out.push('Content-Length', String(facts.body.bytes));
+  if (facts.body.kind === 'chunked') out.push('Transfer-Encoding', 'chunked');
+  return out;
+}
+
+/** The response's headers for the client, for a status. */
+export function responseHeaders(headers: RawHeaders, status: number): string[] {
+  const out: string[] = [];
+  const drop = droppedNames(headers);
+  for (const [name, value] of pairs(headers)) {
+    const key = name.toLowerCase();
+    if (drop.has(key) || HOP_BY_HOP.has(key) || RESPONSE_ONLY.has(key)) continue;
+    // RFC 9110 §8.6: no Content-Length with 1xx and 204; a client that believes it would wait for a body.
+    if (key === 'content-length' && (status < 200 || status === 204)) continue;
+    out.push(name, value);
+  }
+  return out;
+}
+
+/** All values of a header, in order. */
+export function valuesOf(headers: RawHeaders, name: string): string[] {
+  const values: string[] = [];
+  for (const [key, value] of pairs(headers)) if (key.toLowerCase() === name) values.push(value);
+  return values;
+}
+
+/** The tokens of a comma-separated header, lower-case. */
+export function tokensOf(headers: RawHeaders, name: string): string[] {
+  return valuesOf(headers, name).flatMap((value) =>
+    value.split(',').map((token) => token.trim().toLowerCase()),
+  );
+}
+
+/** True for a well-formed WebSocket opening handshake (RFC 6455 §4.1). */
+export function isWebSocketOpening(method: string, httpVersion: string, headers: RawHeaders): boolean {
+  const upgrade = valuesOf(headers, 'upgrade');
+  const key = valuesOf(headers, 'sec-websocket-key');
+  const version = valuesOf(headers, 'sec-websocket-version');
+  return (
+    method === 'GET' &&
+    httpVersion === '1.1' &&
+    upgrade.length === 1 &&
+    upgrade[0]?.toLowerCase() === 'websocket' &&
+    tokensOf(headers, 'connection').includes('upgrade') &&
+    key.length === 1 &&
+    /^[A-Za-z0-9+/]{22}==$/.test(key[0] ?? '') &&
+    version.length === 1 &&
+    version[0] === '13'
+  );
+}
+
+function droppedNames(headers: RawHeaders): ReadonlySet<string> {
+  return new Set(tokensOf(headers, 'connection'));
+}
+
+function* pairs(headers: RawHeaders): Generator<readonly [string, string]> {
+  for (let i = 0; i + 1 < headers.length; i += 2) yield [headers[i] ?? '', headers[i + 1] ?? ''];
+}
+
+function problem(status: HeadProblem['status'], why: string): HeadProblem {
+  return { ok: false, status, why };
+}

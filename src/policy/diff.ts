@@ -1,0 +1,189 @@
+import { canonicalHash } from '../base/canonical-json.ts';
+import { printablePath } from '../base/path-bytes.ts';
+import type { PathRule, Policy } from './contract.ts';
+import { coverGap, inTrees } from './covers.ts';
+import { denyText } from './explain.ts';
+import { printable } from './problems.ts';
+import { policyScalars } from './scalar-view.ts';
+import { formatScalar, width } from './scalars.ts';
+import { hostText } from './widenings.ts';
+
+export type DifferenceEffect = 'widening' | 'tightening' | 'neutral';
+
+/** One difference between two policies, seen from the first. */
+export interface PolicyDifference {
+  readonly effect: DifferenceEffect;
+  /** Key of the language, such as `network.allow`. */
+  readonly path: string;
+  /** Absent when it is new. */
+  readonly before?: string;
+  /** Absent when it is gone. */
+  readonly after?: string;
+}
+
+/** What changes from `a` to `b`: widenings first. Where rules stand in files does not count. */
+export function diffPolicies(a: Policy, b: Policy): readonly PolicyDifference[] {
+  const found = [
+    ...scalarDifferences(a, b),
+    ...fileDifferences(a, b),
+    ...networkDifferences(a, b),
+    ...otherDifferences(a, b),
+  ];
+  const rank = { widening: 0, tightening: 1, neutral: 2 };
+  return found.sort((left, right) => rank[left.effect] - rank[right.effect]);
+}
+
+/** One line: `+ network.allow  api.example.com:443 (https)`. */
+export function formatDifference(difference: PolicyDifference): string {
+  const mark = { widening: '+ widens  ', tightening: '- tightens', neutral: '~ changes ' }[difference.effect];
+  const { path, before, after } = difference;
+  if (before !== undefined && after !== undefined) return `${mark}  ${path}  ${before} -> ${after}`;
+  return `${mark}  ${path}  ${after ?? `${before} (removed)`}`;
+}
+
+function scalarDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
+  const before = new Map(policyScalars(a).map((view) => [view.key, view.value]));
+  return policyScalars(b).flatMap(({ key, value }): readonly PolicyDifference[] => {
+    const old = before.get(key);
+    if (old === value) return [];
+    const change = width(key, value) - width(key, old);
+    const effect = change > 0 ? 'widening' : change < 0 ? 'tightening' : 'neutral';
+    return [
+      {
+        effect,
+        path: key,
+        before: printable(formatScalar(key, old)),
+        after: printable(formatScalar(key, value)),
+      },
+    ];
+  });
+}
+
+interface ListFacts {
+  readonly path: string;
+  /** What an added item does. */
+  readonly added: DifferenceEffect;
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+  /** True for an added item that the first policy allows in another way. */
+  readonly redundant?: (item: string) => boolean;
+}
+
+function listDifferences(facts: ListFacts): readonly PolicyDifference[] {
+  const removed =
+    facts.added === 'widening' ? 'tightening' : facts.added === 'tightening' ? 'widening' : 'neutral';
+  const gone = new Set(facts.before.filter((item) => !facts.after.includes(item)));
+  const come = new Set(facts.after.filter((item) => !facts.before.includes(item)));
+  return [
+    ...[...come].map((item): PolicyDifference => ({
+      effect: facts.redundant?.(item) === true ? 'neutral' : facts.added,
+      path: facts.path,
+      after: item,
+    })),
+    ...[...gone].map((item): PolicyDifference => ({ effect: removed, path: facts.path, before: item })),
+  ];
+}
+
+function fileDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
+  const [left, right] = [a.filesystem, b.filesystem];
+  const texts = (rules: readonly PathRule[]): readonly string[] =>
+    rules.map((rule) => printablePath(rule.path));
+  const workspace: readonly PolicyDifference[] =
+    left.workspace === right.workspace
+      ? []
+      : [
+          {
+            effect: 'neutral',
+            path: 'filesystem.workspace',
+            before: printablePath(left.workspace),
+            after: printablePath(right.workspace),
+          },
+        ];
+  const visible = [...left.read, ...left.write, { path: left.workspace }];
+  return [
+    ...workspace,
+    ...listDifferences({
+      path: 'filesystem.read',
+      added: 'widening',
+      before: texts(left.read),
+      after: texts(right.read),
+      redundant: (item) => inTrees(item, visible),
+    }),
+    ...listDifferences({
+      path: 'filesystem.write',
+      added: 'widening',
+      before: texts(left.write),
+      after: texts(right.write),
+      redundant: (item) => inTrees(item, left.write),
+    }),
+    ...listDifferences({
+      path: 'filesystem.deny',
+      added: 'tightening',
+      before: texts(left.deny),
+      after: texts(right.deny),
+    }),
+    ...listDifferences({
+      path: 'filesystem.protect',
+      added: 'tightening',
+      before: texts(left.protect),
+      after: texts(right.protect),
+    }),
+  ];
+}
+
+function networkDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
+  const covered = new Set(
+    b.network.allow.filter((rule) => coverGap(a.network.allow, rule) === undefined).map(hostText),
+  );
+  return [
+    ...listDifferences({
+      path: 'network.allow',
+      added: 'widening',
+      before: a.network.allow.map(hostText),
+      after: b.network.allow.map(hostText),
+      redundant: (item) => covered.has(item),
+    }),
+    ...listDifferences({
+      path: 'network.deny',
+      added: 'tightening',
+      before: a.network.deny.map(denyText),
+      after: b.network.deny.map(denyText),
+    }),
+  ];
+}
+
+/** Settings of a credential are not repeated: somebody may have pasted a secret there. */
+function digest(name: string, settings: unknown): string {
+  return `${name} (settings ${canonicalHash(settings).slice(0, 12)})`;
+}
+
+function otherDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
+  const sets = (policy: Policy): readonly string[] =>
+    Object.entries(policy.process.envSet).map(([name, value]) => `${name}=${printable(value)}`);
+  const credentials = (policy: Policy): readonly string[] =>
+    policy.credentials.map((entry) => digest(entry.name, entry.settings));
+  const sections = (policy: Policy): readonly string[] =>
+    Object.entries(policy.reserved).map(([name, settings]) => digest(name, settings));
+  return [
+    ...listDifferences({
+      path: 'process.env',
+      added: 'widening',
+      before: a.process.envPass,
+      after: b.process.envPass,
+    }),
+    ...listDifferences({ path: 'process.env.set', added: 'widening', before: sets(a), after: sets(b) }),
+    ...listDifferences({
+      path: 'limits.require',
+      added: 'tightening',
+      before: a.limits.require,
+      after: b.limits.require,
+    }),
+    ...listDifferences({
+      path: 'credentials',
+      added: 'widening',
+      before: credentials(a),
+      after: credentials(b),
+    }),
+    ...listDifferences({ path: 'sections', added: 'neutral', before: sections(a), after: sections(b) }),
+  ];
+}

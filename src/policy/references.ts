@@ -1,0 +1,77 @@
+import { isWithin, printablePath } from '../base/path-bytes.ts';
+import type { NetworkDeny, NetworkRule } from './contract.ts';
+import type { Fragment } from './layer-types.ts';
+import { problemsError, quoteValue, type PolicyProblem } from './problems.ts';
+
+/**
+ * Checks what no single file can tell: credentials that rules name, ids that two rules share, paths in Glovebox's own directories.
+ *
+ * @throws E_POLICY_INVALID with all problems
+ */
+export function checkReferences(fragments: readonly Fragment[], own: readonly string[]): void {
+  const problems = [
+    ...credentialProblems(fragments),
+    ...idProblems(fragments),
+    ...ownProblems(fragments, own),
+  ];
+  if (problems.length > 0) throw problemsError(problems);
+}
+
+function* credentialProblems(fragments: readonly Fragment[]): Generator<PolicyProblem> {
+  const known = fragments.flatMap((fragment) => (fragment.credentials ?? []).map((entry) => entry.name));
+  for (const rule of fragments.flatMap((fragment) => fragment.allow ?? [])) {
+    const name = rule.inspect?.['credential'];
+    if (typeof name !== 'string' || known.includes(name)) continue;
+    yield {
+      ...placeOf(rule),
+      key: `${rule.id}: credential`,
+      found: quoteValue(name),
+      expected: 'a name from `credentials`',
+      why: known.length === 0 ? 'none is defined' : `defined: ${known.join(', ')}`,
+    };
+  }
+}
+
+/** Ids that a person wrote: records would not say which of two rules decided. */
+function* idProblems(fragments: readonly Fragment[]): Generator<PolicyProblem> {
+  const seen = new Map<string, NetworkRule | NetworkDeny>();
+  const rules = fragments.flatMap((fragment): readonly (NetworkRule | NetworkDeny)[] => [
+    ...(fragment.allow ?? []),
+    ...(fragment.netDeny ?? []),
+  ]);
+  for (const rule of rules) {
+    const earlier = seen.get(rule.id);
+    const written = !rule.id.includes('/');
+    if (earlier === undefined) seen.set(rule.id, rule);
+    else if (written)
+      yield {
+        ...placeOf(rule),
+        key: 'id',
+        found: quoteValue(rule.id),
+        expected: 'an id of its own',
+        why: `${earlier.origin.position?.file}:${earlier.origin.position?.line} has it already`,
+      };
+  }
+}
+
+function* ownProblems(fragments: readonly Fragment[], own: readonly string[]): Generator<PolicyProblem> {
+  for (const use of ['read', 'write'] as const) {
+    for (const rule of fragments
+      .filter((fragment) => fragment.layer !== 'organisation')
+      .flatMap((fragment) => fragment[use] ?? [])) {
+      const dir = own.find((candidate) => isWithin(rule.path, candidate));
+      if (dir === undefined) continue;
+      yield {
+        ...placeOf(rule),
+        key: `filesystem.${use}`,
+        found: quoteValue(rule.path),
+        expected: 'another path',
+        why: `Glovebox keeps its own files in ${printablePath(dir)}`,
+      };
+    }
+  }
+}
+
+function placeOf(rule: Pick<NetworkRule, 'origin'>): Pick<PolicyProblem, 'position'> {
+  return rule.origin.position === undefined ? {} : { position: rule.origin.position };
+}

@@ -1,0 +1,43 @@
+# Tries every way to change the paths given as arguments; prints PATH:WAY=OUTCOME.
+def ways(path):
+    parent, name = os.path.split(path)
+    side = os.path.join('/tmp', 'side-' + str(os.getpid()))
+    near = os.path.join(os.environ['WORKSPACE'], 'near')
+
+    def fresh(kind):
+        if os.path.lexists(near):
+            if os.path.isdir(near) and not os.path.islink(near):
+                os.rmdir(near)
+            else:
+                os.unlink(near)
+        if kind == 'dir':
+            os.mkdir(near)
+        else:
+            write_file(near)
+        return near
+
+    yield 'create', lambda: write_file(path)
+    yield 'append', lambda: os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
+    yield 'truncate', lambda: os.truncate(path, 0)
+    yield 'unlink', lambda: os.unlink(path)
+    yield 'rmdir', lambda: os.rmdir(path)
+    yield 'rename-over', lambda: os.rename(fresh('file'), path)
+    yield 'rename-dir-over', lambda: os.rename(fresh('dir'), path)
+    yield 'rename-away', lambda: os.rename(path, near + '-away')
+    yield 'symlink', lambda: os.symlink('/tmp/elsewhere', path)
+    yield 'link', lambda: os.link(fresh('file'), path)
+    yield 'mkdir', lambda: os.mkdir(path)
+    yield 'fifo', lambda: os.mkfifo(path)
+    yield 'below', lambda: write_file(os.path.join(path, 'planted'))
+    yield 'chmod', lambda: os.chmod(path, 0o777)
+    yield 'utime', lambda: os.utime(path, (1, 1))
+
+
+for target in sys.argv[1:]:
+    for way, action in ways(target):
+        attempt(f'{target}:{way}', action)
+near = os.path.join(os.environ['WORKSPACE'], 'near')
+if os.path.isdir(near):
+    os.rmdir(near)
+elif os.path.lexists(near):
+    os.unlink(near)

@@ -1,0 +1,16 @@
+// Calls the kernel by the 32-bit gate, whose numbers mean other calls. Source: seccomp(2): "the architecture must be checked first".
+import { expect } from 'vitest';
+import { AttackBox, expectRecorded, forEachTier, needsArch, needsProgram } from '../support/attack.ts';
+
+forEachTier(
+  'int 0x80 ends the process',
+  async (tier) => {
+    using box = new AttackBox(tier);
+    const result = await box.run([box.compile('foreign-calls.c'), 'int80']);
+    expect(result.stdout).toContain('trying');
+    expect(result.stdout).not.toContain('int80=OK');
+    expect(result.code).not.toBe(0);
+    expectRecorded(box);
+  },
+  [needsArch('x64'), needsProgram('gcc')],
+);

@@ -1,0 +1,22 @@
+// Reads or writes the memory of pid 1. Source: process_vm_readv(2), proc_pid_mem(5); CVE-2019-5736 (runc overwritten through /proc/self/exe).
+import { AttackBox, expectRecorded, expectRefused, forEachTier } from '../support/attack.ts';
+
+forEachTier("pid 1's memory, maps, environment and program file are closed", async (tier) => {
+  using box = new AttackBox(tier);
+  const result = await box.python(`
+buffer = ctypes.create_string_buffer(16)
+vector = (ctypes.c_void_p * 2)(ctypes.addressof(buffer), 16)
+attempt('readv', lambda: syscall('process_vm_readv', 1, vector, 1, vector, 1, 0))
+attempt('writev', lambda: syscall('process_vm_writev', 1, vector, 1, vector, 1, 0))
+for name in ('mem', 'environ', 'maps', 'auxv', 'stack', 'syscall'): attempt(name, lambda: read_file('/proc/1/' + name) or (_ for _ in ()).throw(OSError(errno.EACCES, 'empty')))
+attempt('mem-write', lambda: os.close(os.open('/proc/1/mem', os.O_WRONLY)))
+attempt('exe', lambda: os.close(os.open('/proc/1/exe', os.O_WRONLY)))
+`);
+  expectRefused(
+    result,
+    ['readv', 'writev', 'mem', 'environ', 'maps', 'auxv', 'stack', 'syscall', 'mem-write'],
+    ['EPERM', 'EACCES', 'ENOENT'],
+  );
+  expectRefused(result, ['exe'], ['EACCES', 'EPERM', 'ETXTBSY', 'EROFS', 'ENOENT']);
+  expectRecorded(box);
+});

@@ -1,0 +1,28 @@
+// Signals processes of the host by number, and everything at once. Source: kill(2) with -1; same user outside, so only the namespace stops it.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { expect } from 'vitest';
+import { AttackBox, expectRecorded, expectRefused, forEachTier } from '../support/attack.ts';
+
+forEachTier('processes of the host cannot be signalled or seen', async (tier) => {
+  using box = new AttackBox(tier);
+  const victim = spawn('sleep', ['300'], { stdio: 'ignore' });
+  const died = once(victim, 'exit');
+  const result = await box.python(`
+victim = ${victim.pid}
+attempt('kill', lambda: os.kill(victim, signal.SIGKILL))
+attempt('group', lambda: os.killpg(victim, signal.SIGKILL))
+attempt('pidfd', lambda: syscall('pidfd_open', victim, 0))
+attempt('proc', lambda: read_file(f'/proc/{victim}/cmdline'))
+report('pids', max(int(name) for name in os.listdir('/proc') if name.isdigit()) < 1000)
+os.kill(-1, signal.SIGCONT)
+os.kill(-1, 0)
+`);
+  expectRefused(result, ['kill', 'group', 'pidfd'], ['ESRCH']);
+  expectRefused(result, ['proc'], ['ENOENT']);
+  expectRefused(result, ['pids'], ['True']);
+  expect(victim.exitCode ?? victim.signalCode).toBe(null);
+  victim.kill('SIGKILL');
+  await died;
+  expectRecorded(box);
+});

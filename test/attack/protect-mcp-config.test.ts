@@ -1,0 +1,23 @@
+// Plants an MCP server in the project settings. Source: CVE-2025-54135, CVE-2025-54136 (CurXecute, MCPoison).
+import { existsSync } from 'node:fs';
+import path from 'node:path';
+import { expect } from 'vitest';
+import { AttackBox, expectAllRefused, expectRecorded, forEachTier } from '../support/attack.ts';
+
+const NAMES = ['.mcp.json', '.cursor/mcp.json', '.vscode/mcp.json'];
+
+forEachTier('MCP settings: present ones cannot be changed', async (tier) => {
+  using box = new AttackBox(tier);
+  for (const name of NAMES) box.plant(name, box.workspace);
+  expectAllRefused(await box.tamper(NAMES), NAMES.length * 10);
+  expect(NAMES.map((name) => box.read(name))).toEqual(NAMES.map(() => `${box.canary}\n`));
+  expectRecorded(box);
+});
+
+forEachTier('MCP settings: absent ones stay absent, and nothing is left', async (tier) => {
+  using box = new AttackBox(tier);
+  expectAllRefused(await box.tamper(NAMES), NAMES.length * 10);
+  expect(NAMES.filter((name) => existsSync(path.join(box.workspace, name)))).toEqual([]);
+  expect(box.listing()).toEqual([]);
+  expectRecorded(box);
+});
