@@ -1,14 +1,13 @@
 import { connect, type Socket } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { readNumbers } from '../lib/json.ts';
 
 // A small HTTP/1.1 client on bare sockets, so that its own cost hides little: measures bulk, requests on one connection, and
-// requests on a new connection each. Arguments: URL, `direct` | `proxy` | `tunnel`, and counts as JSON: bulkMiB, requests,
-// connections. Prints JSON.
+// requests on a new connection each. Arguments: URL, `direct` | `proxy` | `tunnel`, MiB, requests, connections. Prints JSON.
+// It is copied into a sandbox, so it imports nothing of ours.
 
 const MIB = 1024 * 1024;
-const [address = '', way = 'direct', countText = '{}'] = process.argv.slice(2);
-const { bulkMiB = 1, requests: requestCount = 1, connections: connectionCount = 1 } = readNumbers(countText);
+const [address = '', way = 'direct', ...counts] = process.argv.slice(2);
+const [bulkMiB = 1, requestCount = 1, connectionCount = 1] = counts.map(Number);
 const origin = new URL(address);
 
 function proxyUrl(): URL {

@@ -100,7 +100,9 @@ function armsOf(
     CLIENT,
     `http://${host}`,
     way,
-    JSON.stringify(COUNTS),
+    String(COUNTS.bulkMiB),
+    String(COUNTS.requests),
+    String(COUNTS.connections),
   ];
   const options = ['--policy', policyFor(context, origin), ...node.options];
   const inside = (name: string, host: string, way: string): Arm =>

@@ -71,38 +71,18 @@ export class JailSite {
   }
 
   argv(options: { readonly extra?: readonly string[] } = {}): string[] {
-    const namespaces = ['user', 'pid', 'ipc', 'uts', 'cgroup'].map((name) => `--unshare-${name}`);
-    const base = [
-      '--ro-bind',
-      '/usr',
-      '/usr',
-      '--symlink',
-      'usr/bin',
-      '/bin',
-      '--symlink',
-      'usr/lib',
-      '/lib',
+    const lines = [
+      '--unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --disable-userns --as-pid-1',
+      '--die-with-parent --uid 1000 --gid 1000 --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib',
+      `--symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --bind ${this.workspace} ${this.workspace}`,
+      `--ro-bind ${this.agent} /.glovebox/agent`,
     ];
-    const places = [
-      '--proc',
-      '/proc',
-      '--dev',
-      '/dev',
-      '--tmpfs',
-      '/tmp',
-      '--bind',
-      this.workspace,
-      this.workspace,
-    ];
+    const inside = ['--remount-ro', '/', '--chdir', '/', '--', '/.glovebox/agent', 'init'];
     return [
       '/usr/bin/bwrap',
-      ...namespaces,
-      ...['--disable-userns', '--as-pid-1', '--die-with-parent', '--uid', '1000', '--gid', '1000'],
-      ...base,
-      ...['--symlink', 'usr/lib64', '/lib64'],
-      ...places,
-      ...['--ro-bind', this.agent, '/.glovebox/agent', ...(options.extra ?? [])],
-      ...['--remount-ro', '/', '--chdir', '/', '--', '/.glovebox/agent', 'init'],
+      ...lines.flatMap((line) => line.split(' ')),
+      ...(options.extra ?? []),
+      ...inside,
     ];
   }
 

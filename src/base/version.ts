@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { existsSync } from 'node:fs';
 
-/** The directory that holds the package's own package.json, from the source tree and from a bundle alike. */
+/** The package's own directory: what lies above `dist/` in a bundle, and above `src/` in the source tree. */
 export function packageRoot(): string {
-  let dir = path.dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(path.join(dir, 'package.json'))) dir = path.dirname(dir);
-  return dir;
+  const here = fileURLToPath(import.meta.url);
+  const marks = ['/dist/bin/', '/src/base/'].map((mark) => here.lastIndexOf(mark));
+  const cut = Math.max(...marks);
+  return cut === -1 ? path.resolve(path.dirname(here), '..') : here.slice(0, cut);
 }
 
 /** Version of this package. */

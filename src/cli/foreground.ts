@@ -4,6 +4,7 @@ import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError, isGloveboxError } from '../base/errors.ts';
 import { EXIT, SIGNAL_NUMBERS } from '../base/exit-codes.ts';
+import { printablePath } from '../base/path-bytes.ts';
 import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { LimitName, ResolvedPolicy } from '../policy/contract.ts';
 import { endSandbox, type EndCause, type EndReport } from '../sandbox/end.ts';
@@ -214,7 +215,7 @@ function limitText(limit: LimitName): string {
 }
 
 function appearedText(report: EndReport): string {
-  const shown = report.appeared.slice(0, CAPS.appearedShown).map((name) => `\n  ${name}`);
+  const shown = report.appeared.slice(0, CAPS.appearedShown).map((name) => `\n  ${printablePath(name)}`);
   const more = report.appeared.length - shown.length;
   const rest = more > 0 || report.appearedTruncated ? `\n  and ${Math.max(more, 1)} more: glovebox audit show` : '';
   return `files your machine may execute appeared or changed:${shown.join('')}${rest}`;

@@ -42,11 +42,14 @@ export class Notes {
   }
 
   #put(text: string, facts: Readonly<Record<string, unknown>>): void {
-    const line = this.#json ? JSON.stringify({ message: text, ...facts }) : `glovebox: ${printablePath(text)}`;
+    const line = this.#json ? JSON.stringify({ message: text, ...facts }) : `glovebox: ${printableLines(text)}`;
     if (this.#held === undefined) writeLine(line);
     else if (this.#held.length < HELD_LINES) this.#held.push(line);
   }
 }
+
+/** Our own line breaks stay; callers make names printable before they put them between. */
+const printableLines = (text: string): string => text.split('\n').map(printablePath).join('\n');
 
 /** A hostile command could cause any number of lines. */
 const HELD_LINES = 1000;

@@ -71,7 +71,7 @@ export class Upstream {
       if (this.#closing.aborted) break;
       try {
         const socket = await this.#within(this.#limits.dialMs, (signal) =>
-          this.#dialler.dial(address, port, signal),
+          this.#dialOne(address, port, signal),
         );
         socket.on('error', () => socket.destroy());
         this.#track(socket);
@@ -82,6 +82,13 @@ export class Upstream {
       }
     }
     return { state: 'failed', why, address: addresses[0] };
+  }
+
+  /** A dialler that ignores its signal may still connect, late: that socket belongs to nobody. */
+  async #dialOne(address: string, port: number, signal: AbortSignal): Promise<Socket> {
+    const socket = await this.#dialler.dial(address, port, signal);
+    if (signal.aborted) socket.destroy();
+    return socket;
   }
 
   async #resolve(target: Allowed): Promise<readonly string[] | string> {

@@ -65,14 +65,12 @@ export function readDocument(file: FileBytes): { readonly parsed: ParsedFile; re
 
 function readSource(reader: LayerReader, source: FileSource): readonly Fragment[] {
   const { parsed, doc } = readDocument(source.file);
-  const inherited = [doc.extends ?? []]
-    .flat()
-    .flatMap((name, i) =>
-      readExtends(reader, source, {
-        name,
-        position: parsed.at(Array.isArray(doc.extends) ? ['extends', i] : ['extends']),
-      }),
-    );
+  const inherited = [doc.extends ?? []].flat().flatMap((name, i) =>
+    readExtends(reader, source, {
+      name,
+      position: parsed.at(Array.isArray(doc.extends) ? ['extends', i] : ['extends']),
+    }),
+  );
   const problems: PolicyProblem[] = [];
   const fragment = buildFragment(doc, {
     parsed,

@@ -53,7 +53,7 @@ export function mergePolicy(input: MergeInput): MergeResult {
   const network = mergeNetwork(fragments, scalars, notices);
   const policy: Policy = {
     version: 1,
-    tier: value(scalars, 'tier'),
+    tier: settled(scalars)['tier'],
     filesystem: mergeFilesystem(input, scalars, notices),
     network,
     credentials: mergeCredentials(fragments),
@@ -66,9 +66,17 @@ export function mergePolicy(input: MergeInput): MergeResult {
   return { policy, notices };
 }
 
-function value<K extends keyof typeof SCALAR_DEFAULTS>(scalars: Scalars, key: K): ScalarValues[K] {
-  const defaults: { readonly [P in keyof typeof SCALAR_DEFAULTS]: ScalarValues[P] } = SCALAR_DEFAULTS;
-  return scalarOf(scalars, key)?.value ?? defaults[key];
+/** The settings that always have a value. */
+function settled(scalars: Scalars): Pick<ScalarValues, keyof typeof SCALAR_DEFAULTS> {
+  return {
+    tier: scalars.tier?.value ?? SCALAR_DEFAULTS.tier,
+    'filesystem.mode': scalars['filesystem.mode']?.value ?? SCALAR_DEFAULTS['filesystem.mode'],
+    'filesystem.writable': scalars['filesystem.writable']?.value ?? SCALAR_DEFAULTS['filesystem.writable'],
+    'filesystem.tmp': scalars['filesystem.tmp']?.value ?? SCALAR_DEFAULTS['filesystem.tmp'],
+    'process.seccomp': scalars['process.seccomp']?.value ?? SCALAR_DEFAULTS['process.seccomp'],
+    'process.user': scalars['process.user']?.value ?? SCALAR_DEFAULTS['process.user'],
+    'process.nesting': scalars['process.nesting']?.value ?? SCALAR_DEFAULTS['process.nesting'],
+  };
 }
 
 function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[]): Policy['filesystem'] {
@@ -94,8 +102,8 @@ function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[])
   for (const rule of [...read, ...write]) noteShadowed(rule, deny, notices);
   return {
     workspace,
-    mode: value(scalars, 'filesystem.mode'),
-    workspaceWritable: value(scalars, 'filesystem.writable'),
+    mode: settled(scalars)['filesystem.mode'],
+    workspaceWritable: settled(scalars)['filesystem.writable'],
     read,
     write,
     deny: distinctPaths(deny),
@@ -104,7 +112,7 @@ function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[])
       ...builtInProtections({ roots, home: input.home, lifted: liftedNames(unprotect, workspace) }),
     ]),
     unprotect,
-    tmpBytes: value(scalars, 'filesystem.tmp'),
+    tmpBytes: settled(scalars)['filesystem.tmp'],
   };
 }
 
@@ -246,9 +254,9 @@ function processOf(scalars: Scalars, env: ReadonlyMap<string, EnvRule>): Process
     envSet: Object.fromEntries(
       rules.flatMap((rule) => (rule.value === undefined ? [] : [[rule.name, rule.value]])),
     ),
-    seccomp: value(scalars, 'process.seccomp'),
-    user: value(scalars, 'process.user'),
-    nesting: value(scalars, 'process.nesting'),
+    seccomp: settled(scalars)['process.seccomp'],
+    user: settled(scalars)['process.user'],
+    nesting: settled(scalars)['process.nesting'],
   };
 }
 

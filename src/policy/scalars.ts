@@ -105,11 +105,10 @@ export function filterScalars(
   keep: (key: ScalarKey, asked: Located<ScalarValues[ScalarKey]>) => boolean,
 ): Scalars {
   const kept: ScalarDraft = {};
-  const visit = <K extends ScalarKey>(key: K): void => {
+  for (const key of SCALAR_KEYS) {
     const asked = scalarOf(scalars, key);
-    if (asked !== undefined && keep(key, asked)) kept[key] = scalars[key];
-  };
-  for (const key of SCALAR_KEYS) visit(key);
+    if (asked !== undefined && keep(key, asked)) Object.assign(kept, { [key]: asked });
+  }
   return kept;
 }
 

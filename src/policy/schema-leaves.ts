@@ -212,8 +212,6 @@ export const envValue = checkedText((text) => {
   return text.length > 32_768 ? { expected: 'at most 32768 characters' } : undefined;
 });
 
-export const ruleId = z
-  .string({ error: 'text' })
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
-    error: 'a name of letters, digits, ".", "_" and "-", at most 64',
-  });
+export const ruleId = z.string({ error: 'text' }).regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, {
+  error: 'a name of letters, digits, ".", "_" and "-", at most 64',
+});

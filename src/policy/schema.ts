@@ -69,11 +69,9 @@ const allowObject = section({
     .min(1, { error: 'at least one method' })
     .optional(),
   paths: list(
-    z
-      .string({ error: 'text' })
-      .regex(/^\/[\u0021-\u0024\u0026-\u007e]*$/, {
-        error: 'a path that begins with "/" and has no "%" escapes',
-      }),
+    z.string({ error: 'text' }).regex(/^\/[\u0021-\u0024\u0026-\u007e]*$/, {
+      error: 'a path that begins with "/" and has no "%" escapes',
+    }),
   )
     .min(1, { error: 'at least one path' })
     .optional(),

@@ -25,6 +25,7 @@ for label in (b'a\\x1b]0;owned\\x07', b'b\\x1b[2J', b'c\\r\\nglovebox: allowed',
   expect(result.stderr).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
   expect(result.stderr).not.toMatch(/^glovebox: allowed/m);
   const verdicts = box.records().filter((record) => record.kind === 'network.verdict');
-  for (const { data } of verdicts) expect(Object.values(data).join(' ')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
+  for (const { data } of verdicts)
+    expect(Object.values(data).join(' ')).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u202e]/);
   expectEvent(box, 'network.verdict', { action: 'deny' });
 });

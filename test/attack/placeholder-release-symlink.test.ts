@@ -14,7 +14,10 @@ forEachTier('cleaning follows no link out of the workspace', async (tier) => {
   run.tell('ready');
   await run.said('ready');
   // The bait looks exactly like a placeholder.
-  for (const [copy, of] of [[bait, 'deep/down/.env'], [path.dirname(bait), 'deep/down']] as const) {
+  for (const [copy, of] of [
+    [bait, 'deep/down/.env'],
+    [path.dirname(bait), 'deep/down'],
+  ] as const) {
     chmodSync(copy, lstatSync(path.join(box.workspace, of)).mode & 0o7777);
   }
   const other = await box.python(`

@@ -34,7 +34,6 @@ const BY_ID: Readonly<Record<string, string>> = {
   W12: 'WebSocket frames are not read',
   W14: 'WebSocket frames are not read',
   W15: 'needs the credential broker',
-  W16: 'run as its own test with a smaller budget',
   Q19: 'needs the credential broker',
   T15: TLS,
   T29: TLS,

@@ -17,6 +17,7 @@ export const RUN_APART: Readonly<Record<string, (file: CaseFile) => Promise<void
   B04: uploadIsASum,
   B05: tunnelBytesCount,
   B11: budgetsAreApart,
+  W16: webSocketBytesCount,
 };
 
 async function withStage(
@@ -120,6 +121,31 @@ async function tunnelBytesCount(file: CaseFile): Promise<void> {
     expect(stage.bench.events.at(-1)).toMatchObject({ action: 'deny', rule: 'network.budget.upload' });
     expect(stage.bench.summaries.at(-1)).toMatchObject({ end: 'budget' });
     expect(Buffer.concat(stage.origin.received).length).toBeLessThanOrEqual(1_048_576);
+  });
+}
+
+/** The row's 70 MB against its policy's 50 MiB, scaled to the upload budget of 1 MiB. */
+async function webSocketBytesCount(file: CaseFile): Promise<void> {
+  const response =
+    'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+    'Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
+  const cases = file.cases.map((row) =>
+    row.id === 'W16' ? { ...row, input: { ...row.input, response } } : row,
+  );
+  await withStage({ ...file, cases }, 'W16', async (stage) => {
+    toHost(stage);
+    const opening =
+      'GET /v1/stream HTTP/1.1\r\nHost: api.allowed.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n' +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+    const socket = connect(stage.bench.transparent, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.write(opening);
+    const [answer] = await once(socket, 'data');
+    expect(String(answer)).toContain('101 Switching Protocols');
+    socket.write(Buffer.alloc(2_000_000));
+    await until('cut', () => stage.bench.events.at(-1)?.rule === 'network.budget.upload');
+    await until('closed', () => socket.closed);
+    expect(Buffer.concat(stage.origin.received).length).toBeLessThanOrEqual(1_048_576 + 1_024);
   });
 }
 

@@ -1,0 +1,108 @@
+import { mkdirSync, mkdtempSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { runFinish } from './finish.ts';
+import { jailMissing } from './jail.fixture.ts';
+import { locateAgent } from './locate.ts';
+import { probeAgent } from './probe.ts';
+import type { FinishResult, ScanSpec } from './contract.ts';
+
+const missing = jailMissing();
+
+describe.skipIf(missing !== undefined)(`the scan for what appeared (${missing ?? 'ready'})`, () => {
+  let root: string;
+  beforeEach(() => {
+    root = mkdtempSync(path.join(tmpdir(), 'glovebox-scan-'));
+  });
+  afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+  const write = (at: string, content = ''): void => {
+    mkdirSync(path.dirname(path.join(root, at)), { recursive: true });
+    writeFileSync(path.join(root, at), content);
+  };
+  const scan = (patterns: readonly string[], more: Partial<ScanSpec> = {}): Promise<FinishResult> =>
+    runFinish(locateAgent(), { scan: { root, sinceNs: 0n, patterns, ...more } });
+  const names = (result: FinishResult): string[] =>
+    result.appeared.map((file) => `${file.type} ${file.path.toString()}`).sort();
+
+  it('finds names, suffixes and globs, of files, directories and links', async () => {
+    for (const at of [
+      'Makefile',
+      'sub/Makefile',
+      '.git/hooks/post-merge',
+      'x/.git/config',
+      'config',
+      'Makefile.old',
+    ])
+      write(at);
+    symlinkSync('/nowhere', path.join(root, '.envrc'));
+    mkdirSync(path.join(root, 'deep/.husky/_'), { recursive: true });
+    const result = await scan(['Makefile', '.git/hooks/*', '.git/config', '.husky/*', '.env*']);
+    expect(names(result)).toEqual([
+      'dir deep/.husky/_',
+      'file .git/hooks/post-merge',
+      'file Makefile',
+      'file sub/Makefile',
+      'file x/.git/config',
+      'symlink .envrc',
+    ]);
+    expect(result).toMatchObject({ truncated: false, unreadable: 0 });
+  });
+
+  it('leaves out what did not change, by ctime, which cannot be set back', async () => {
+    write('Makefile');
+    const sinceNs = BigInt(Math.floor(statSync(path.join(root, 'Makefile')).ctimeMs * 1e6)) + 20_000_000n;
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    write('sub/Makefile');
+    utimesSync(path.join(root, 'sub/Makefile'), 1, 1);
+    expect(names(await scan(['Makefile'], { sinceNs }))).toEqual(['file sub/Makefile']);
+  });
+
+  it('carries names that are not text', async () => {
+    const odd = Buffer.concat([Buffer.from(`${root}/a\n`), Buffer.from([0xff, 0xfe]), Buffer.from('.sh')]);
+    writeFileSync(odd, '');
+    const result = await scan(['*.sh']);
+    expect(result.appeared.map((file) => [...file.path])).toEqual([
+      [0x61, 0x0a, 0xff, 0xfe, 0x2e, 0x73, 0x68],
+    ]);
+  });
+
+  it('does not follow links, and says when a limit cut it short', async () => {
+    for (let i = 0; i < 10; i++) write(`d${i}/Makefile`);
+    symlinkSync(path.join(root, 'd0'), path.join(root, 'loop'));
+    expect((await scan(['Makefile'])).appeared.length).toBe(10);
+    expect(await scan(['Makefile'], { maxResults: 3 })).toMatchObject({
+      truncated: true,
+      appeared: { length: 3 },
+    });
+    expect(await scan(['Makefile'], { maxEntries: 5 })).toMatchObject({ truncated: true, entries: 5 });
+    expect(await scan(['Makefile'], { maxDepth: 0 })).toMatchObject({
+      truncated: true,
+      appeared: { length: 0 },
+    });
+  });
+
+  it('sends many results whole', async () => {
+    for (let i = 0; i < 5000; i++) write(`${'n'.repeat(100)}${i}.desktop`);
+    const result = await scan(['*.desktop'], { maxResults: 10_000 });
+    expect(new Set(result.appeared.map((file) => file.path.toString())).size).toBe(5000);
+  });
+
+  it('refuses a pattern or a root that makes no sense', async () => {
+    await expect(scan(['a//b'])).rejects.toMatchObject({
+      code: 'E_IO',
+      message: expect.stringContaining('malformed pattern'),
+    });
+    const spec = { scan: { root: path.join(root, 'absent'), sinceNs: 0n, patterns: [] } };
+    await expect(runFinish(locateAgent(), spec)).rejects.toMatchObject({ code: 'E_IO' });
+    await expect(runFinish('/nowhere/agent', spec)).rejects.toMatchObject({ code: 'E_IO' });
+  });
+
+  it('probes the machine', async () => {
+    const probe = await probeAgent(locateAgent());
+    expect(probe).toMatchObject({ userNamespaces: { step: expect.any(String) }, seccomp: true });
+    expect(probe.arch).toBe({ x64: 'x86_64', arm64: 'aarch64' }[process.arch as string]);
+    await expect(probeAgent('/nowhere/agent')).rejects.toMatchObject({ code: 'E_SANDBOX_START' });
+  });
+});
