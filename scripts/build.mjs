@@ -1,16 +1,17 @@
 // Builds everything: the C agent, the bundles the command line and the SDK run from, and the type declarations.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
 
 const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+// Built beside the old one and swapped in at the end: what runs meanwhile keeps its files.
+const out = path.join(root, 'node_modules/.glovebox-dist');
 const run = (command, args) => execFileSync(command, args, { cwd: root, stdio: 'inherit' });
 
 // Chunks keep their file's name: a stack trace then says where it is, and a lazy import stays one file.
 async function bundle() {
-  rmSync(path.join(root, 'dist'), { recursive: true, force: true });
   const build = await rolldown({
     cwd: root,
     input: { glovebox: 'src/cli/bin.ts', index: 'src/index.ts' },
@@ -19,7 +20,7 @@ async function bundle() {
     treeshake: true,
   });
   await build.write({
-    dir: 'dist/bin',
+    dir: path.join(out, 'bin'),
     format: 'esm',
     sourcemap: false,
     entryFileNames: '[name].js',
@@ -31,17 +32,25 @@ async function bundle() {
 
 // The system-call filters are compiled here once, so that a start only reads a file.
 async function filters() {
-  const source = path.join(root, 'dist/build/filters.mjs');
+  const source = path.join(out, 'build/filters.mjs');
   const build = await rolldown({ cwd: root, input: 'scripts/filters.ts', platform: 'node' });
   await build.write({ file: source, format: 'esm' });
   await build.close();
   const { filters: all } = await import(pathToFileURL(source).href);
-  mkdirSync(path.join(root, 'dist/seccomp'), { recursive: true });
-  for (const { name, bytes } of all()) writeFileSync(path.join(root, 'dist/seccomp', name), bytes);
-  rmSync(path.join(root, 'dist/build'), { recursive: true });
+  mkdirSync(path.join(out, 'seccomp'), { recursive: true });
+  for (const { name, bytes } of all()) writeFileSync(path.join(out, 'seccomp', name), bytes);
+  rmSync(path.join(out, 'build'), { recursive: true });
 }
 
 run('bash', ['agent/build.sh']);
+rmSync(out, { recursive: true, force: true });
 await bundle();
 await filters();
-if (!process.argv.includes('--no-types')) run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.types.json']);
+if (!process.argv.includes('--no-types')) {
+  run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.types.json', '--outDir', path.join(out, 'types')]);
+}
+const dist = path.join(root, 'dist');
+rmSync(`${dist}.old`, { recursive: true, force: true });
+if (existsSync(dist)) renameSync(dist, `${dist}.old`);
+renameSync(out, dist);
+rmSync(`${dist}.old`, { recursive: true, force: true });

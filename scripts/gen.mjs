@@ -8,7 +8,12 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const work = mkdtempSync(path.join(root, 'node_modules/.gen-'));
 
 async function load() {
-  const build = await rolldown({ cwd: root, input: 'scripts/gen.ts', platform: 'node', external: [/^[a-z@](?!:)/] });
+  const build = await rolldown({
+    cwd: root,
+    input: 'scripts/gen.ts',
+    platform: 'node',
+    external: [/^[a-z@](?!:)/],
+  });
   await build.write({ dir: work, format: 'esm' });
   await build.close();
   return import(pathToFileURL(path.join(work, 'gen.js')).href);

@@ -28,13 +28,22 @@ async function cliPage(): Promise<string> {
 }
 
 function errorPage(): string {
-  const rows = Object.entries(ERRORS).map(([name, row]) => `| \`${name}\` | ${row.exit} | ${row.http} | ${row.next} |`);
+  const rows = Object.entries(ERRORS).map(
+    ([name, row]) => `| \`${name}\` | ${row.exit} | ${row.http} | ${row.next} |`,
+  );
   return `${HEAD}# Errors\n\nEvery failure has a stable code, what happened, why, and what to do next.\n\n| code | exit code | HTTP status | next step |\n|---|---|---|---|\n${rows.join('\n')}\n`;
 }
 
 function viewPage(): string {
   const real = [...SYSTEM_ROOTS, ...ETC_ENTRIES].map((row) => `| \`${row.path}\` | ${row.why} |`);
-  const id = { user: 'sandbox', uid: 1000, gid: 1000, home: '/home/you', shell: '/bin/bash', hostname: 'glovebox' };
+  const id = {
+    user: 'sandbox',
+    uid: 1000,
+    gid: 1000,
+    home: '/home/you',
+    shell: '/bin/bash',
+    hostname: 'glovebox',
+  };
   const made = syntheticEtc(id).map((row) => `| \`${row.path}\` | ${row.why} |`);
   const table = (rows: readonly string[]): string => `\n| path | why |\n|---|---|\n${rows.join('\n')}\n`;
   return `${HEAD}# What every sandbox sees\n\nThe host's own, read-only, where it exists:\n${table(real)}\nMade for the sandbox:\n${table(made)}`;

@@ -75,7 +75,9 @@ describe('architecture', () => {
   });
 
   it('has no default exports and no any', () => {
-    const wrong = sources.filter((file) => /^export default/m.test(text(file)) || /[:<,(]\s*any\b/.test(text(file)));
+    const wrong = sources.filter(
+      (file) => /^export default/m.test(text(file)) || /[:<,(]\s*any\b/.test(text(file)),
+    );
     expect(wrong).toEqual([]);
   });
 

@@ -68,6 +68,16 @@ for (const { name, identity } of identities()) {
       site.remove();
     });
 
+    it('does not start with an agent that is not there', async () => {
+      const site = new JailSite(identity);
+      const start = site.launch({ mode: 'serve' }, {}, { agent: '/nowhere/agent' });
+      await expect(start).rejects.toMatchObject({
+        code: 'E_SANDBOX_START',
+        why: expect.stringContaining('ENOENT'),
+      });
+      site.remove();
+    });
+
     it('ends when the agent is lost, and says so', async () => {
       const site = new JailSite(identity);
       const jail = await site.launch({ mode: 'serve' });

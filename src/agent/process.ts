@@ -166,9 +166,8 @@ export class CommandStream implements SessionStream, AgentProcess {
     if ((this.#pid === undefined) !== (exit.refused !== undefined))
       throw protocolError('EXIT does not fit STARTED');
     this.#exited = true;
-    if (exit.refused !== undefined) {
-      this.#started.reject(new GloveboxError('E_COMMAND_NOT_FOUND', { what: 'the command did not start' }));
-    }
+    const refusal = commandError(exit, 'the command');
+    if (refusal !== undefined) this.#started.reject(refusal);
     this.stdin.abandon();
     this.#exit.resolve(exit);
   }

@@ -123,7 +123,7 @@ describe('a session', () => {
   it('does not start when the channel closes before HELLO', async () => {
     const agent = new FakeAgent();
     agent.end();
-    await expect(agent.session.hello).rejects.toMatchObject({ code: 'E_SANDBOX_LOST' });
+    await expect(agent.session.hello).rejects.toMatchObject({ code: 'E_SANDBOX_START' });
   });
 
   it('sends no more input than the agent has room for', async () => {

@@ -182,10 +182,11 @@ export class AgentSession implements AgentChannel {
 
   #end(reason: Error | undefined): void {
     if (this.#state === 'closed') return;
-    const orderly = this.#state === 'open' && this.#decoder.pending === 0;
+    const started = this.#state === 'open';
+    const orderly = started && this.#decoder.pending === 0;
     this.#state = 'closed';
     if (reason !== undefined) this.#reason = isGloveboxError(reason) ? reason : this.#wrap(reason);
-    else if (!orderly) this.#reason = this.#lostError('the channel closed too early');
+    else if (!orderly) this.#reason = this.#earlyEnd(started);
     this.#ready.reject(this.#reason ?? this.#lostError());
     this.#hello.reject(this.#reason ?? this.#lostError());
     for (const stream of this.#streams.values()) stream.lost(this.#reason);
@@ -194,15 +195,18 @@ export class AgentSession implements AgentChannel {
     this.#closed.resolve(this.#reason);
   }
 
+  #earlyEnd(started: boolean): GloveboxError {
+    const what = started
+      ? 'the sandbox ended in the middle of a message'
+      : 'the sandbox ended while it started';
+    return new GloveboxError(started ? 'E_SANDBOX_LOST' : 'E_SANDBOX_START', { what });
+  }
+
   #wrap(cause: Error): GloveboxError {
     return new GloveboxError('E_SANDBOX_LOST', { what: 'the sandbox was ended', why: cause.message, cause });
   }
 
-  #lostError(why?: string): GloveboxError {
-    if (this.#reason !== undefined) return this.#reason;
-    return new GloveboxError('E_SANDBOX_LOST', {
-      what: 'the sandbox ended',
-      ...(why === undefined ? {} : { why }),
-    });
+  #lostError(): GloveboxError {
+    return this.#reason ?? new GloveboxError('E_SANDBOX_LOST', { what: 'the sandbox ended' });
   }
 }

@@ -30,7 +30,10 @@ export const ERRORS = {
   E_SANDBOX_LOST: row(500, 'Start a new sandbox; the audit log names the cause.'),
   E_SANDBOX_CLOSED: row(409, 'Create a new sandbox.'),
   E_MASK_LOST: row(503, 'A protected path changed while the sandbox started: run again.'),
-  E_LIMIT_UNAVAILABLE: row(503, 'Run as a user with a delegated cgroup, or drop the name from limits.require.'),
+  E_LIMIT_UNAVAILABLE: row(
+    503,
+    'Run as a user with a delegated cgroup, or drop the name from limits.require.',
+  ),
   E_LIMIT_EXCEEDED: row(429, 'Raise the limit in the policy, or use less.', EXIT.limit),
   E_TIMEOUT: row(408, 'Raise limits.timeout, or pass --timeout.', EXIT.timedOut),
   E_ABORTED: row(499, 'The caller aborted; nothing is left to do.'),

@@ -22,9 +22,10 @@ export function pathFromBytes(bytes: Uint8Array): string {
   const text = buffer.toString('utf8');
   if (!text.includes('\uFFFD')) return text;
   let out = '';
-  for (let i = 0; i < buffer.length; ) {
+  for (let i = 0; i < buffer.length;) {
     const length = utf8Length(buffer, i);
-    out += length === 0 ? String.fromCharCode(0xdc00 + (buffer[i] ?? 0)) : buffer.toString('utf8', i, i + length);
+    out +=
+      length === 0 ? String.fromCharCode(0xdc00 + (buffer[i] ?? 0)) : buffer.toString('utf8', i, i + length);
     i += Math.max(1, length);
   }
   return out;
@@ -42,11 +43,16 @@ function utf8Length(buffer: Buffer, at: number): number {
 
 /** A path for a terminal: control characters, lone bytes and bidirectional controls are written as escapes. */
 export function printablePath(path: string): string {
-  return path.replaceAll(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\uDC80-\uDCFF]/g, (char) => {
-    const code = char.charCodeAt(0);
-    if (code >= 0xdc80 && code <= 0xdcff) return `\\x${(code & 0xff).toString(16).padStart(2, '0')}`;
-    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
-  });
+  return path.replaceAll(
+    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\uDC80-\uDCFF]/g,
+    (char) => {
+      const code = char.charCodeAt(0);
+      if (code >= 0xdc80 && code <= 0xdcff) return `\\x${(code & 0xff).toString(16).padStart(2, '0')}`;
+      return code < 0x100
+        ? `\\x${code.toString(16).padStart(2, '0')}`
+        : `\\u${code.toString(16).padStart(4, '0')}`;
+    },
+  );
 }
 
 /** True when `inner` is `outer` or lies below it; both absolute and normalised. */

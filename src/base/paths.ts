@@ -29,7 +29,9 @@ export function gloveboxDirs(env: NodeJS.ProcessEnv = process.env): GloveboxDirs
 /** The caller's home directory: `$HOME` when absolute, else the password entry. */
 export function homeDirectory(env: NodeJS.ProcessEnv = process.env): string {
   const home = env['HOME'];
-  return home !== undefined && path.isAbsolute(home) ? path.normalize(home).replace(/(.)\/$/, '$1') : homedir();
+  return home !== undefined && path.isAbsolute(home)
+    ? path.normalize(home).replace(/(.)\/$/, '$1')
+    : homedir();
 }
 
 function runtimeDirectory(env: NodeJS.ProcessEnv): string {
@@ -44,12 +46,19 @@ export function ensurePrivateDir(dir: string): string {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     const stat = statSync(dir);
     if (stat.uid !== process.getuid?.()) {
-      throw new GloveboxError('E_IO', { what: `${dir} belongs to another user`, why: `its owner is uid ${stat.uid}` });
+      throw new GloveboxError('E_IO', {
+        what: `${dir} belongs to another user`,
+        why: `its owner is uid ${stat.uid}`,
+      });
     }
     if ((stat.mode & 0o077) !== 0) chmodSync(dir, 0o700);
     return dir;
   } catch (error) {
     if (error instanceof GloveboxError) throw error;
-    throw new GloveboxError('E_IO', { what: `cannot use ${dir}`, why: systemCode(error) ?? String(error), cause: error });
+    throw new GloveboxError('E_IO', {
+      what: `cannot use ${dir}`,
+      why: systemCode(error) ?? String(error),
+      cause: error,
+    });
   }
 }

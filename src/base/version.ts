@@ -13,5 +13,7 @@ export function packageRoot(): string {
 /** Version of this package. */
 export function packageVersion(): string {
   const text = readFileSync(path.join(packageRoot(), 'package.json'), 'utf8');
-  return String((JSON.parse(text) as { version?: unknown }).version);
+  const fields: unknown = JSON.parse(text);
+  const known = typeof fields === 'object' && fields !== null && 'version' in fields;
+  return known && typeof fields.version === 'string' ? fields.version : 'unknown';
 }

@@ -2,7 +2,10 @@ import { printablePath } from '../base/path-bytes.ts';
 import type { Mount, Plan } from '../drivers/contract.ts';
 
 /** A plan as text for people. */
-export function explainPlan(plan: Plan, hashes: { readonly policyHash: string; readonly planHash: string }): string {
+export function explainPlan(
+  plan: Plan,
+  hashes: { readonly policyHash: string; readonly planHash: string },
+): string {
   return [
     `tier       ${plan.tier}`,
     `workspace  ${printablePath(plan.workspace)}`,
@@ -12,8 +15,13 @@ export function explainPlan(plan: Plan, hashes: { readonly policyHash: string; r
     ...section('guards', plan.masks.filter((mask) => mask.kind !== 'pin').map(maskLine)),
     ...section('reaches', networkLines(plan)),
     ...section('spends', limitLines(plan)),
-    ...section('environment', Object.entries(plan.env).map(([name, value]) => `${name}=${printablePath(value)}`)),
-    ...section('system calls', [`profile ${plan.syscalls.profile}${plan.syscalls.nesting ? ', nested namespaces allowed' : ''}`]),
+    ...section(
+      'environment',
+      Object.entries(plan.env).map(([name, value]) => `${name}=${printablePath(value)}`),
+    ),
+    ...section('system calls', [
+      `profile ${plan.syscalls.profile}${plan.syscalls.nesting ? ', nested namespaces allowed' : ''}`,
+    ]),
     '',
   ].join('\n');
 }
@@ -36,7 +44,10 @@ function networkLines(plan: Plan): readonly string[] {
   const { allow, deny } = plan.network.policy;
   return [
     ...deny.map((rule) => `deny     ${rule.host}  (${rule.id})`),
-    ...allow.map((rule) => `allow    ${rule.host}:${rule.ports.join(',')} ${rule.protocol}${rule.private ? ', private addresses too' : ''}  (${rule.id})`),
+    ...allow.map(
+      (rule) =>
+        `allow    ${rule.host}:${rule.ports.join(',')} ${rule.protocol}${rule.private ? ', private addresses too' : ''}  (${rule.id})`,
+    ),
   ];
 }
 

@@ -37,7 +37,11 @@ interface Foreground {
 }
 
 /** Runs one command in the foreground, from policy to exit code. */
-export async function runForeground(parsed: ParsedRun, command: readonly string[], io: CliIo): Promise<number> {
+export async function runForeground(
+  parsed: ParsedRun,
+  command: readonly string[],
+  io: CliIo,
+): Promise<number> {
   const notes = new Notes({ quiet: parsed.quiet, verbose: parsed.verbose, json: io.json });
   const resolved = await loadRunPolicy(parsed, io);
   const prepared = await prepare(parsed, resolved, io);
@@ -61,7 +65,11 @@ async function prepare(parsed: ParsedRun, resolved: ResolvedPolicy, io: CliIo): 
   });
 }
 
-async function runPrepared(run: Foreground, prepared: PreparedPlan, resolved: ResolvedPolicy): Promise<number> {
+async function runPrepared(
+  run: Foreground,
+  prepared: PreparedPlan,
+  resolved: ResolvedPolicy,
+): Promise<number> {
   const dirs = gloveboxDirs(run.io.env);
   const audit = openAudit({ stateDir: dirs.state });
   const refusals = new RefusalNotes(run.notes);
@@ -73,14 +81,21 @@ async function runPrepared(run: Foreground, prepared: PreparedPlan, resolved: Re
       env: run.io.env,
       audit,
       exec: execSpec(run, prepared),
-      stdio: run.stdio.jail.map((mode) => mode) as unknown as StdioPlan['jail'],
+      stdio: run.stdio.jail,
       onNetwork: (event) => refusals.event(event),
     });
     for (const notice of sandbox.limits.notices) run.notes.detail(notice);
     const exit = await superviseOrEnd(run, sandbox, audit);
     const cause = run.state.cause ?? causeOf(exit);
     const status = exitStatus(run, exit, cause);
-    const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: run.io.env });
+    const report = await endSandbox({
+      sandbox,
+      audit,
+      cause,
+      status,
+      hit: [...run.state.hit],
+      env: run.io.env,
+    });
     run.notes.release();
     return conclude(run, exit, report);
   } catch (error) {
@@ -110,7 +125,11 @@ function execSpec(run: Foreground, prepared: PreparedPlan): ExecSpec {
 }
 
 /** A sandbox that was lost is taken down like any other before the reason is told. */
-async function superviseOrEnd(run: Foreground, sandbox: StartedSandbox, audit: AuditWriter): Promise<AgentExit | undefined> {
+async function superviseOrEnd(
+  run: Foreground,
+  sandbox: StartedSandbox,
+  audit: AuditWriter,
+): Promise<AgentExit | undefined> {
   try {
     return await supervise(run, sandbox);
   } catch (error) {
@@ -137,9 +156,13 @@ async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<Agen
     onSignal: (signal) => onOwnSignal(run, sandbox, signal),
   });
   if (run.stdio.terminal) run.notes.hold();
-  const timer = limits.timeoutMs === undefined ? undefined : setTimeout(() => end('timeout', 'timeout'), limits.timeoutMs);
+  const timer =
+    limits.timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => end('timeout', 'timeout'), limits.timeoutMs);
   const published = await publishPorts(run.parsed.publish, sandbox);
-  for (const port of published) run.notes.say(`127.0.0.1:${port.hostPort} reaches port ${port.sandboxPort} of the sandbox`);
+  for (const port of published)
+    run.notes.say(`127.0.0.1:${port.hostPort} reaches port ${port.sandboxPort} of the sandbox`);
   try {
     return await commandEnd(sandbox, relay);
   } finally {
@@ -205,7 +228,8 @@ function conclude(run: Foreground, exit: AgentExit | undefined, report: EndRepor
   }
   for (const limit of report.usage.hit) notes.important(limitText(limit), { limit });
   if (report.appeared.length > 0) notes.say(appearedText(report), { appeared: report.appeared });
-  if (report.cause === 'lost' && report.usage.hit.length === 0) notes.important('the sandbox ended without an answer from inside');
+  if (report.cause === 'lost' && report.usage.hit.length === 0)
+    notes.important('the sandbox ended without an answer from inside');
   return exitStatus(run, exit, report.cause);
 }
 
@@ -217,6 +241,7 @@ function limitText(limit: LimitName): string {
 function appearedText(report: EndReport): string {
   const shown = report.appeared.slice(0, CAPS.appearedShown).map((name) => `\n  ${printablePath(name)}`);
   const more = report.appeared.length - shown.length;
-  const rest = more > 0 || report.appearedTruncated ? `\n  and ${Math.max(more, 1)} more: glovebox audit show` : '';
+  const rest =
+    more > 0 || report.appearedTruncated ? `\n  and ${Math.max(more, 1)} more: glovebox audit show` : '';
   return `files your machine may execute appeared or changed:${shown.join('')}${rest}`;
 }

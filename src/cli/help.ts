@@ -14,7 +14,7 @@ export function helpText(): string {
     ...rows,
     `  ${'help'.padEnd(width)}  this text, or that of one command`,
     '',
-    'Exit codes: the command\'s own; 124 timed out; 125 Glovebox refused or failed; 126/127 not executable/not found;',
+    "Exit codes: the command's own; 124 timed out; 125 Glovebox refused or failed; 126/127 not executable/not found;",
     '            128+n ended by signal n; 137 killed by a limit.',
     'See `glovebox help COMMAND` for options, `glovebox doctor` for this machine.',
     '',

@@ -42,7 +42,20 @@ async function runVerb(name: string, args: readonly string[], io: CliIo): Promis
 
 /** The streams stay behind getters: opening one makes the shared pipe non-blocking for the contained command too. */
 function withJson(io: CliIo): CliIo {
-  return Object.create(io, { json: { value: true } }) as CliIo;
+  return {
+    get stdout() {
+      return io.stdout;
+    },
+    get stderr() {
+      return io.stderr;
+    },
+    get stdin() {
+      return io.stdin;
+    },
+    env: io.env,
+    cwd: io.cwd,
+    json: true,
+  };
 }
 
 /** What follows `--` is the contained command's own. `run` also takes it from the first word that is not an option. */
@@ -67,7 +80,8 @@ function unknownCommand(name: string): GloveboxError {
   const near = nearest(name, names);
   return new GloveboxError('E_USAGE', {
     what: `there is no command "${name}"`,
-    next: near === undefined ? `To run a program: glovebox run -- ${name}` : `Did you mean \`glovebox ${near}\`?`,
+    next:
+      near === undefined ? `To run a program: glovebox run -- ${name}` : `Did you mean \`glovebox ${near}\`?`,
   });
 }
 
@@ -75,7 +89,10 @@ function unknownCommand(name: string): GloveboxError {
 export function report(error: unknown, io: CliIo): number {
   const known = isGloveboxError(error)
     ? error
-    : new GloveboxError('E_INTERNAL', { what: error instanceof Error ? error.message : String(error), cause: error });
+    : new GloveboxError('E_INTERNAL', {
+        what: error instanceof Error ? error.message : String(error),
+        cause: error,
+      });
   if (io.json) io.stderr.write(`${JSON.stringify({ error: known })}\n`);
   else io.stderr.write(`glovebox: ${known.message}\n  ${known.next} [${known.code}]\n`);
   if (known.code === 'E_INTERNAL' && error instanceof Error && io.env['GLOVEBOX_DEBUG'] !== undefined) {

@@ -42,7 +42,9 @@ export class Notes {
   }
 
   #put(text: string, facts: Readonly<Record<string, unknown>>): void {
-    const line = this.#json ? JSON.stringify({ message: text, ...facts }) : `glovebox: ${printableLines(text)}`;
+    const line = this.#json
+      ? JSON.stringify({ message: text, ...facts })
+      : `glovebox: ${printableLines(text)}`;
     if (this.#held === undefined) writeLine(line);
     else if (this.#held.length < HELD_LINES) this.#held.push(line);
   }

@@ -14,15 +14,43 @@ export interface RunOption {
 
 /** The options that make up the command-line layer, and those that steer the run. Help and completion read this. */
 export const RUN_OPTIONS: readonly RunOption[] = [
-  { name: 'profile', short: 'p', value: 'NAME', many: true, help: 'add a built-in profile (node, python, git, claude-code, codex, …)' },
+  {
+    name: 'profile',
+    short: 'p',
+    value: 'NAME',
+    many: true,
+    help: 'add a built-in profile (node, python, git, claude-code, codex, …)',
+  },
   { name: 'policy', value: 'FILE', help: 'use this policy file besides the organisation and user policy' },
-  { name: 'workspace', short: 'w', value: 'DIR', help: 'the one writable tree (default: the current directory)' },
-  { name: 'allow', short: 'a', value: 'HOST[:PORT]', many: true, help: 'let the sandbox reach a host (default port 443)' },
+  {
+    name: 'workspace',
+    short: 'w',
+    value: 'DIR',
+    help: 'the one writable tree (default: the current directory)',
+  },
+  {
+    name: 'allow',
+    short: 'a',
+    value: 'HOST[:PORT]',
+    many: true,
+    help: 'let the sandbox reach a host (default port 443)',
+  },
   { name: 'read', value: 'PATH', many: true, help: 'make a path visible, read-only' },
   { name: 'write', value: 'PATH', many: true, help: 'make a path visible and writable' },
   { name: 'deny', value: 'PATH', many: true, help: 'hide a path or glob, also where it does not exist yet' },
-  { name: 'env', short: 'e', value: 'NAME[=VALUE]', many: true, help: 'pass a variable of yours, or set one' },
-  { name: 'publish', value: '[HOST:]PORT', many: true, help: 'reach a port of the sandbox on your 127.0.0.1' },
+  {
+    name: 'env',
+    short: 'e',
+    value: 'NAME[=VALUE]',
+    many: true,
+    help: 'pass a variable of yours, or set one',
+  },
+  {
+    name: 'publish',
+    value: '[HOST:]PORT',
+    many: true,
+    help: 'reach a port of the sandbox on your 127.0.0.1',
+  },
   { name: 'tier', value: 'TIER', help: 'process, container, vm, vm+gvisor or auto' },
   { name: 'cwd', value: 'DIR', help: 'directory to start in (default: the current one, when visible)' },
   { name: 'cpu', value: 'N', help: 'CPUs, may be a fraction' },
@@ -66,7 +94,9 @@ export function parseRun(args: readonly string[]): ParsedRun {
 function readOption(arg: string, next: string | undefined, values: Map<string, string[]>): number {
   const equals = arg.startsWith('--') ? arg.indexOf('=') : -1;
   const name = equals === -1 ? arg : arg.slice(0, equals);
-  const option = RUN_OPTIONS.find((row) => `--${row.name}` === name || (row.short !== undefined && `-${row.short}` === name));
+  const option = RUN_OPTIONS.find(
+    (row) => `--${row.name}` === name || (row.short !== undefined && `-${row.short}` === name),
+  );
   if (option === undefined) throw unknownOption(name);
   const inline = equals === -1 ? undefined : arg.slice(equals + 1);
   if (option.value === undefined && inline !== undefined) {
@@ -74,7 +104,10 @@ function readOption(arg: string, next: string | undefined, values: Map<string, s
   }
   const value = option.value === undefined ? 'true' : (inline ?? next);
   if (value === undefined || (inline === undefined && value === '--')) {
-    throw new GloveboxError('E_USAGE', { what: `--${option.name} needs a value`, next: `Use: --${option.name} ${option.value}` });
+    throw new GloveboxError('E_USAGE', {
+      what: `--${option.name} needs a value`,
+      next: `Use: --${option.name} ${option.value}`,
+    });
   }
   const earlier = values.get(option.name) ?? [];
   if (earlier.length > 0 && option.many !== true && option.value !== undefined) {
@@ -85,14 +118,26 @@ function readOption(arg: string, next: string | undefined, values: Map<string, s
 }
 
 function unknownOption(name: string): GloveboxError {
-  const near = nearest(name, RUN_OPTIONS.map((row) => `--${row.name}`));
+  const near = nearest(
+    name,
+    RUN_OPTIONS.map((row) => `--${row.name}`),
+  );
   return new GloveboxError('E_USAGE', {
     what: `there is no option ${name}`,
-    next: near === undefined ? 'See `glovebox help run`; put -- before the command.' : `Did you mean ${near}?`,
+    next:
+      near === undefined ? 'See `glovebox help run`; put -- before the command.' : `Did you mean ${near}?`,
   });
 }
 
-const LIMIT_OPTIONS = { cpu: 'cpu', memory: 'memory', pids: 'pids', files: 'files', 'file-size': 'fileSize', output: 'output', timeout: 'timeout' } as const;
+const LIMIT_OPTIONS = {
+  cpu: 'cpu',
+  memory: 'memory',
+  pids: 'pids',
+  files: 'files',
+  'file-size': 'fileSize',
+  output: 'output',
+  timeout: 'timeout',
+} as const;
 const TIERS: readonly Tier[] = ['process', 'container', 'vm', 'vm+gvisor', 'auto'];
 
 function assemble(values: ReadonlyMap<string, readonly string[]>, command: readonly string[]): ParsedRun {
@@ -113,12 +158,23 @@ function assemble(values: ReadonlyMap<string, readonly string[]>, command: reado
   };
 }
 
-function commandLineLayer(values: ReadonlyMap<string, readonly string[]>, limits: Record<string, string>): CommandLineLayer {
+function commandLineLayer(
+  values: ReadonlyMap<string, readonly string[]>,
+  limits: Record<string, string>,
+): CommandLineLayer {
   const layer: Record<string, unknown> = {};
-  const lists = { profile: 'profiles', allow: 'allow', read: 'read', write: 'write', deny: 'deny', env: 'env' };
+  const lists = {
+    profile: 'profiles',
+    allow: 'allow',
+    read: 'read',
+    write: 'write',
+    deny: 'deny',
+    env: 'env',
+  };
   for (const [option, key] of Object.entries(lists)) if (values.has(option)) layer[key] = values.get(option);
   const singles = { policy: 'policyFile', workspace: 'workspace' };
-  for (const [option, key] of Object.entries(singles)) if (values.has(option)) layer[key] = values.get(option)?.[0];
+  for (const [option, key] of Object.entries(singles))
+    if (values.has(option)) layer[key] = values.get(option)?.[0];
   const tier = values.get('tier')?.[0];
   if (tier !== undefined) layer['tier'] = knownTier(tier);
   if (Object.keys(limits).length > 0) layer['limits'] = limits;
@@ -137,7 +193,10 @@ function knownTier(text: string): Tier {
 
 /** The option list as help text. */
 export function optionHelp(): string {
-  const left = RUN_OPTIONS.map((row) => `  ${row.short === undefined ? '    ' : `-${row.short}, `}--${row.name}${row.value === undefined ? '' : ` ${row.value}`}`);
+  const left = RUN_OPTIONS.map(
+    (row) =>
+      `  ${row.short === undefined ? '    ' : `-${row.short}, `}--${row.name}${row.value === undefined ? '' : ` ${row.value}`}`,
+  );
   const width = Math.max(...left.map((text) => text.length));
   return RUN_OPTIONS.map((row, i) => `${(left[i] ?? '').padEnd(width)}  ${row.help}`).join('\n');
 }

@@ -23,7 +23,15 @@ export interface Relay {
 }
 
 /** Signals that are passed on. A terminal's own keys never get here when the command has a terminal of its own. */
-const FORWARDED: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2', 'SIGCONT'];
+const FORWARDED: readonly NodeJS.Signals[] = [
+  'SIGINT',
+  'SIGTERM',
+  'SIGHUP',
+  'SIGQUIT',
+  'SIGUSR1',
+  'SIGUSR2',
+  'SIGCONT',
+];
 
 /** Wires a foreground command up. */
 export function startRelay(input: RelayInput): Relay {
@@ -33,8 +41,8 @@ export function startRelay(input: RelayInput): Relay {
   if (input.plan.terminal) followTerminal(input, undo);
   const count = outputCounter(input);
   const drained = Promise.all([
-    relayOutput(input.main.stdout, input.plan.command[1], input.io, 'stdout', count),
-    relayOutput(input.main.stderr, input.plan.command[2], input.io, 'stderr', count),
+    relayOutput(input, 'stdout', count),
+    relayOutput(input, 'stderr', count),
   ]).then(() => undefined);
   return {
     drained,
@@ -97,18 +105,14 @@ function outputCounter(input: RelayInput): Counter {
   };
 }
 
-async function relayOutput(
-  from: Readable,
-  mode: StdioPlan['command'][number],
-  io: CliIo,
-  to: 'stdout' | 'stderr',
-  count: Counter,
-): Promise<void> {
+async function relayOutput(input: RelayInput, to: 'stdout' | 'stderr', count: Counter): Promise<void> {
+  const from: Readable = input.main[to];
+  const mode = input.plan.command[to === 'stdout' ? 1 : 2];
   if (mode !== 'pipe' && mode !== 'pty') {
     from.resume();
     return;
   }
-  const target = io[to];
+  const target = input.io[to];
   target.on('error', () => from.destroy());
   for await (const chunk of from as AsyncIterable<Buffer>) {
     if (!count(chunk.length)) break;

@@ -48,7 +48,11 @@ export function chooseStdio(input: StdioInput): StdioPlan {
     return direct(fd) ? 'inherit' : 'pipe';
   };
   return {
-    jail: [direct(0) ? 'inherit' : 'ignore', direct(1) ? 'inherit' : 'ignore', direct(2) ? 'inherit' : 'pipe'],
+    jail: [
+      direct(0) ? 'inherit' : 'ignore',
+      direct(1) ? 'inherit' : 'ignore',
+      direct(2) ? 'inherit' : 'pipe',
+    ],
     command: [mode(0), mode(1), mode(2)],
     terminal,
   };
@@ -99,7 +103,9 @@ export function hasLandlock(cacheDir: string): boolean {
 export function rememberLandlock(cacheDir: string, abi: number): void {
   try {
     if (abi > 0 === hasLandlock(cacheDir)) return;
-    writeFileSync(path.join(ensurePrivateDir(cacheDir), path.basename(landlockFile(cacheDir))), String(abi), { mode: 0o600 });
+    writeFileSync(path.join(ensurePrivateDir(cacheDir), path.basename(landlockFile(cacheDir))), String(abi), {
+      mode: 0o600,
+    });
   } catch {
     return;
   }

@@ -22,7 +22,10 @@ export const ETC_ENTRIES: readonly BaseEntry[] = [
   { path: '/etc/ld.so.conf', why: 'read by ldconfig and by language runtimes that look for libraries' },
   { path: '/etc/ld.so.conf.d', why: 'included by ld.so.conf' },
   { path: '/etc/ssl/certs', why: 'certificate authorities' },
-  { path: '/etc/ssl/openssl.cnf', why: 'OpenSSL fails to start without it; the directory beside it holds private keys and is left out' },
+  {
+    path: '/etc/ssl/openssl.cnf',
+    why: 'OpenSSL fails to start without it; the directory beside it holds private keys and is left out',
+  },
   { path: '/etc/ca-certificates', why: 'source of the certificate bundle' },
   { path: '/etc/ca-certificates.conf', why: 'list of the certificate bundle' },
   { path: '/etc/localtime', why: 'local time' },
@@ -58,7 +61,9 @@ export interface EtcIdentity {
 }
 
 /** Files of /etc that are made for the sandbox, so that it learns nothing of the host's users, hosts and resolvers. */
-export function syntheticEtc(id: EtcIdentity): readonly { readonly path: string; readonly content: string; readonly why: string }[] {
+export function syntheticEtc(
+  id: EtcIdentity,
+): readonly { readonly path: string; readonly content: string; readonly why: string }[] {
   const passwd = [
     'root:x:0:0:root:/nonexistent:/usr/sbin/nologin',
     `${id.user}:x:${id.uid}:${id.gid}:sandbox:${id.home}:${id.shell}`,
@@ -66,13 +71,43 @@ export function syntheticEtc(id: EtcIdentity): readonly { readonly path: string;
   ];
   return [
     { path: '/etc/passwd', content: lines(passwd), why: 'user names; the host has others' },
-    { path: '/etc/group', content: lines(['root:x:0:', `${id.user}:x:${id.gid}:`, 'nogroup:x:65534:']), why: 'group names' },
-    { path: '/etc/hosts', content: lines(['127.0.0.1 localhost', `127.0.1.1 ${id.hostname}`, '::1 localhost ip6-localhost ip6-loopback']), why: 'loopback names' },
+    {
+      path: '/etc/group',
+      content: lines(['root:x:0:', `${id.user}:x:${id.gid}:`, 'nogroup:x:65534:']),
+      why: 'group names',
+    },
+    {
+      path: '/etc/hosts',
+      content: lines([
+        '127.0.0.1 localhost',
+        `127.0.1.1 ${id.hostname}`,
+        '::1 localhost ip6-localhost ip6-loopback',
+      ]),
+      why: 'loopback names',
+    },
     { path: '/etc/hostname', content: lines([id.hostname]), why: 'the sandbox has its own name' },
-    { path: '/etc/resolv.conf', content: lines(['nameserver 127.0.0.1', 'options timeout:5 attempts:1']), why: 'names are answered by the gateway alone' },
-    { path: '/etc/nsswitch.conf', content: lines(['passwd: files', 'group: files', 'hosts: files dns', 'services: files', 'protocols: files']), why: 'no lookups through host services' },
+    {
+      path: '/etc/resolv.conf',
+      content: lines(['nameserver 127.0.0.1', 'options timeout:5 attempts:1']),
+      why: 'names are answered by the gateway alone',
+    },
+    {
+      path: '/etc/nsswitch.conf',
+      content: lines([
+        'passwd: files',
+        'group: files',
+        'hosts: files dns',
+        'services: files',
+        'protocols: files',
+      ]),
+      why: 'no lookups through host services',
+    },
     { path: '/etc/host.conf', content: lines(['multi on']), why: 'as on every Debian system' },
-    { path: '/etc/machine-id', content: lines(['00000000000000000000000000000000']), why: 'the host\'s own would identify it' },
+    {
+      path: '/etc/machine-id',
+      content: lines(['00000000000000000000000000000000']),
+      why: "the host's own would identify it",
+    },
     { path: '/etc/shells', content: lines(['/bin/sh', '/bin/bash']), why: 'login shells' },
   ];
 }

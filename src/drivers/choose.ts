@@ -18,7 +18,10 @@ export function chooseTier(policy: Policy): TierChoice {
   refuseUnsupported(policy);
   if (policy.tier === 'process') return { tier: 'process' };
   if (policy.tier === 'auto') {
-    return { tier: 'process', notice: 'tier process: the only one in this version; it shares the host kernel behind seccomp' };
+    return {
+      tier: 'process',
+      notice: 'tier process: the only one in this version; it shares the host kernel behind seccomp',
+    };
   }
   throw new GloveboxError('E_TIER_UNAVAILABLE', {
     what: `the policy asks for tier ${policy.tier}`,
@@ -35,7 +38,10 @@ function refuseUnsupported(policy: Policy): void {
   if (inspected !== undefined) throw unsupportedRule(inspected);
   const credential = policy.credentials[0];
   if (credential !== undefined) {
-    throw unsupported(`${originText(credential.origin)}credentials.${credential.name}`, 'the credential broker is not in this version');
+    throw unsupported(
+      `${originText(credential.origin)}credentials.${credential.name}`,
+      'the credential broker is not in this version',
+    );
   }
   const reserved = Object.keys(policy.reserved)[0];
   if (reserved !== undefined) throw unsupported(reserved, 'this section is not in this version');
@@ -43,7 +49,10 @@ function refuseUnsupported(policy: Policy): void {
 
 function unsupportedRule(rule: NetworkRule): GloveboxError {
   const keys = Object.keys(rule.inspect ?? {}).join(', ');
-  return unsupported(`${originText(rule.origin)}${rule.id} (${keys})`, 'this version does not look inside TLS, so it could not hold these');
+  return unsupported(
+    `${originText(rule.origin)}${rule.id} (${keys})`,
+    'this version does not look inside TLS, so it could not hold these',
+  );
 }
 
 function unsupported(what: string, why: string): GloveboxError {

@@ -3,9 +3,21 @@ import type { LimitName, NetworkPolicy, Tier } from '../policy/contract.ts';
 
 /** One mount of the sandbox's view, in order; a later one covers an earlier one. */
 export type Mount =
-  | { readonly kind: 'bind'; readonly source: string; readonly target: string; readonly writable: boolean; readonly why: string }
+  | {
+      readonly kind: 'bind';
+      readonly source: string;
+      readonly target: string;
+      readonly writable: boolean;
+      readonly why: string;
+    }
   | { readonly kind: 'symlink'; readonly target: string; readonly to: string; readonly why: string }
-  | { readonly kind: 'tmpfs'; readonly target: string; readonly bytes: number; readonly mode: number; readonly why: string }
+  | {
+      readonly kind: 'tmpfs';
+      readonly target: string;
+      readonly bytes: number;
+      readonly mode: number;
+      readonly why: string;
+    }
   | { readonly kind: 'dir'; readonly target: string; readonly mode: number; readonly why: string }
   | { readonly kind: 'proc'; readonly target: string; readonly why: string }
   | { readonly kind: 'dev'; readonly target: string; readonly why: string }
@@ -55,7 +67,13 @@ export interface Plan {
   readonly limits: PlanLimits;
   readonly syscalls: { readonly profile: 'default' | 'strict' | 'debug'; readonly nesting: boolean };
   readonly network: { readonly listeners: readonly PlanListener[]; readonly policy: NetworkPolicy };
-  readonly identity: { readonly user: string; readonly uid: number; readonly gid: number; readonly home: string; readonly hostname: string };
+  readonly identity: {
+    readonly user: string;
+    readonly uid: number;
+    readonly gid: number;
+    readonly home: string;
+    readonly hostname: string;
+  };
   /** Trees the sandbox may write: Landlock grants exactly these. */
   readonly writable: readonly string[];
 }

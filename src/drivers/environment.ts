@@ -7,7 +7,8 @@ import { listenerPort } from './listeners.ts';
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** Names that would let the host's environment steer the loader or an interpreter inside: never passed through. */
-const NEVER_PASSED = /^(LD_|GLIBC_|GLOVEBOX_|NODE_OPTIONS$|NODE_CHANNEL|BASH_ENV$|ENV$|BASH_FUNC_|PYTHONSTARTUP$|PERL5OPT$|RUBYOPT$|GIT_SSH|GIT_CONFIG)/;
+const NEVER_PASSED =
+  /^(LD_|GLIBC_|GLOVEBOX_|NODE_OPTIONS$|NODE_CHANNEL|BASH_ENV$|ENV$|BASH_FUNC_|PYTHONSTARTUP$|PERL5OPT$|RUBYOPT$|GIT_SSH|GIT_CONFIG)/;
 
 export interface EnvironmentInput {
   readonly policy: Policy;

@@ -1,4 +1,4 @@
-import { lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
+import { type Stats, lstatSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { systemCode } from '../base/errors.ts';
 import { fsPath } from '../base/path-bytes.ts';
@@ -33,7 +33,7 @@ export function tryPathFact(target: string): PathFact {
   }
 }
 
-function typeOf(stat: import('node:fs').Stats): PathType {
+function typeOf(stat: Stats): PathType {
   if (stat.isFile()) return 'file';
   if (stat.isDirectory()) return 'dir';
   if (stat.isSymbolicLink()) return 'symlink';
@@ -77,7 +77,9 @@ export function hostMounts(): readonly HostMount[] {
 
 /** Spaces, tabs, newlines and backslashes are octal escapes there. */
 function unescapeMount(text: string): string {
-  return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+  return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  );
 }
 
 /** True when the directory exists, following symlinks. */

@@ -23,7 +23,8 @@ export function planListeners(network: NetworkPolicy): readonly PlanListener[] {
     { transport: 'tcp', port: firstFree(PROXY_PORT, taken), role: 'http-proxy' },
     { transport: 'tcp', port: firstFree(SOCKS_PORT, taken), role: 'socks' },
   ];
-  for (const port of allowed) if (port !== 53) listeners.push({ transport: 'tcp', port, role: 'transparent' });
+  for (const port of allowed)
+    if (port !== 53) listeners.push({ transport: 'tcp', port, role: 'transparent' });
   for (const port of SENTINEL_PORTS) {
     if (!taken.has(port)) listeners.push({ transport: 'tcp', port, role: 'sentinel' });
   }
@@ -40,7 +41,8 @@ function firstFree(wanted: number, taken: Set<number>): number {
 /** The port of the listener with a role; every plan has the four fixed ones. */
 export function listenerPort(listeners: readonly PlanListener[], role: PlanListener['role']): number {
   const found = listeners.find((listener) => listener.role === role);
-  if (found === undefined) throw new GloveboxError('E_INTERNAL', { what: `the plan has no ${role} listener` });
+  if (found === undefined)
+    throw new GloveboxError('E_INTERNAL', { what: `the plan has no ${role} listener` });
   return found.port;
 }
 

@@ -51,7 +51,10 @@ describe('planMasks', () => {
   });
 
   it('lets a guard replace a pin of the same directory', () => {
-    const masks = planMasks([guard('/ws/.git/config', { action: 'protect' }), guard('/ws/.git', { type: 'dir' })]);
+    const masks = planMasks([
+      guard('/ws/.git/config', { action: 'protect' }),
+      guard('/ws/.git', { type: 'dir' }),
+    ]);
     expect(masks.map((mask) => [mask.kind, mask.path])).toEqual([['hide', '/ws/.git']]);
   });
 

@@ -25,7 +25,14 @@ export function planMasks(guards: readonly Guard[]): readonly Mask[] {
 
 function addPin(masks: Map<string, Mask>, parent: string, guard: Guard): void {
   if (masks.has(parent)) return;
-  masks.set(parent, { kind: 'pin', path: parent, root: guard.root, type: 'any', deny: false, rule: guard.rule });
+  masks.set(parent, {
+    kind: 'pin',
+    path: parent,
+    root: guard.root,
+    type: 'any',
+    deny: false,
+    rule: guard.rule,
+  });
 }
 
 function maskOf(guard: Guard): Mask {
@@ -41,7 +48,8 @@ function maskOf(guard: Guard): Mask {
 
 function parentsBelow(target: string, root: string): readonly string[] {
   const parents: string[] = [];
-  for (let dir = path.dirname(target); dir !== root && isWithin(dir, root); dir = path.dirname(dir)) parents.push(dir);
+  for (let dir = path.dirname(target); dir !== root && isWithin(dir, root); dir = path.dirname(dir))
+    parents.push(dir);
   return parents;
 }
 

@@ -24,7 +24,13 @@ const HOSTNAME = 'glovebox';
 /** Compiles a policy and machine facts into the plan: a pure function, the same input gives the same plan. */
 export function compilePlan(policy: Policy, facts: PlanFacts): Plan {
   const listeners = planListeners(policy.network);
-  const identity = { user: policy.process.user, uid: SANDBOX_ID, gid: SANDBOX_ID, home: facts.home, hostname: HOSTNAME };
+  const identity = {
+    user: policy.process.user,
+    uid: SANDBOX_ID,
+    gid: SANDBOX_ID,
+    home: facts.home,
+    hostname: HOSTNAME,
+  };
   const view = planView(policy, facts, identity);
   return Object.freeze({
     version: 1,
@@ -61,12 +67,24 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
     { kind: 'dir', target: '/etc/ssl', mode: 0o755, why: 'without its private keys' },
     ...facts.view.system.map(systemMount),
     ...etc.map((file): Mount => ({ kind: 'file', target: file.path, content: file.content, why: file.why })),
-    { kind: 'proc', target: '/proc', why: 'a fresh one, of the sandbox\'s own processes' },
+    { kind: 'proc', target: '/proc', why: "a fresh one, of the sandbox's own processes" },
     { kind: 'dev', target: '/dev', why: 'null, zero, full, random, urandom, tty, its own pts' },
     { kind: 'tmpfs', target: '/tmp', bytes: tmpBytes, mode: 0o1777, why: 'private scratch space' },
-    { kind: 'tmpfs', target: '/dev/shm', bytes: tmpBytes, mode: 0o1777, why: 'POSIX shared memory, private and sized' },
+    {
+      kind: 'tmpfs',
+      target: '/dev/shm',
+      bytes: tmpBytes,
+      mode: 0o1777,
+      why: 'POSIX shared memory, private and sized',
+    },
     { kind: 'dir', target: '/var', mode: 0o755, why: 'parent of /var/tmp' },
-    { kind: 'tmpfs', target: '/var/tmp', bytes: tmpBytes, mode: 0o1777, why: 'private scratch space at its second name' },
+    {
+      kind: 'tmpfs',
+      target: '/var/tmp',
+      bytes: tmpBytes,
+      mode: 0o1777,
+      why: 'private scratch space at its second name',
+    },
   ];
   return [...mounts, ...treeMounts(facts, tmpBytes)];
 }
@@ -78,7 +96,13 @@ function systemMount(fact: SystemFact): Mount {
 
 /** The home directory and the policy's trees, outer ones first so that an inner one covers its part. */
 function treeMounts(facts: PlanFacts, tmpBytes: number): readonly Mount[] {
-  const home: Mount = { kind: 'tmpfs', target: facts.home, bytes: tmpBytes, mode: 0o700, why: 'an empty home: the real one is not there' };
+  const home: Mount = {
+    kind: 'tmpfs',
+    target: facts.home,
+    bytes: tmpBytes,
+    mode: 0o700,
+    why: 'an empty home: the real one is not there',
+  };
   const trees = facts.view.trees.map((tree): Mount => ({
     kind: 'bind',
     source: tree.source,

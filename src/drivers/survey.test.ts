@@ -21,7 +21,10 @@ const rule = (target: string, i = 0): PathRule => ({
   origin: { layer: 'user' },
 });
 
-async function survey(deny: readonly string[], protect: readonly string[] = []): Promise<Record<string, string>> {
+async function survey(
+  deny: readonly string[],
+  protect: readonly string[] = [],
+): Promise<Record<string, string>> {
   const filesystem: FilesystemPolicy = {
     workspace: ws,
     mode: 'direct',
@@ -54,7 +57,11 @@ describe('surveyGuards', () => {
     writeFileSync(path.join(ws, 'real'), 'x');
     symlinkSync('real', path.join(ws, 'middle'));
     symlinkSync('middle', path.join(ws, '.env'));
-    expect(await survey(['.env'])).toEqual({ '.env': 'deny symlink', middle: 'deny symlink', real: 'deny file' });
+    expect(await survey(['.env'])).toEqual({
+      '.env': 'deny symlink',
+      middle: 'deny symlink',
+      real: 'deny file',
+    });
   });
 
   it('guards the target of a dangling symlink before it exists', async () => {

@@ -181,4 +181,3 @@ function addLink(state: SurveyState, found: string, wanted: ReadonlyMap<string, 
   if (guard === undefined) return;
   addGuard(state, { action: guard.action, path: found, type: 'file', rule: `${guard.rule} (hard link)` });
 }
-

@@ -63,7 +63,11 @@ function ruleTree(rule: PathRule, writable: boolean): readonly VisibleTree[] {
     throw pathProblem(rule, writable, `${source} belongs to the host itself and is never shared`);
   }
   if (pathFact(source).type === 'socket') {
-    throw pathProblem(rule, writable, 'it is a socket of the host: whoever reaches it acts outside the sandbox');
+    throw pathProblem(
+      rule,
+      writable,
+      'it is a socket of the host: whoever reaches it acts outside the sandbox',
+    );
   }
   if (pathFact(source).type === 'device') throw pathProblem(rule, writable, 'it is a device of the host');
   return [{ target: rule.path, source, writable, rule: rule.id }];

@@ -33,7 +33,7 @@ export function listDirectory(dir: string): readonly WalkEntry[] {
   const base = dir === '/' ? '' : dir;
   try {
     return readdirSync(fsPath(dir), { withFileTypes: true, encoding: 'buffer' }).map((entry) => ({
-      path: `${base}/${pathFromBytes(entry.name as unknown as Uint8Array)}`,
+      path: `${base}/${pathFromBytes(nameBytes(entry.name))}`,
       type: direntType(entry),
     }));
   } catch {
@@ -41,7 +41,16 @@ export function listDirectory(dir: string): readonly WalkEntry[] {
   }
 }
 
-function direntType(entry: { isFile(): boolean; isDirectory(): boolean; isSymbolicLink(): boolean; isSocket(): boolean }): PathType {
+/** Node's types know no buffer encoding here (@types/node 20). */
+const nameBytes = (name: Uint8Array | string): Uint8Array =>
+  typeof name === 'string' ? Buffer.from(name) : name;
+
+function direntType(entry: {
+  isFile(): boolean;
+  isDirectory(): boolean;
+  isSymbolicLink(): boolean;
+  isSocket(): boolean;
+}): PathType {
   if (entry.isFile()) return 'file';
   if (entry.isDirectory()) return 'dir';
   if (entry.isSymbolicLink()) return 'symlink';

@@ -42,7 +42,7 @@ class SandboxGateway implements Gateway {
       hostAddresses === undefined ? ownAddresses() : (): ReadonlySet<string> => new Set(hostAddresses());
     const judge = new Judge(options.policy, own);
     const budgets = new Budgets(options.policy);
-    const ledger = new Ledger(options.onConnection);
+    const ledger = new Ledger((summary) => this.#tell(() => options.onConnection(summary)));
     const names = new SyntheticNames(options.syntheticPool ?? 'benchmark', limits.names);
     // Names of the policy come first: the same addresses in every run, and a flood under a wildcard cannot use them up.
     for (const name of judge.exactNames()) names.addressOf(name);
@@ -53,7 +53,7 @@ class SandboxGateway implements Gateway {
       ledger,
       names,
       nameGate: new NameGate(limits, budgets),
-      events: new EventLog(options.onEvent, limits),
+      events: new EventLog((event) => this.#tell(() => options.onEvent(event)), limits),
       upstream: new Upstream({
         judge,
         resolver: options.resolver ?? systemResolver(),
@@ -90,6 +90,15 @@ class SandboxGateway implements Gateway {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
+  }
+
+  /** A decision that cannot be recorded must not be acted on: when the sink fails, the gateway closes for good. */
+  #tell(tell: () => void): void {
+    try {
+      tell();
+    } catch {
+      void this.close();
+    }
   }
 
   #accept(spec: ListenerSpec, socket: Socket): void {

@@ -109,7 +109,8 @@ function parseYaml(file: string, text: string, lineCounter: LineCounter): Docume
       uniqueKeys: true,
       strict: true,
       prettyErrors: false,
-      logLevel: 'silent',
+      // 'silent' would also hide that a second document follows.
+      logLevel: 'error',
       lineCounter,
     });
   } catch (error) {

@@ -77,7 +77,8 @@ function valueProblem(
   facts: IssueFacts,
   found = valueAt(parsed.value, path),
 ): PolicyProblem {
-  const hint = facts.nearest ?? hintFor(facts.expected, found);
+  const guess = facts.nearest ?? hintFor(facts.expected, found);
+  const hint = guess === found ? undefined : guess;
   return {
     position: parsed.at(path),
     key: formatPath(path),

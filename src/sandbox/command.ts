@@ -10,8 +10,10 @@ export interface CommandOptions {
   readonly cwd?: string;
   /** Added to the sandbox's environment. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Written to the command and then closed; `'pipe'` leaves it open for `command.stdin`. Default: closed. */
-  readonly stdin?: string | Uint8Array | 'pipe';
+  /** Written to the command and then closed; Default: nothing, closed. */
+  readonly stdin?: Uint8Array | string;
+  /** Leaves stdin open for `command.stdin`. */
+  readonly keepStdin?: boolean;
   /** Milliseconds; then TERM, and KILL after a grace. 0 or absent: none. */
   readonly timeoutMs?: number;
   /** Ends the command when aborted. */
@@ -114,7 +116,7 @@ export class Command implements AsyncIterable<OutputEvent>, AsyncDisposable {
     return this.#process.started;
   }
 
-  /** Open when `stdin: 'pipe'` was asked for. */
+  /** Open when `keepStdin` was asked for. */
   get stdin(): NodeJS.WritableStream {
     return this.#process.stdin;
   }
@@ -142,7 +144,8 @@ export class Command implements AsyncIterable<OutputEvent>, AsyncDisposable {
 
   async #finish(): Promise<CommandResult> {
     const { stdin } = this.#options;
-    if (stdin !== 'pipe') this.#process.stdin.end(stdin ?? '');
+    if (this.#options.keepStdin !== true) this.#process.stdin.end(stdin ?? '');
+    else if (stdin !== undefined) this.#process.stdin.write(stdin);
     const cancel = this.#watch();
     try {
       const [exit] = await Promise.all([this.#process.exit, this.#drain('stdout'), this.#drain('stderr')]);

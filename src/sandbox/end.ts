@@ -62,7 +62,9 @@ async function sweep(
   const { plan } = sandbox.prepared;
   const dead = sandbox.registry.dead();
   const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
-  const writable = plan.view.some((mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace);
+  const writable = plan.view.some(
+    (mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace,
+  );
   const result = await runFinish(locateAgent(env), {
     placeholders: held.map(({ root, path }: HeldPath) => ({ root, path: pathToBytes(path) })),
     umask: process.umask(),
@@ -72,7 +74,12 @@ async function sweep(
   return { appeared: result.appeared.map(nameOf), appearedTruncated: result.truncated };
 }
 
-function scanOf(sandbox: StartedSandbox): { root: string; sinceNs: bigint; patterns: readonly string[]; maxResults: number } {
+function scanOf(sandbox: StartedSandbox): {
+  root: string;
+  sinceNs: bigint;
+  patterns: readonly string[];
+  maxResults: number;
+} {
   return {
     root: sandbox.prepared.plan.workspace,
     sinceNs: BigInt(sandbox.startedAt - CLOCK_SLACK_MS) * 1_000_000n,

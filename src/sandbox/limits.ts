@@ -2,7 +2,13 @@ import type { ResourceLimit } from '../agent/contract.ts';
 import { GloveboxError } from '../base/errors.ts';
 import type { Teardown } from '../base/teardown.ts';
 import type { ContainmentUsage, PlanLimits } from '../drivers/contract.ts';
-import { createCgroup, detectCgroups, planLimits, readHardLimits, sweepCgroups } from '../drivers/limits/index.ts';
+import {
+  createCgroup,
+  detectCgroups,
+  planLimits,
+  readHardLimits,
+  sweepCgroups,
+} from '../drivers/limits/index.ts';
 
 /** Limits in force for one sandbox. */
 export interface EnforcedLimits {

@@ -39,7 +39,12 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const view = viewFacts(policy);
   const guards = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
   const home = usableHome(input.home, policy.filesystem.workspace);
-  const cwd = startDirectory(input.cwd, policy, [...view.trees.map((tree) => tree.target), home, '/tmp', '/usr']);
+  const cwd = startDirectory(input.cwd, policy, [
+    ...view.trees.map((tree) => tree.target),
+    home,
+    '/tmp',
+    '/usr',
+  ]);
   const plan = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
   return { plan, hash: canonicalHash(plan), notices: choice.notice === undefined ? [] : [choice.notice] };
 }
@@ -51,7 +56,12 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
 function withOwnFiles(filesystem: FilesystemPolicy, env: NodeJS.ProcessEnv): FilesystemPolicy {
   const dirs = gloveboxDirs(env);
   const root = packageRoot();
-  const programs = [path.join(root, 'dist'), path.join(root, 'agent/build'), path.join(root, 'node_modules'), process.execPath];
+  const programs = [
+    path.join(root, 'dist'),
+    path.join(root, 'agent/build'),
+    path.join(root, 'node_modules'),
+    process.execPath,
+  ];
   const hidden = [dirs.config, dirs.state, dirs.cache, dirs.runtime];
   return {
     ...filesystem,

@@ -35,7 +35,10 @@ export interface PublishTarget {
  *
  * @throws E_USAGE, E_PORT_TAKEN
  */
-export async function publishPorts(specs: readonly string[], target: PublishTarget): Promise<readonly PublishedPort[]> {
+export async function publishPorts(
+  specs: readonly string[],
+  target: PublishTarget,
+): Promise<readonly PublishedPort[]> {
   const ports = specs.map(parsePublish);
   return Promise.all(ports.map((port) => publishPort(port, target)));
 }
@@ -74,7 +77,12 @@ async function connectInside(socket: Socket, port: number, target: PublishTarget
 function listenOnLoopback(server: Server, port: number): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', (error) => {
-      reject(new GloveboxError('E_PORT_TAKEN', { what: `cannot listen on 127.0.0.1:${port}`, why: systemCode(error) ?? error.message }));
+      reject(
+        new GloveboxError('E_PORT_TAKEN', {
+          what: `cannot listen on 127.0.0.1:${port}`,
+          why: systemCode(error) ?? error.message,
+        }),
+      );
     });
     server.listen(port, '127.0.0.1', resolve);
   });

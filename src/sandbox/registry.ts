@@ -54,8 +54,8 @@ export class RunRegistry {
   /** A file that cannot be read is being written, or was cut by a crash: it names nothing that can be swept. */
   #read(name: string): RunEntry | undefined {
     try {
-      const value = JSON.parse(readFileSync(path.join(this.#dir, name), 'utf8')) as RunEntry;
-      return typeof value.id === 'string' && Array.isArray(value.held) ? value : undefined;
+      const value: unknown = JSON.parse(readFileSync(path.join(this.#dir, name), 'utf8'));
+      return isRunEntry(value) ? value : undefined;
     } catch {
       return undefined;
     }
@@ -64,4 +64,15 @@ export class RunRegistry {
   #file(id: string): string {
     return path.join(this.#dir, `${id}.json`);
   }
+}
+
+function isRunEntry(value: unknown): value is RunEntry {
+  if (typeof value !== 'object' || value === null) return false;
+  return (
+    'id' in value &&
+    typeof value.id === 'string' &&
+    'owner' in value &&
+    'held' in value &&
+    Array.isArray(value.held)
+  );
 }

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
@@ -129,7 +130,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   /** Opens a connection to a port inside. */
-  dial(port: number): Promise<import('node:stream').Duplex> {
+  dial(port: number): Promise<Duplex> {
     return this.#started.session.dial(port);
   }
 
@@ -144,12 +145,15 @@ export class Sandbox implements AsyncDisposable {
   }
 
   #start(command: string | readonly string[], options: CommandOptions): Command {
-    if (this.#end !== undefined) throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
+    if (this.#end !== undefined)
+      throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
     const argv = typeof command === 'string' ? ['/bin/bash', '-c', command] : [...command];
     const cwd = options.cwd ?? this.plan.cwd;
     const env = { ...this.plan.env, ...this.#extraEnv, ...options.env };
     // The record is written first in order; a command that cannot be recorded ends the sandbox.
-    this.#audit.write({ kind: 'run.command', sandbox: this.id, data: { argv, cwd } }).catch(() => void this.kill());
+    this.#audit
+      .write({ kind: 'run.command', sandbox: this.id, data: { argv, cwd } })
+      .catch(() => void this.kill());
     const running = this.#started.session.exec({ argv, env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
     return new Command(nameOf(command), running, options);
   }
@@ -181,7 +185,11 @@ export class Sandbox implements AsyncDisposable {
   }
 }
 
-async function start(options: SandboxOptions, env: NodeJS.ProcessEnv, audit: AuditWriter): Promise<StartedSandbox> {
+async function start(
+  options: SandboxOptions,
+  env: NodeJS.ProcessEnv,
+  audit: AuditWriter,
+): Promise<StartedSandbox> {
   const dirs = gloveboxDirs(env);
   const home = homeDirectory(env);
   const resolved = await loadPolicy(policyContext(env, process.cwd()), layerOf(options));
@@ -219,5 +227,8 @@ const nameOf = (command: string | readonly string[]): string =>
 const isAborted = (signal: AbortSignal | undefined): signal is AbortSignal => signal?.aborted === true;
 
 function abortedStart(signal: AbortSignal): GloveboxError {
-  return new GloveboxError('E_ABORTED', { what: 'the start of the sandbox was aborted', cause: signal.reason });
+  return new GloveboxError('E_ABORTED', {
+    what: 'the start of the sandbox was aborted',
+    cause: signal.reason,
+  });
 }

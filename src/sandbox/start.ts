@@ -99,14 +99,31 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   teardown.add('session', () => session.destroy());
   await recordStart(input, id);
   jail.channel.write(encodeBootSpec(await bootFrame(input, limits)));
-  return { id, prepared, session, jail, gateway, registry, held, limits, startedAt, teardown, usage: limits.usage };
+  return {
+    id,
+    prepared,
+    session,
+    jail,
+    gateway,
+    registry,
+    held,
+    limits,
+    startedAt,
+    teardown,
+    usage: () => limits.usage(),
+  };
 }
 
 async function bootFrame(input: StartInput, limits: EnforcedLimits): Promise<BootSpec> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const seccomp = await seccompProgram({ arch, ...plan.syscalls });
-  return bootSpec({ plan, seccomp, limits: limits.rlimits, ...(input.exec === undefined ? {} : { exec: input.exec }) });
+  return bootSpec({
+    plan,
+    seccomp,
+    limits: limits.rlimits,
+    ...(input.exec === undefined ? {} : { exec: input.exec }),
+  });
 }
 
 async function endJail(jail: Jail): Promise<void> {
@@ -121,7 +138,10 @@ function heldPaths(prepared: PreparedPlan): readonly HeldPath[] {
 }
 
 function startGateway(input: StartInput, id: string, teardown: Teardown): Gateway {
-  const report = (kind: 'network.verdict' | 'network.summary', data: NetworkEvent | ConnectionSummary): void => {
+  const report = (
+    kind: 'network.verdict' | 'network.summary',
+    data: NetworkEvent | ConnectionSummary,
+  ): void => {
     // The sink keeps a failed write and reports it at the end; the verdict itself has been given.
     input.audit.write({ kind, sandbox: id, data: { ...data } }).catch(() => undefined);
   };
@@ -143,12 +163,23 @@ async function recordStart(input: StartInput, id: string): Promise<void> {
   const started = input.audit.write({
     kind: 'run.start',
     sandbox: id,
-    data: { policy: input.policyHash, plan: prepared.hash, tier: plan.tier, workspace: plan.workspace, pid: process.pid },
+    data: {
+      policy: input.policyHash,
+      plan: prepared.hash,
+      tier: plan.tier,
+      workspace: plan.workspace,
+      pid: process.pid,
+    },
   });
   const { exec } = input;
   if (exec === undefined) return started;
-  const argv = exec.argv.map((word) => (typeof word === 'string' ? word : Buffer.from(word).toString('latin1')));
-  await Promise.all([started, input.audit.write({ kind: 'run.command', sandbox: id, data: { argv, cwd: exec.cwd } })]);
+  const argv = exec.argv.map((word) =>
+    typeof word === 'string' ? word : Buffer.from(word).toString('latin1'),
+  );
+  await Promise.all([
+    started,
+    input.audit.write({ kind: 'run.command', sandbox: id, data: { argv, cwd: exec.cwd } }),
+  ]);
 }
 
 /** Waits for the agent's greeting, and ends the start when it does not come in time. */
@@ -156,7 +187,9 @@ export async function awaitHello(sandbox: StartedSandbox): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${CAPS.startMs} ms` }));
+      reject(
+        new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${CAPS.startMs} ms` }),
+      );
     }, CAPS.startMs);
   });
   try {

@@ -1,5 +1,13 @@
-import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn, type ChildProcess } from 'node:child_process';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -95,7 +103,9 @@ export class TestBox implements Disposable {
   /** Every audit record so far, oldest first. */
   records(): readonly Record_[] {
     const dir = path.join(this.home, '.local/state/glovebox/audit');
-    const files = readdirSync(dir).filter((name) => name.endsWith('.jsonl')).sort();
+    const files = readdirSync(dir)
+      .filter((name) => name.endsWith('.jsonl'))
+      .sort();
     return files.flatMap((name) =>
       readFileSync(path.join(dir, name), 'utf8')
         .split('\n')
@@ -115,7 +125,7 @@ export class TestBox implements Disposable {
 }
 
 /** Collects a child's output, with a hard end. */
-export async function collect(child: import('node:child_process').ChildProcess, options: RunOptions): Promise<BoxResult> {
+export async function collect(child: ChildProcess, options: RunOptions): Promise<BoxResult> {
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   child.stdout?.on('data', (chunk: Buffer) => out.push(chunk));

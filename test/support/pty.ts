@@ -179,10 +179,18 @@ export class Terminal implements AsyncDisposable {
       };
       const check = (): void => {
         if (condition()) settle();
-        else if (this.#over) settle(new Error(`the terminal closed without ${what}: ${JSON.stringify(this.output.slice(-2000))}`));
+        else if (this.#over)
+          settle(
+            new Error(`the terminal closed without ${what}: ${JSON.stringify(this.output.slice(-2000))}`),
+          );
       };
       const timer = setTimeout(
-        () => settle(new Error(`waited ${timeoutMs} ms in vain for ${what}: ${JSON.stringify(this.output.slice(-2000))}`)),
+        () =>
+          settle(
+            new Error(
+              `waited ${timeoutMs} ms in vain for ${what}: ${JSON.stringify(this.output.slice(-2000))}`,
+            ),
+          ),
         timeoutMs,
       );
       this.#waiters.add(check);

@@ -1,4 +1,12 @@
-import { closeSync, mkdirSync, openSync, readFileSync, readdirSync, readlinkSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readdirSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { until } from './attack.ts';
@@ -87,12 +95,16 @@ function listing(dir: string): readonly string[] {
 
 /** Ids of every sandbox that the box's audit log names. */
 export function sandboxIds(box: TestBox): readonly string[] {
-  return [...new Set(box.records().flatMap((record) => (record.sandbox === undefined ? [] : [record.sandbox])))];
+  return [
+    ...new Set(box.records().flatMap((record) => (record.sandbox === undefined ? [] : [record.sandbox]))),
+  ];
 }
 
 /** No process and no mount of the box is left on the machine, within a bounded time. */
 export async function expectNothingLeft(box: TestBox, timeoutMs = 2000): Promise<void> {
-  await until(() => processesOf(box).length === 0, 'every process of the box to end', timeoutMs).catch(() => undefined);
+  await until(() => processesOf(box).length === 0, 'every process of the box to end', timeoutMs).catch(
+    () => undefined,
+  );
   expect(processesOf(box)).toEqual([]);
   expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(box.base);
 }

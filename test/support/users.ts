@@ -29,7 +29,11 @@ export function mountShell(box: TestBox, script: string, options: RunOptions = {
 }
 
 /** Runs a program on the host. A variable given as '' is left out of the environment. */
-export function hostProgram(box: TestBox, words: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
+export function hostProgram(
+  box: TestBox,
+  words: readonly string[],
+  options: RunOptions = {},
+): Promise<BoxResult> {
   const [file = '', ...args] = words;
   const env = Object.fromEntries(Object.entries(box.env(options.env)).filter(([, value]) => value !== ''));
   const child = spawn(file, args, {

@@ -19,7 +19,10 @@ export const completionCommand: CliCommand = {
   run: async (args, io) => {
     const script = args.length === 1 ? SHELLS[args[0] ?? ''] : undefined;
     if (script === undefined) {
-      throw new GloveboxError('E_USAGE', { what: 'name one shell', next: 'Use: glovebox completion bash|zsh|fish' });
+      throw new GloveboxError('E_USAGE', {
+        what: 'name one shell',
+        next: 'Use: glovebox completion bash|zsh|fish',
+      });
     }
     io.stdout.write(script());
     return EXIT.ok;
@@ -53,7 +56,9 @@ complete -F _glovebox glovebox
 
 function zsh(): string {
   const rows = COMMANDS.map((row) => `'${row.name}:${row.summary}'`).join(' ');
-  const options = RUN_OPTIONS.map((option) => `'--${option.name}[${option.help.replaceAll(/[[\]':]/g, ' ')}]'`).join(' ');
+  const options = RUN_OPTIONS.map(
+    (option) => `'--${option.name}[${option.help.replaceAll(/[[\]':]/g, ' ')}]'`,
+  ).join(' ');
   return `#compdef glovebox
 local -a verbs; verbs=(${rows} 'help:show help')
 if (( CURRENT == 2 )); then _describe command verbs; return; fi

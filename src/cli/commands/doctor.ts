@@ -32,9 +32,16 @@ function text(findings: readonly Finding[], usable: boolean): string {
   const width = Math.max(...findings.map((finding) => finding.name.length));
   const rows = findings.flatMap((finding) => [
     `${MARK[finding.state]}  ${finding.name.padEnd(width)}  ${finding.detail}`,
-    ...(finding.fix === undefined ? [] : finding.fix.split('\n').map((line, i) => `      ${i === 0 ? 'fix: ' : '     '}${line}`)),
+    ...(finding.fix === undefined
+      ? []
+      : finding.fix.split('\n').map((line, i) => `      ${i === 0 ? 'fix: ' : '     '}${line}`)),
   ]);
-  return [...rows, '', usable ? 'Sandboxes start on this machine.' : 'Sandboxes do not start: fix the lines marked FAIL.', ''].join('\n');
+  return [
+    ...rows,
+    '',
+    usable ? 'Sandboxes start on this machine.' : 'Sandboxes do not start: fix the lines marked FAIL.',
+    '',
+  ].join('\n');
 }
 
 /** A whole run of `true`, by the same command line a user types. */
@@ -44,14 +51,18 @@ async function trial(io: CliIo): Promise<Finding> {
   try {
     const { code, stderr } = await runTrial(workspace, io.env);
     const ms = Math.round(performance.now() - started);
-    if (code === 0) return { name: 'trial run', state: 'ok', detail: `a sandbox started and ended in ${ms} ms` };
+    if (code === 0)
+      return { name: 'trial run', state: 'ok', detail: `a sandbox started and ended in ${ms} ms` };
     return { name: 'trial run', state: 'fail', detail: stderr.trim() || `ended with ${code}` };
   } finally {
     rmSync(workspace, { recursive: true, force: true });
   }
 }
 
-function runTrial(workspace: string, env: NodeJS.ProcessEnv): Promise<{ readonly code: number | null; readonly stderr: string }> {
+function runTrial(
+  workspace: string,
+  env: NodeJS.ProcessEnv,
+): Promise<{ readonly code: number | null; readonly stderr: string }> {
   return new Promise((resolve) => {
     const program = process.argv[1] ?? 'glovebox';
     const args = [program, 'run', '--quiet', '--workspace', workspace, '--', '/bin/true'];

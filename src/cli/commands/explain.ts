@@ -22,7 +22,9 @@ export const explainCommand: CliCommand = {
     for (const notice of resolved.notices) io.stderr.write(`glovebox: ${notice}\n`);
     const facts = { policyHash: resolved.hash, planHash: prepared.hash };
     io.stdout.write(
-      io.json ? `${JSON.stringify({ ...facts, plan: prepared.plan }, null, 2)}\n` : explainPlan(prepared.plan, facts),
+      io.json
+        ? `${JSON.stringify({ ...facts, plan: prepared.plan }, null, 2)}\n`
+        : explainPlan(prepared.plan, facts),
     );
     return EXIT.ok;
   },

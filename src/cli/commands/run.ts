@@ -22,7 +22,10 @@ export const runCommand: CliCommand = {
   run: async (args, io) => {
     const parsed = parseRun(args);
     if (parsed.command.length === 0) {
-      throw new GloveboxError('E_USAGE', { what: 'no command to run', next: 'Use: glovebox run [options] -- COMMAND [ARG…]' });
+      throw new GloveboxError('E_USAGE', {
+        what: 'no command to run',
+        next: 'Use: glovebox run [options] -- COMMAND [ARG…]',
+      });
     }
     return runForeground(parsed, parsed.command, io);
   },

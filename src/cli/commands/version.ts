@@ -8,7 +8,9 @@ export const versionCommand: CliCommand = {
   usage: 'Usage: glovebox version [--json]',
   run: async (_args, io) => {
     const version = packageVersion();
-    io.stdout.write(io.json ? `${JSON.stringify({ version, node: process.versions.node })}\n` : `glovebox ${version}\n`);
+    io.stdout.write(
+      io.json ? `${JSON.stringify({ version, node: process.versions.node })}\n` : `glovebox ${version}\n`,
+    );
     return EXIT.ok;
   },
 };

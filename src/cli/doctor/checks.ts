@@ -45,7 +45,12 @@ function checkNode(): Finding {
 
 function checkKernel(): Finding {
   if (process.platform !== 'linux') {
-    return { name: 'kernel', state: 'fail', detail: `${process.platform} is not supported`, fix: 'use Linux, or a Linux virtual machine' };
+    return {
+      name: 'kernel',
+      state: 'fail',
+      detail: `${process.platform} is not supported`,
+      fix: 'use Linux, or a Linux virtual machine',
+    };
   }
   const known = process.arch === 'x64' || process.arch === 'arm64';
   return { name: 'kernel', state: known ? 'ok' : 'fail', detail: `Linux ${release()} on ${process.arch}` };
@@ -54,7 +59,12 @@ function checkKernel(): Finding {
 function checkBubblewrap(env: NodeJS.ProcessEnv): Finding {
   const probe = probeBubblewrap(env);
   if (probe.usable) return { name: 'bubblewrap', state: 'ok', detail: `${probe.version} at ${probe.path}` };
-  return { name: 'bubblewrap', state: 'fail', detail: probe.why ?? 'not found', fix: probe.fix ?? 'sudo apt-get install bubblewrap' };
+  return {
+    name: 'bubblewrap',
+    state: 'fail',
+    detail: probe.why ?? 'not found',
+    fix: probe.fix ?? 'sudo apt-get install bubblewrap',
+  };
 }
 
 async function checkAgent(env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
@@ -82,7 +92,13 @@ function userNamespaces(probe: AgentProbe): Finding {
   const { ok, errno, step, apparmorRestricted } = probe.userNamespaces;
   if (ok) return { name: 'user namespaces', state: 'ok', detail: 'can be made by this user' };
   const detail = `refused at ${step} (errno ${errno})`;
-  if (apparmorRestricted) return { name: 'user namespaces', state: 'fail', detail: `${detail}, by AppArmor`, fix: APPARMOR_PROFILE };
+  if (apparmorRestricted)
+    return {
+      name: 'user namespaces',
+      state: 'fail',
+      detail: `${detail}, by AppArmor`,
+      fix: APPARMOR_PROFILE,
+    };
   return {
     name: 'user namespaces',
     state: 'fail',
@@ -93,7 +109,7 @@ function userNamespaces(probe: AgentProbe): Finding {
 
 /** For systems that confine unprivileged user namespaces (Ubuntu 24.04 and later). */
 const APPARMOR_PROFILE = [
-  'put this into /etc/apparmor.d/glovebox-agent, with the agent\'s real path, and load it with `sudo apparmor_parser -r` on it:',
+  "put this into /etc/apparmor.d/glovebox-agent, with the agent's real path, and load it with `sudo apparmor_parser -r` on it:",
   '  abi <abi/4.0>,',
   '  profile glovebox-agent /**/agent/build/glovebox-agent flags=(unconfined) { userns, }',
 ].join('\n');
@@ -106,13 +122,28 @@ function mountApi(probe: AgentProbe): Finding {
 
 function network(probe: AgentProbe): Finding {
   const { ok, errno, ipv6 } = probe.network;
-  if (!ok) return { name: 'network namespace', state: 'fail', detail: `errno ${errno}`, fix: 'enable network namespaces in the kernel' };
-  return { name: 'network namespace', state: 'ok', detail: ipv6 ? 'IPv4 and IPv6' : 'IPv4; the host has no IPv6' };
+  if (!ok)
+    return {
+      name: 'network namespace',
+      state: 'fail',
+      detail: `errno ${errno}`,
+      fix: 'enable network namespaces in the kernel',
+    };
+  return {
+    name: 'network namespace',
+    state: 'ok',
+    detail: ipv6 ? 'IPv4 and IPv6' : 'IPv4; the host has no IPv6',
+  };
 }
 
 function seccomp(probe: AgentProbe): Finding {
   if (probe.seccomp) return { name: 'seccomp', state: 'ok', detail: 'filters can be installed' };
-  return { name: 'seccomp', state: 'fail', detail: 'no filter mode', fix: 'use a kernel with CONFIG_SECCOMP_FILTER' };
+  return {
+    name: 'seccomp',
+    state: 'fail',
+    detail: 'no filter mode',
+    fix: 'use a kernel with CONFIG_SECCOMP_FILTER',
+  };
 }
 
 function landlock(probe: AgentProbe): Finding {
@@ -136,7 +167,12 @@ function checkDirectories(env: NodeJS.ProcessEnv): readonly Finding[] {
       return { name: `${name} directory`, state: 'ok', detail: dir };
     } catch (error) {
       const detail = error instanceof Error ? error.message : String(error);
-      return { name: `${name} directory`, state: 'fail', detail, fix: `sudo chown -R "$(id -un)" ${dir} && chmod 700 ${dir}` };
+      return {
+        name: `${name} directory`,
+        state: 'fail',
+        detail,
+        fix: `sudo chown -R "$(id -un)" ${dir} && chmod 700 ${dir}`,
+      };
     }
   });
 }

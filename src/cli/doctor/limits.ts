@@ -8,7 +8,9 @@ export function checkLimits(): readonly Finding[] {
   const { strength } = planLimits({ limits, facts, euid: process.geteuid?.() ?? 0, hard: readHardLimits() });
   const weak = Object.entries(strength).filter(([, held]) => held !== 'full');
   if (weak.length === 0) return [{ name: 'limits', state: 'ok', detail: `all in full (${facts.detail})` }];
-  const list = weak.map(([name, held]) => `${name}: ${held === 'weak' ? 'per process only' : 'not held'}`).join(', ');
+  const list = weak
+    .map(([name, held]) => `${name}: ${held === 'weak' ? 'per process only' : 'not held'}`)
+    .join(', ');
   return [
     {
       name: 'limits',

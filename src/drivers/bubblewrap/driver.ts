@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import type { Duplex } from 'node:stream';
+import { Duplex } from 'node:stream';
 import type { AirlockSpec } from '../../agent/contract.ts';
 import { encodeAirlockSpec } from '../../agent/boot.ts';
 import { GloveboxError } from '../../base/errors.ts';
@@ -8,7 +8,11 @@ export interface JailInput {
   readonly spec: AirlockSpec;
   readonly agent: string;
   /** For the airlock and, where the boot says `inherit`, for the command. */
-  readonly stdio: readonly ['inherit' | 'ignore' | number, 'inherit' | 'ignore' | number, 'inherit' | 'ignore' | 'pipe' | number];
+  readonly stdio: readonly [
+    'inherit' | 'ignore' | number,
+    'inherit' | 'ignore' | number,
+    'inherit' | 'ignore' | 'pipe' | number,
+  ];
   /** Called with each socket of the sandbox's network namespace, by listener id. */
   readonly onListener: (id: number, handle: object) => void;
 }
@@ -35,9 +39,9 @@ const COMPLAINT_CHARS = 4096;
 export function startJail(input: JailInput): Jail {
   const stdio: StdioOptions = [...input.stdio, 'ipc', 'pipe'];
   const child = spawn(input.agent, ['airlock'], { stdio, detached: true, env: {} });
-  const channel = child.stdio[4] as Duplex | null | undefined;
+  const channel = child.stdio[4];
   const exited = exitOf(child);
-  if (channel === null || channel === undefined || child.pid === undefined) {
+  if (!(channel instanceof Duplex) || child.pid === undefined) {
     throw new GloveboxError('E_SANDBOX_START', { what: `cannot start ${input.agent}` });
   }
   child.on('message', (message: unknown, handle: unknown) => {

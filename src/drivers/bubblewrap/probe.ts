@@ -46,7 +46,12 @@ export function probeBubblewrap(env: NodeJS.ProcessEnv): BubblewrapProbe {
     const text = execFileSync(found, ['--version'], { encoding: 'utf8', timeout: 5_000 });
     const version = /(\d+)\.(\d+)\.(\d+)/.exec(text)?.[0];
     if (version === undefined || isOlder(version, MINIMUM_VERSION)) {
-      return { usable: false, path: found, why: `version ${version ?? 'unknown'} is older than ${MINIMUM_VERSION}`, fix: INSTALL };
+      return {
+        usable: false,
+        path: found,
+        why: `version ${version ?? 'unknown'} is older than ${MINIMUM_VERSION}`,
+        fix: INSTALL,
+      };
     }
     return { usable: true, path: found, version };
   } catch (error) {
@@ -57,7 +62,11 @@ export function probeBubblewrap(env: NodeJS.ProcessEnv): BubblewrapProbe {
 const INSTALL = 'sudo apt-get install bubblewrap';
 
 function missing(why: string): GloveboxError {
-  return new GloveboxError('E_TIER_UNAVAILABLE', { what: 'the process tier cannot start', why, next: `Run: ${INSTALL}` });
+  return new GloveboxError('E_TIER_UNAVAILABLE', {
+    what: 'the process tier cannot start',
+    why,
+    next: `Run: ${INSTALL}`,
+  });
 }
 
 function isExecutable(file: string): boolean {

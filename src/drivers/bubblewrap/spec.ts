@@ -1,4 +1,12 @@
-import type { AirlockSpec, BootSpec, ExecSpec, LandlockRule, MaskOp, ResourceLimit, VerifyMask } from '../../agent/contract.ts';
+import type {
+  AirlockSpec,
+  BootSpec,
+  ExecSpec,
+  LandlockRule,
+  MaskOp,
+  ResourceLimit,
+  VerifyMask,
+} from '../../agent/contract.ts';
 import { pathToBytes } from '../../base/path-bytes.ts';
 import type { Mask, Plan } from '../contract.ts';
 import { verifyEntries } from '../masks.ts';
@@ -61,10 +69,17 @@ export function bootSpec(input: BootInput): BootSpec {
     seccomp: input.seccomp,
     limits: input.limits,
   };
-  return input.exec === undefined ? { ...base, mode: 'serve' } : { ...base, mode: 'oneshot', exec: input.exec };
+  return input.exec === undefined
+    ? { ...base, mode: 'serve' }
+    : { ...base, mode: 'oneshot', exec: input.exec };
 }
 
-const VERIFY_KIND = { hide: 'hidden', readonly: 'readonly', pin: 'pinned', placeholder: 'placeholder' } as const;
+const VERIFY_KIND = {
+  hide: 'hidden',
+  readonly: 'readonly',
+  pin: 'pinned',
+  placeholder: 'placeholder',
+} as const;
 
 function verifyMask(entry: { readonly path: string; readonly kind: Mask['kind'] }): VerifyMask {
   return { kind: VERIFY_KIND[entry.kind], path: pathToBytes(entry.path) };

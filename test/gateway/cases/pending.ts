@@ -48,7 +48,6 @@ const BY_ID: Readonly<Record<string, string>> = {
   T45: TLS,
   B10: 'budgets last as long as the sandbox; a restarted gateway is a new sandbox',
   B12: 'refused requests are rate-limited in the record, not counted in the budget; allowed by "accept"',
-  U09: 'the audit sink is another room',
   U10: 'the audit sink is another room',
   N25: RELOAD,
   N27: RELOAD,

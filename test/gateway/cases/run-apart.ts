@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { expect } from 'vitest';
 import { clientHello } from '../hello.ts';
-import { sleep, talk, until } from '../kit.ts';
+import { createGateway } from '../../../src/gateway/gateway.ts';
+import { attachTcp, policy, rule, sleep, talk, until } from '../kit.ts';
 import { expand } from './load.ts';
 import type { Case, CaseFile } from './load.ts';
 import { stageFor } from './outcome.ts';
@@ -18,6 +19,7 @@ export const RUN_APART: Readonly<Record<string, (file: CaseFile) => Promise<void
   B05: tunnelBytesCount,
   B11: budgetsAreApart,
   W16: webSocketBytesCount,
+  U09: noRecordNoTraffic,
 };
 
 async function withStage(
@@ -122,6 +124,22 @@ async function tunnelBytesCount(file: CaseFile): Promise<void> {
     expect(stage.bench.summaries.at(-1)).toMatchObject({ end: 'budget' });
     expect(Buffer.concat(stage.origin.received).length).toBeLessThanOrEqual(1_048_576);
   });
+}
+
+async function noRecordNoTraffic(): Promise<void> {
+  const gateway = createGateway({
+    policy: policy([rule('db.test', 5432)]),
+    onEvent: () => {
+      throw new Error('the sink is full');
+    },
+    onConnection: () => undefined,
+    resolver: { resolve: () => Promise.reject(new Error('not reached')) },
+  });
+  const port = await attachTcp(gateway, 'http-proxy');
+  const { bytes } = await talk(port, ['CONNECT evil.test:443 HTTP/1.1\r\n\r\n'], 300);
+  expect(bytes.toString()).not.toContain('HTTP/1.1 200');
+  await gateway.close();
+  await expect(talk(port, [])).rejects.toThrow('ECONNREFUSED');
 }
 
 /** The row's 70 MB against its policy's 50 MiB, scaled to the upload budget of 1 MiB. */
