@@ -19,14 +19,14 @@ NUMBERS = dict(
 )
 
 
-def number(name):
+def call_number(name):
     return NUMBERS[name][0 if platform.machine() == 'x86_64' else 1]
 
 
 def syscall(name, *args):
     """A raw system call; integers are passed as 64 bits, bytes as pointers."""
     words = [ctypes.c_long(arg) if isinstance(arg, int) else arg for arg in args]
-    value = libc.syscall(ctypes.c_long(number(name)), *words)
+    value = libc.syscall(ctypes.c_long(call_number(name)), *words)
     if value < 0:
         raise OSError(ctypes.get_errno(), name)
     return value
@@ -75,8 +75,12 @@ def talk(address, data=b'', timeout=5, family=None):
         if data:
             link.sendall(data)
         answer = b''
-        while chunk := link.recv(4096):
-            answer += chunk
+        try:
+            while chunk := link.recv(4096):
+                answer += chunk
+        except OSError:
+            if not answer:
+                raise
     if not answer:
         raise OSError(errno.ECONNRESET, 'closed without a byte')
     return answer
