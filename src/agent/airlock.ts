@@ -54,12 +54,7 @@ export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
   const child = spawn(launch.agent, ['airlock'], { stdio, detached: true, env: {}, ...launch.identity });
   const exited = exitOf(child);
   const channel = child.stdio[4];
-  if (!(channel instanceof Duplex)) {
-    throw new GloveboxError('E_SANDBOX_START', {
-      what: `cannot execute ${launch.agent}`,
-      why: (await exited).why,
-    });
-  }
+  if (!(channel instanceof Duplex)) throw notExecutable(launch.agent, (await exited).why);
   const session = new AgentSession(channel, { oneshot: launch.boot.mode === 'oneshot' });
   const listeners = new Map<number, unknown>();
   const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
@@ -70,9 +65,13 @@ export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
   } catch (error) {
     child.kill('SIGKILL');
     session.destroy();
-    await exited;
-    throw error;
+    const { why } = await exited;
+    throw why === '' ? error : notExecutable(launch.agent, why);
   }
+}
+
+function notExecutable(agent: string, why: string): GloveboxError {
+  return new GloveboxError('E_SANDBOX_START', { what: `cannot execute ${agent}`, why });
 }
 
 function exitOf(child: ChildProcess): Promise<JailExit & { readonly why: string }> {

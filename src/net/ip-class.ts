@@ -45,12 +45,24 @@ const RANGES_V4: readonly Range[] = [
   v4('169.254.0.0/16', 'link-local', 'link-local (RFC 3927)'),
   v4('172.16.0.0/12', 'private', 'a private network (RFC 1918)'),
   v4('192.0.0.0/24', 'reserved', 'IETF protocol assignments (RFC 6890)'),
-  v4('192.0.2.0/24', 'reserved', 'documentation (RFC 5737)'),
+  v4(
+    '192.0.2.0/24',
+    'private',
+    'documentation (RFC 5737): on no public route, so a private network where it answers',
+  ),
   v4('192.88.99.0/24', 'reserved', '6to4 relay anycast (RFC 7526)'),
   v4('192.168.0.0/16', 'private', 'a private network (RFC 1918)'),
   v4('198.18.0.0/15', 'synthetic', 'the benchmark range (RFC 2544), where synthetic addresses live'),
-  v4('198.51.100.0/24', 'reserved', 'documentation (RFC 5737)'),
-  v4('203.0.113.0/24', 'reserved', 'documentation (RFC 5737)'),
+  v4(
+    '198.51.100.0/24',
+    'private',
+    'documentation (RFC 5737): on no public route, so a private network where it answers',
+  ),
+  v4(
+    '203.0.113.0/24',
+    'private',
+    'documentation (RFC 5737): on no public route, so a private network where it answers',
+  ),
   v4('224.0.0.0/4', 'multicast', 'multicast (RFC 5771)'),
   v4('240.0.0.0/4', 'reserved', 'reserved or broadcast (RFC 1112)'),
 ];
@@ -107,7 +119,12 @@ function judgeV6(ip: IpAddress): AddressJudgement {
 function judgeGlobal(first: number, second: number): AddressJudgement {
   const reserved = (what: string): AddressJudgement => ({ class: 'reserved', what });
   if (first === 0x2001 && second < 0x200) return reserved('IETF protocol assignments or Teredo (RFC 2928)');
-  if (first === 0x2001 && second === 0xdb8) return reserved('documentation (RFC 3849)');
+  if (first === 0x2001 && second === 0xdb8) {
+    return {
+      class: 'private',
+      what: 'documentation (RFC 3849): on no public route, so a private network where it answers',
+    };
+  }
   if (first === 0x2002) return reserved('6to4, an IPv4 address in another form (RFC 3056)');
   if (first === 0x3fff && second < 0x1000) return reserved('documentation (RFC 9637)');
   return PUBLIC;

@@ -82,19 +82,11 @@ function settled(scalars: Scalars): Pick<ScalarValues, keyof typeof SCALAR_DEFAU
 function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[]): Policy['filesystem'] {
   const { fragments, workspace } = input;
   const write = distinctPaths(
-    outside(
-      workspace,
-      fragments.flatMap((fragment) => fragment.write ?? []),
-      notices,
-    ),
+    outside(workspace, 'write', { fragments, notices }),
   );
   const inWrite = (rule: PathRule): boolean => write.some((wide) => isWithin(rule.path, wide.path));
   const read = distinctPaths(
-    outside(
-      workspace,
-      fragments.flatMap((fragment) => fragment.read ?? []),
-      notices,
-    ),
+    outside(workspace, 'read', { fragments, notices }),
   ).filter((rule) => !inWrite(rule));
   const unprotect = distinctPaths(fragments.flatMap((fragment) => fragment.unprotect ?? []));
   const roots = [workspace, ...write.map((rule) => rule.path)];
@@ -120,12 +112,16 @@ function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[])
  * A rule for a path in the workspace adds nothing, and could be led elsewhere by a link that an earlier run left there: it does
  * not count.
  */
-function outside(workspace: string, rules: readonly PathRule[], notices: string[]): readonly PathRule[] {
+function outside(
+  workspace: string,
+  use: 'read' | 'write',
+  from: { readonly fragments: readonly Fragment[]; readonly notices: string[] },
+): readonly PathRule[] {
+  const rules = from.fragments.filter((fragment) => fragment.layer !== 'organisation').flatMap((fragment) => fragment[use] ?? []);
   return rules.filter((rule) => {
     if (!isWithin(rule.path, workspace)) return true;
-    notices.push(
-      `${originPlace(rule.origin, 'read or --write')}: ${printablePath(rule.path)} lies in the workspace, which is visible anyway`,
-    );
+    const place = originPlace(rule.origin, use);
+    from.notices.push(`${place}: ${printablePath(rule.path)} lies in the workspace, which is visible anyway`);
     return false;
   });
 }

@@ -19,7 +19,7 @@ report('done', 'EACCES')
     { flags: ['--deny', '.env'] },
   );
   expect(result.stdout).not.toContain('=OK');
-  expect(result.stdout).toContain('done=');
+  expect(result.stdout, result.stderr).toContain('done=');
   expectUnseen(result, box.canary);
   expectRecorded(box);
 });

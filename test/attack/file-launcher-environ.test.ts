@@ -7,8 +7,8 @@ forEachTier("no process of /proc shows the launcher's environment", async (tier)
   const script =
     'for p in /proc/[0-9]*; do tr "\\0" "\\n" < $p/environ; cat $p/cmdline; done 2>/dev/null; env; echo tried';
   const result = await box.sh(script, { env: { DEPLOY_TOKEN: box.canary } });
-  expect(result.stdout).toContain('tried');
-  expect(result.stdout).toContain('GLOVEBOX=1');
+  expect(result.stdout, result.stderr).toContain('tried');
+  expect(result.stdout, result.stderr).toContain('GLOVEBOX=1');
   expectUnseen(result, box.canary);
   expectRecorded(box);
 });

@@ -23,6 +23,6 @@ report('alive', dns_udp('127.0.0.1', 'allowed.example'))
     { flags: ['--allow', 'allowed.example'] },
   );
   expect(result.stdout.match(/=none/g)).toHaveLength(10);
-  expect(result.stdout).toContain('alive=(0, 1)');
+  expect(result.stdout, result.stderr).toContain('alive=(0, 1)');
   expectRecorded(box);
 });

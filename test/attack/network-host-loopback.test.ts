@@ -30,7 +30,7 @@ for host in ${JSON.stringify(hosts)}:
         attempt(f'proxy {host} {port}', lambda: connect_by_proxy(f'{bracketed}:{port}', b'GET / HTTP/1.0\\r\\n\\r\\n'))
 `);
   expect(loop.connections + every.connections).toBe(0);
-  expect(result.stdout).toContain('proxy 127.0.0.1');
+  expect(result.stdout, result.stderr).toContain('proxy 127.0.0.1');
   expectUnseen(result, 'breach');
   expectDenied(box, { host: '127.0.0.1', port: loop.port, rule: 'structural.loopback' });
   for (const host of own) expectDenied(box, { host, port: every.port });

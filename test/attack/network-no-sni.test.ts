@@ -17,7 +17,7 @@ for name, data in (('nameless', client_hello(None)), ('plain', b'GET / HTTP/1.0\
     attempt(name, lambda: talk(('host-loopback', ${service.port}), data))
 report('done', 1)
 `);
-  expect(result.stdout).toContain('done=1');
+  expect(result.stdout, result.stderr).toContain('done=1');
   expect(result.stdout).not.toContain('breach');
   expect(service.connections).toBe(0);
   expectDenied(box, { host: 'host-loopback', rule: 'structural.tls-no-name' });

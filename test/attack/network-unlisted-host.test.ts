@@ -17,7 +17,7 @@ with socket.create_connection(port_in('all_proxy'), 5) as link:
   expectRefused(result, ['name'], ['ENONAME']);
   expect(result.stdout).toMatch(/connect=HTTP\/1.1 403/);
   expect(result.stdout).toMatch(/plain=HTTP\/1.1 403/);
-  expect(result.stdout).toContain('socks=2');
+  expect(result.stdout, result.stderr).toContain('socks=2');
   for (const [host, entry] of [
     ['exfil.example.com', 'dns'],
     ['connect.example.com', 'http-proxy'],

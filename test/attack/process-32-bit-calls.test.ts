@@ -7,7 +7,7 @@ forEachTier(
   async (tier) => {
     using box = new AttackBox(tier);
     const result = await box.run([box.compile('foreign-calls.c'), 'int80']);
-    expect(result.stdout).toContain('trying');
+    expect(result.stdout, result.stderr).toContain('trying');
     expect(result.stdout).not.toContain('int80=OK');
     expect(result.code).not.toBe(0);
     expectRecorded(box);

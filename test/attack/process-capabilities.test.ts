@@ -16,7 +16,7 @@ attempt('map', lambda: write_file('/proc/self/uid_map', b'0 0 1'))
   expectRefused(
     result,
     ['setuid', 'setgid', 'setgroups', 'capset', 'keepcaps', 'groups', 'map'],
-    ['EPERM', 'EACCES', 'EROFS'],
+    ['EPERM', 'EACCES', 'EROFS', 'EINVAL'],
   );
   expectRefused(result, ['CapInh', 'CapPrm', 'CapEff', 'CapAmb', 'CapBnd'], ['0000000000000000']);
   expectRefused(result, ['NoNewPrivs'], ['1']);

@@ -9,7 +9,7 @@ forEachTier('connections and interfaces of the host are not shown', async (tier)
   const result = await box.sh(
     'cat /proc/net/tcp /proc/net/tcp6 /proc/net/dev /proc/net/arp /proc/net/route; echo tried',
   );
-  expect(result.stdout).toContain('tried');
+  expect(result.stdout, result.stderr).toContain('tried');
   expect(result.stdout).not.toContain(`:${service.port.toString(16).toUpperCase().padStart(4, '0')} `);
   for (const name of Object.keys(networkInterfaces()).filter((item) => item !== 'lo'))
     expect(result.stdout).not.toContain(`${name}:`);

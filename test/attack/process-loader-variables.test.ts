@@ -24,7 +24,7 @@ forEachTier('variables that steer programs do not pass, even when named', async 
   for (const flags of [[], named.flatMap((name) => ['--env', name])]) {
     const result = await box.run(['/usr/bin/env'], { env: STEERING, flags });
     const seen = result.stdout.split('\n').map((line) => line.split('=')[0] ?? '');
-    expect(seen).toContain('GLOVEBOX');
+    expect(seen, result.stderr).toContain('GLOVEBOX');
     expect(seen.filter((name) => name in STEERING)).toEqual([]);
   }
   expectRecorded(box);

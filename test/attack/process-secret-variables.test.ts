@@ -20,7 +20,7 @@ forEachTier('no variable passes that the policy does not name', async (tier) => 
   const result = await box.sh('env; cat /proc/self/environ | tr "\\0" "\\n"; set; cat /proc/1/environ', {
     env: Object.fromEntries(NAMES.map((name) => [name, box.canary])),
   });
-  expect(result.stdout).toContain('GLOVEBOX=1');
+  expect(result.stdout, result.stderr).toContain('GLOVEBOX=1');
   for (const name of NAMES) expect(result.stdout).not.toContain(`${name}=`);
   expectUnseen(result, box.canary);
   expectRecorded(box);
