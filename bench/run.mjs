@@ -7,6 +7,12 @@ const bench = path.dirname(fileURLToPath(import.meta.url));
 // Below the repository, so that the packages the bundles leave outside are found; not in git.
 const out = path.join(bench, 'results/local/build');
 
+// Modules look for the package's files from where their source lies, not from the bundle.
+const sourcePlaces = {
+  name: 'source-places',
+  transform: (code, id) => code.replaceAll('import.meta.url', JSON.stringify(pathToFileURL(id).href)),
+};
+
 const bundle = await rolldown({
   cwd: path.dirname(bench),
   input: {
@@ -19,6 +25,7 @@ const bundle = await rolldown({
   platform: 'node',
   external: [/^[a-z@](?!:)/],
   treeshake: true,
+  plugins: [sourcePlaces],
 });
 await bundle.write({
   dir: out,

@@ -10,6 +10,14 @@ trap 'kill "$server" 2>/dev/null || true; rm -rf "$demo"' EXIT
 project=$demo/project
 mkdir -p "$project/.git/hooks" "$demo/secrets"
 echo 'print("built", 6 * 7)' > "$project/build.py"
+cat > "$project/fetch.py" <<'PY'
+import sys, urllib.error, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1]).read().decode().strip())
+except urllib.error.HTTPError as error:
+    print(error, error.headers.get("X-Glovebox-Denied"))
+    sys.exit(1)
+PY
 echo 'API_KEY=canary-in-dot-env' > "$project/.env"
 echo 'canary-outside' > "$demo/secrets/token"
 
@@ -24,7 +32,10 @@ attempt() { # TITLE -- glovebox options and command
   printf '\n\033[1m%s\033[0m\n' "$1"
   shift
   printf '  $ glovebox run %s\n' "$*"
-  (cd "$project" && glovebox run "$@") 2>&1 | sed 's/^/    /'
+  local code=0
+  (cd "$project" && glovebox run "$@") > "$demo/output" 2>&1 || code=$?
+  sed 's/^/    /' "$demo/output"
+  printf '    exit code %s\n' "$code"
 }
 
 attempt 'Files: the workspace can be read and written' -- sh -c 'cat build.py && echo done > out.txt && cat out.txt'
@@ -33,9 +44,8 @@ attempt 'Files: what the policy denies is not there either' --deny .env -- cat .
 attempt 'Persistence: nothing may be planted that your machine runs later' -- sh -c 'echo evil > .git/hooks/pre-commit'
 attempt 'Programs: what is installed runs' -- python3 build.py
 attempt 'Processes: only its own are there' -- sh -c 'ls -d /proc/[0-9]* | wc -l'
-attempt 'Network: a host that no rule names' -- python3 -c 'import urllib.request as u; u.urlopen("http://example.com/")'
-attempt 'Network: an allowed service' --allow "host-loopback:$port" -- \
-  python3 -c "import urllib.request as u; print(u.urlopen('http://host-loopback:$port/').read().decode().strip())"
+attempt 'Network: a host that no rule names' -- python3 fetch.py http://example.com/
+attempt 'Network: an allowed service' --allow "host-loopback:$port" -- python3 fetch.py "http://host-loopback:$port/"
 attempt 'Spending: wall clock' --timeout 1s -- sleep 60
 attempt 'Spending: processes' --pids 40 -- sh -c 'for i in $(seq 60); do sleep 1 & done; wait'
 

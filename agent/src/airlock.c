@@ -120,7 +120,8 @@ int airlock_main(void) {
     uint8_t *payload;
     size_t len;
     signal(SIGPIPE, SIG_IGN);
-    umask(077);
+    /* Our own files are private; the command gets the caller's mask back. */
+    mode_t callers = umask(077);
     if (fcntl(CHANNEL_FD, F_GETFD) < 0) fail_msg("channel", "fd 4", "not open: this stage is started by the launcher");
     fail_channel(CHANNEL_FD);
     tie_to_parent(0);
@@ -147,5 +148,6 @@ int airlock_main(void) {
     masks_apply(&spec, &locks);
     bool ipv6 = open_network(&spec);
     send_ready(&spec, ipv6);
+    umask(callers);
     run_jail(&spec, &locks);
 }

@@ -9,7 +9,7 @@ import { peerSettings } from '../lib/peer.ts';
 import { find, interleave, type Arm } from '../lib/rounds.ts';
 import { ratio } from '../lib/stats.ts';
 
-const ROUNDS = 7;
+const ROUNDS = 5;
 const COUNTS = { bulkMiB: 256, requests: 1000, connections: 150 } as const;
 const CLIENT = 'client.mjs';
 

@@ -1,6 +1,7 @@
 import type { Subject } from '../lib/context.ts';
 import { audit } from './audit.ts';
 import { footprint } from './footprint.ts';
+import { gatewayAlone } from './gateway-alone.ts';
 import { gateway } from './gateway.ts';
 import { masks } from './masks.ts';
 import { policy } from './policy.ts';
@@ -9,4 +10,14 @@ import { start } from './start.ts';
 import { startTree } from './start-tree.ts';
 
 /** Every subject, in the order they run. */
-export const SUBJECTS: readonly Subject[] = [start, startTree, sdk, footprint, gateway, audit, policy, masks];
+export const SUBJECTS: readonly Subject[] = [
+  start,
+  startTree,
+  sdk,
+  footprint,
+  gateway,
+  gatewayAlone,
+  audit,
+  policy,
+  masks,
+];

@@ -124,10 +124,12 @@ function writeLimits(out: TlvWriter, tag: number, limits: readonly ResourceLimit
 
 /** The payload of an EXEC frame, also the command inside BOOT. */
 export function encodeExecSpec(spec: ExecSpec): Buffer {
+  if ((spec.argv[0] ?? '').length === 0)
+    throw new GloveboxError('E_USAGE', { what: 'a command needs a name' });
   const out = new TlvWriter();
   for (const argument of spec.argv) out.text(n.EXEC_TAG.argv, argument);
   writeEnv(out, n.EXEC_TAG.env, spec.env);
-  out.text(n.EXEC_TAG.cwd, spec.cwd);
+  out.text(n.EXEC_TAG.cwd, absolute(spec.cwd));
   const stdio = spec.stdio ?? ['null', 'pipe', 'pipe'];
   out.bytes(
     n.EXEC_TAG.stdio,

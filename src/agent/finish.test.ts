@@ -63,7 +63,7 @@ describe.skipIf(missing !== undefined)(`the scan for what appeared (${missing ??
     const odd = Buffer.concat([Buffer.from(`${root}/a\n`), Buffer.from([0xff, 0xfe]), Buffer.from('.sh')]);
     writeFileSync(odd, '');
     const result = await scan(['*.sh']);
-    expect(result.appeared.map((file) => [...file.path])).toEqual([
+    expect(result.appeared.map((file) => Array.from(file.path))).toEqual([
       [0x61, 0x0a, 0xff, 0xfe, 0x2e, 0x73, 0x68],
     ]);
   });

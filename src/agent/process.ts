@@ -28,6 +28,12 @@ export function pair(first: number, second: number): Buffer {
   return data;
 }
 
+/** The payload of SIGNAL. Throws `E_USAGE` for a number that is no signal: the agent would end the sandbox. */
+export function signalPayload(signal: number, flags: number): Buffer {
+  if (Number.isInteger(signal) && signal >= 1 && signal <= 64) return pair(signal, flags);
+  throw new GloveboxError('E_USAGE', { what: `${signal} is not the number of a signal` });
+}
+
 /** The credit of a CREDIT frame from the agent. */
 export function readCredit(payload: Buffer): number {
   if (payload.length !== 8 || payload.readUInt32LE(0) !== CHANNEL.in)
@@ -106,7 +112,7 @@ export class CommandStream implements SessionStream, AgentProcess {
   }
 
   kill(signal: number): void {
-    if (!this.#closed) this.#send(FRAME.signal, pair(signal, 0));
+    if (!this.#closed) this.#send(FRAME.signal, signalPayload(signal, 0));
   }
 
   resize(rows: number, cols: number): void {

@@ -176,6 +176,18 @@ describe('a session', () => {
     expect(await Promise.race([agent.session.closed, Promise.resolve('open')])).toBe('open');
   });
 
+  it('refuses what would end the sandbox', async () => {
+    const agent = new FakeAgent().hello();
+    await agent.session.hello;
+    const usage = expect.objectContaining({ code: 'E_USAGE' });
+    expect(() => agent.session.exec({ ...command, stdio: ['inherit', 'null', 'null'] })).toThrow(usage);
+    expect(() => agent.session.exec({ ...command, argv: [] })).toThrow(usage);
+    expect(() => agent.session.exec({ ...command, cwd: 'here' })).toThrow(/absolute/);
+    expect(() => agent.session.signalAll(0)).toThrow(usage);
+    await expect(agent.session.dial(0)).rejects.toMatchObject({ code: 'E_USAGE' });
+    expect(agent.sent).toEqual([]);
+  });
+
   it('answers a ping, in order', async () => {
     const agent = new FakeAgent().hello();
     await agent.session.hello;

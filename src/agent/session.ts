@@ -8,7 +8,7 @@ import { FrameDecoder, encodeFrame, protocolError } from './frames.ts';
 import type { Frame } from './frames.ts';
 import { readError, readHello, readReady } from './lifecycle.ts';
 import { FRAME, ONESHOT_STREAM, SIGNAL_FLAG } from './numbers.ts';
-import { CommandStream, deferred, pair } from './process.ts';
+import { CommandStream, deferred, signalPayload } from './process.ts';
 import type { Send, SessionStream } from './process.ts';
 
 /** How a session begins. */
@@ -67,8 +67,13 @@ export class AgentSession implements AgentChannel {
 
   /** Starts a command in a serving sandbox. Throws `E_SANDBOX_CLOSED`, or `E_LIMIT_EXCEEDED` at `CAPS.streamCount`. */
   exec(spec: ExecSpec): AgentProcess {
-    const id = this.#claimId();
+    if (spec.stdio?.includes('inherit') === true) {
+      throw new GloveboxError('E_USAGE', {
+        what: 'only the command of a one-shot sandbox can inherit descriptors',
+      });
+    }
     const payload = encodeExecSpec(spec);
+    const id = this.#claimId();
     const command = this.#addCommand(id);
     this.#write(FRAME.exec, id, payload);
     return command;
@@ -76,6 +81,9 @@ export class AgentSession implements AgentChannel {
 
   /** A connection to a port on the sandbox's loopback; rejects with `E_IO` when nothing listens. */
   async dial(port: number): Promise<Duplex> {
+    if (!Number.isInteger(port) || port < 1 || port > 65_535) {
+      throw new GloveboxError('E_USAGE', { what: `${port} is not a port number` });
+    }
     const id = this.#claimId();
     const payload = Buffer.allocUnsafe(4);
     payload.writeUInt32LE(port);
@@ -86,7 +94,7 @@ export class AgentSession implements AgentChannel {
   }
 
   signalAll(signal: number): void {
-    this.#write(FRAME.signal, 0, pair(signal, SIGNAL_FLAG.all));
+    this.#write(FRAME.signal, 0, signalPayload(signal, SIGNAL_FLAG.all));
   }
 
   ping(): Promise<void> {

@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, statSync } from 'node:fs';
-import { homedir, tmpdir, userInfo } from 'node:os';
+import { homedir } from 'node:os';
 import path from 'node:path';
 import { GloveboxError, systemCode } from './errors.ts';
 
@@ -18,11 +18,17 @@ export function gloveboxDirs(env: NodeJS.ProcessEnv = process.env): GloveboxDirs
     const value = env[name];
     return path.join(value !== undefined && path.isAbsolute(value) ? value : fallback, 'glovebox');
   };
+  const state = pick('XDG_STATE_HOME', path.join(home, '.local/state'));
+  const runtime = env['XDG_RUNTIME_DIR'];
   return {
     config: pick('XDG_CONFIG_HOME', path.join(home, '.config')),
-    state: pick('XDG_STATE_HOME', path.join(home, '.local/state')),
+    state,
     cache: pick('XDG_CACHE_HOME', path.join(home, '.cache')),
-    runtime: runtimeDirectory(env),
+    // Without a runtime directory of the session: never below /tmp, where others could have been first.
+    runtime:
+      runtime !== undefined && path.isAbsolute(runtime)
+        ? path.join(runtime, 'glovebox')
+        : path.join(state, 'run'),
   };
 }
 
@@ -32,12 +38,6 @@ export function homeDirectory(env: NodeJS.ProcessEnv = process.env): string {
   return home !== undefined && path.isAbsolute(home)
     ? path.normalize(home).replace(/(.)\/$/, '$1')
     : homedir();
-}
-
-function runtimeDirectory(env: NodeJS.ProcessEnv): string {
-  const runtime = env['XDG_RUNTIME_DIR'];
-  if (runtime !== undefined && path.isAbsolute(runtime)) return path.join(runtime, 'glovebox');
-  return path.join(tmpdir(), `glovebox-${userInfo().uid}`);
 }
 
 /** Creates a private directory (0700) and refuses one that somebody else owns or may write. */

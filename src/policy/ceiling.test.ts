@@ -57,7 +57,7 @@ limits: { memory: unlimited }
     expect(error.message.split('\n  ')).toEqual([
       '13 settings ask for more than the organisation allows:',
       `${user}:2:7 asks for more than ${org}:2:7 allows: tier process: there it is container`,
-      `${user}:3:62 asks for more than ${org}:3:47 allows: filesystem.tmp 2GiB: the most there is 1GiB`,
+      `${user}:3:61 asks for more than ${org}:3:45 allows: filesystem.tmp 2GiB: the most there is 1GiB`,
       `${user}:10:21 asks for more than ${org}:8:21 allows: process.seccomp debug: there it is default`,
       `${user}:10:37 asks for more than ${org}:8:39 allows: process.nesting true: there it is false`,
       `${user}:11:19 asks for more than ${org}:9:19 allows: limits.memory unlimited: the most there is 1GiB`,

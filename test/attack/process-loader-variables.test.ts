@@ -20,12 +20,13 @@ const STEERING = {
 
 forEachTier('variables that steer programs do not pass, even when named', async (tier) => {
   using box = new AttackBox(tier);
-  const named = ['LD_LIBRARY_PATH', 'NODE_OPTIONS', 'BASH_ENV', 'GIT_SSH_COMMAND'];
-  for (const flags of [[], named.flatMap((name) => ['--env', name])]) {
-    const result = await box.run(['/usr/bin/env'], { env: STEERING, flags });
-    const seen = result.stdout.split('\n').map((line) => line.split('=')[0] ?? '');
-    expect(seen, result.stderr).toContain('GLOVEBOX');
-    expect(seen.filter((name) => name in STEERING)).toEqual([]);
-  }
+  const result = await box.run(['/usr/bin/env'], { env: STEERING });
+  const seen = result.stdout.split('\n').map((line) => line.split('=')[0] ?? '');
+  expect(seen, result.stderr).toContain('GLOVEBOX');
+  expect(seen.filter((name) => name in STEERING)).toEqual([]);
   expectRecorded(box);
+  for (const name of ['LD_LIBRARY_PATH', 'NODE_OPTIONS', 'BASH_ENV', 'GIT_SSH_COMMAND']) {
+    const named = await box.run(['/usr/bin/env'], { env: STEERING, flags: ['--env', name] });
+    expect([name, named.code, named.stdout]).toEqual([name, 125, '']);
+  }
 });

@@ -108,7 +108,7 @@ describe('refusals', () => {
     ['a visible path that is not there', ['run', '--read', '/no/such/path', '--', 'true'], 'E_POLICY_INVALID', '/no/such/path'],
     ['a start directory outside the view', ['run', '--cwd', '/srv', '--', 'true'], 'E_WORKSPACE_INVALID', '/srv'],
     ['a port that is none', ['run', '--publish', '99999', '--', 'true'], 'E_USAGE', '--publish'],
-    ['an environment name that is none', ['run', '--env', '=x', '--', 'true'], 'E_', '=x'],
+    ['an environment name that is none', ['run', '--env', '=x', '--', 'true'], 'E_POLICY_INVALID', 'NAME=VALUE'],
   ];
 
   it.each(refused)('%s is 125 and says what to do', async (_what, args, code, hint) => {
@@ -258,16 +258,21 @@ describe('the command', () => {
     const flags = ['--env', 'CANARY_ONE', '--env', 'SET=a b=c', '--env', 'ABSENT'];
     const result = await box.run([PYTHON, '-c', 'import json, os; print(json.dumps(dict(os.environ)))'], { env, flags });
     const inside = JSON.parse(result.stdout) as Record<string, string>;
-    expect(inside).toMatchObject({ CANARY_ONE: 'first', SET: 'a b=c', TERM: 'xterm', HOME: box.home, GLOVEBOX: '1' });
+    expect(inside).toMatchObject({ CANARY_ONE: 'first', SET: 'a b=c', TERM: 'xterm', GLOVEBOX: '1' });
     for (const name of ['CANARY_TWO', 'AWS_SECRET_ACCESS_KEY', 'ABSENT', 'XDG_RUNTIME_DIR', 'LD_PRELOAD']) {
       expect(inside).not.toHaveProperty(name);
     }
   });
 
-  it('is an ordinary user with the name it is given', async () => {
+  it('is an ordinary user with the name and the home it is given', async () => {
     using box = new TestBox();
-    const result = await box.sh('id -u; id -un; hostname; echo ~');
-    expect(result.stdout).toBe(`1000\nsandbox\nglovebox\n${box.home}\n`);
+    const script = 'id -u; id -un; hostname; echo $HOME; echo ~sandbox';
+    const home = '/home/somebody';
+    const own = ['CONFIG_HOME', 'STATE_HOME', 'CACHE_HOME'].map((name) => [`XDG_${name}`, path.join(box.base, name)] as const);
+    const result = await box.sh(script, { env: { HOME: home, ...Object.fromEntries(own) } });
+    expect(result.stdout).toBe(`1000\nsandbox\nglovebox\n${home}\n${home}\n`);
+    // A home below /var/tmp cannot be a directory of its own inside, where that is the private /tmp.
+    expect((await box.sh(script)).stdout).toBe('1000\nsandbox\nglovebox\n/home/sandbox\n/home/sandbox\n');
   });
 });
 
@@ -287,11 +292,13 @@ describe('the view', () => {
     using box = new TestBox();
     writeFileSync(path.join(box.home, '.netrc'), 'secret\n');
     const mark = `gbx-${process.pid}-mark`;
-    const result = await box.sh(`ls -A ~; ls -A /tmp; echo x > /tmp/${mark}; echo y > ~/kept; ls -A / | tr '\\n' ' '`);
+    const script = `ls -A ~ ${box.home}; echo =; ls -A /tmp; echo =; ls -A /; echo x > /tmp/${mark}; echo y > ~/kept`;
+    const result = await box.sh(script);
     expect(result.code).toBe(0);
-    const [home, ...rest] = result.stdout.trimEnd().split('\n');
-    expect(home).toBe('project');
-    const roots = (rest.at(-1) ?? '').trim().split(' ');
+    const [homes, tmp, root] = result.stdout.split('=\n').map((part) => part.trimEnd().split('\n'));
+    expect(homes).toEqual(['/home/sandbox:', '', `${box.home}:`, 'project']);
+    expect(tmp?.filter((name) => !box.base.endsWith(name))).toEqual([]);
+    const roots = root ?? [];
     for (const name of ['run', 'sys', 'root', 'boot', 'srv', 'mnt', 'media']) expect(roots).not.toContain(name);
     expect(existsSync(`/tmp/${mark}`)).toBe(false);
     expect(existsSync(path.join(box.home, 'kept'))).toBe(false);
@@ -335,7 +342,7 @@ describe('notices', () => {
     const said = await box.sh(plant);
     expect(said.code).toBe(0);
     expect(said.stderr).toContain('deep/.git/hooks/pre-commit');
-    const quiet = await box.sh(`rm -rf deep; ${plant}`, { flags: ['--quiet'] });
+    const quiet = await box.sh(plant.replaceAll('deep', 'other/deeper'), { flags: ['--quiet'] });
     expect(quiet).toMatchObject({ code: 0, stderr: '' });
     const records = box.records().filter((record) => record.kind === 'files.appeared');
     expect(records).toHaveLength(2);

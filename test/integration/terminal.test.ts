@@ -13,7 +13,7 @@ describe('a terminal', () => {
     const program = 'import os; print([os.isatty(i) for i in (0, 1, 2)], tuple(os.get_terminal_size()), os.ttyname(0))';
     await using terminal = Terminal.glovebox(box, ['run', '--', PYTHON, '-c', program], 33, 101);
     expect(await terminal.ended()).toEqual({ code: 0, modes: COOKED });
-    expect(terminal.output).toMatch(/^\[True, True, True\] \(101, 33\) \/dev\/pts\/0\r\n$/);
+    expect(terminal.lines).toEqual(['[True, True, True] (101, 33) /dev/pts/0', '']);
   });
 
   it('tells the command when its size changes', async () => {
@@ -42,7 +42,8 @@ describe('a terminal', () => {
     await using terminal = Terminal.glovebox(box, sh('echo up; cat; echo end=$?'));
     await terminal.said('up');
     terminal.type('hello\r');
-    await terminal.said('hello\r\nhello');
+    await terminal.said('hello');
+    await terminal.said('hello');
     terminal.type('\u0004');
     await terminal.said('end=0');
     expect((await terminal.ended()).code).toBe(0);
@@ -54,15 +55,24 @@ describe('a terminal', () => {
     await terminal.said('up');
     terminal.type('word\r');
     await terminal.ended();
-    expect(terminal.output).toBe('up\r\nword\r\ngot word\r\n');
+    expect(terminal.lines).toEqual(['up', 'word', 'got word', '']);
+  });
+
+  it('gets the very bytes that the command wrote', async () => {
+    using box = new TestBox();
+    const script = "printf 'one\\n'; stty -opost; printf 'a\\nb\\r\\n\\033[1mc'";
+    await using terminal = Terminal.glovebox(box, sh(script));
+    expect((await terminal.ended()).code).toBe(0);
+    expect(terminal.output).toBe('one\r\na\nb\r\n\u001b[1mc');
   });
 
   it('shows more than a window holds, whole and in order', async () => {
     using box = new TestBox();
     await using terminal = Terminal.glovebox(box, ['run', '--', 'seq', '1', '60000']);
     expect((await terminal.ended()).code).toBe(0);
-    const wanted = Array.from({ length: 60_000 }, (_, i) => `${i + 1}\r\n`).join('');
-    expect(terminal.output === wanted).toBe(true);
+    const wanted = Array.from({ length: 60_000 }, (_, i) => String(i + 1));
+    expect(terminal.lines.length).toBe(wanted.length + 1);
+    expect(terminal.lines.slice(0, -1)).toEqual(wanted);
   });
 
   it('keeps notices back until the command has left the screen', async () => {
@@ -166,7 +176,7 @@ describe('glovebox shell', () => {
     await using terminal = Terminal.glovebox(box, ['shell']);
     await terminal.said('$ ');
     terminal.type('echo $((6 * 7)) $-\r');
-    await terminal.said('\r\n42 ');
+    await terminal.said('42 ');
     terminal.type('echo made > file; exit 3\r');
     expect(await terminal.ended()).toEqual({ code: 3, modes: COOKED });
     expect(terminal.output).not.toMatch(/no job control|cannot set terminal process group/);
@@ -178,16 +188,16 @@ describe('glovebox shell', () => {
     await using terminal = Terminal.glovebox(box, ['shell']);
     await terminal.said('$ ');
     terminal.type(`bash -c 'echo "j"ob; exec sleep 300'\r`);
-    await terminal.said('\r\njob');
+    await terminal.said('job\r');
     terminal.type('\u001a');
     await terminal.said('Stopped');
     terminal.type('fg\r');
-    await terminal.said('fg\r\n');
+    await terminal.said('fg\r');
     await terminal.said('sleep 300');
     terminal.type('\u0003');
     await terminal.said('$ ');
     terminal.type('echo code=$?\r');
-    await terminal.said('\r\ncode=130');
+    await terminal.said('code=130');
     terminal.type('exit 0\r');
     expect(await terminal.ended()).toEqual({ code: 0, modes: COOKED });
   });
@@ -214,7 +224,7 @@ describe('half a terminal', () => {
     using box = new TestBox();
     await using terminal = new Terminal(box, ['bash', '-c', `echo from a pipe | ${commandText(['run', '--', 'cat'])}`]);
     expect((await terminal.ended()).code).toBe(0);
-    expect(terminal.output).toBe('from a pipe\r\n');
+    expect(terminal.lines).toEqual(['from a pipe', '']);
   });
 
   it('keeps stderr apart when only that is a file', async () => {
@@ -222,7 +232,7 @@ describe('half a terminal', () => {
     const run = commandText(sh('echo out; echo err >&2'));
     await using terminal = new Terminal(box, ['bash', '-c', `${run} 2> ${box.base}/errors`]);
     expect((await terminal.ended()).code).toBe(0);
-    expect(terminal.output).toBe('out\r\n');
+    expect(terminal.lines).toEqual(['out', '']);
     expect(box.read('../../errors')).toBe('err\n');
   });
 
@@ -233,7 +243,7 @@ describe('half a terminal', () => {
     terminal.type(`${commandText(['run', '--', 'bash', '-c', 'echo done > result'])} &\r`);
     await until(() => box.listing().includes('result'), 'the run in the background to end');
     terminal.type('wait; echo code=$?\r');
-    await terminal.said('\r\ncode=0');
+    await terminal.said('code=0');
     terminal.type('exit\r');
     expect((await terminal.ended()).modes).toEqual(COOKED);
   });

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { PYTHON } from './attack.ts';
+import { existsSync } from 'node:fs';
+import { PYTHON, until } from './attack.ts';
 import { GLOVEBOX, type TestBox } from './box.ts';
 
 /**
@@ -145,14 +146,21 @@ export class Terminal implements AsyncDisposable {
     return { code: end?.code ?? Number.NaN, modes: end?.modes ?? { ...COOKED, canonical: false } };
   }
 
+  /** What it printed, as lines. */
+  get lines(): readonly string[] {
+    return this.output.replaceAll(/\r+\n/g, '\n').split('\n');
+  }
+
   /** Takes the terminal away, as closing its window does. */
   hangUp(): void {
     this.#holder.kill('SIGKILL');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const pid = await this.pid();
     this.hangUp();
     await this.#until(() => this.#over, 'the holder of the terminal to end', 10_000);
+    await until(() => !existsSync(`/proc/${pid}`), 'the command on the terminal to end', 15_000);
   }
 
   async #fact<T>(pick: (fact: Fact) => T | undefined): Promise<T | undefined> {
