@@ -21,11 +21,15 @@ describe('the organisation', () => {
 
   it('adds its denials and protections', () => {
     using fixture = new PolicyFixture();
-    fixture.organisation('version: 1\nnetwork: { deny: [evil.test] }\nfilesystem: { deny: [~/.ssh], protect: [Makefile] }\n');
+    fixture.organisation(
+      'version: 1\nnetwork: { deny: [evil.test] }\nfilesystem: { deny: [~/.ssh], protect: [Makefile] }\n',
+    );
     const { policy } = run(fixture);
     expect(policy.network.deny.map((rule) => rule.host)).toEqual(['evil.test']);
     expect(policy.filesystem.deny.map((rule) => rule.path)).toContain(path.join(fixture.home, '.ssh'));
-    expect(policy.filesystem.protect.map((rule) => rule.path)).toContain(path.join(fixture.workspace, 'Makefile'));
+    expect(policy.filesystem.protect.map((rule) => rule.path)).toContain(
+      path.join(fixture.workspace, 'Makefile'),
+    );
   });
 
   it('names both places for everything that asks for more, at once', () => {
@@ -75,7 +79,9 @@ limits: { memory: unlimited }
 
   it('sets the values that nobody else sets, and trims what only the default brings', () => {
     using fixture = new PolicyFixture();
-    fixture.organisation('version: 1\ntier: vm\nfilesystem: { mode: review }\nprocess: { env: [LANG, { set: { HTTPS_CA: x } }] }\nlimits: { memory: 1GiB, pids: 5000, timeout: 1h }\n');
+    fixture.organisation(
+      'version: 1\ntier: vm\nfilesystem: { mode: review }\nprocess: { env: [LANG, { set: { HTTPS_CA: x } }] }\nlimits: { memory: 1GiB, pids: 5000, timeout: 1h }\n',
+    );
     const { policy, notices } = run(fixture);
     expect(policy).toMatchObject({
       tier: 'vm',
@@ -96,7 +102,9 @@ limits: { memory: unlimited }
 
   it('covers hosts in all the ways and no other', () => {
     using fixture = new PolicyFixture();
-    fixture.organisation('version: 1\nnetwork:\n  allow:\n    - { host: "*.a.test", ports: [443, 8443], budget: { requests: 5 } }\n    - { host: t.test, port: 22, protocol: tcp }\n    - { host: api.test, tls: inspect, methods: [GET] }\n    - { host: "*.p.test", private: true, allowNoSni: true }\n');
+    fixture.organisation(
+      'version: 1\nnetwork:\n  allow:\n    - { host: "*.a.test", ports: [443, 8443], budget: { requests: 5 } }\n    - { host: t.test, port: 22, protocol: tcp }\n    - { host: api.test, tls: inspect, methods: [GET] }\n    - { host: "*.p.test", private: true, allowNoSni: true }\n',
+    );
     const ask = (rule: string): string => {
       fixture.user(`version: 1\nnetwork: { allow: [${rule}] }\n`);
       try {
@@ -109,7 +117,9 @@ limits: { memory: unlimited }
     expect(ask('{ host: x.a.test, ports: [443, 8443], budget: { requests: 5 } }')).toBe('ok');
     expect(ask('{ host: "*.x.a.test", budget: { requests: 4 } }')).toBe('ok');
     expect(ask('x.a.test')).toBe('its budget for requests there is 5');
-    expect(ask('{ host: x.a.test, protocol: http, port: 443, budget: { requests: 1 } }')).toBe('it is there for https only');
+    expect(ask('{ host: x.a.test, protocol: http, port: 443, budget: { requests: 1 } }')).toBe(
+      'it is there for https only',
+    );
     expect(ask('{ host: t.test, port: 22 }')).toBe('ok');
     expect(ask('{ host: t.test, port: 22, allowNoSni: true }')).toBe('ok');
     expect(ask('api.test')).toBe('it is there with other tls, methods, paths or credential');
@@ -121,19 +131,37 @@ limits: { memory: unlimited }
 
   it('fixes values, credentials and sections', () => {
     using fixture = new PolicyFixture();
-    fixture.organisation('version: 1\nprocess: { env: [{ set: { A: org } }] }\ncredentials: { k: { from: env:K } }\nmonitor: { on: true }\nfilesystem: { protect: [.vscode] }\n');
-    expect(run(fixture).policy).toMatchObject({ process: { envSet: { A: 'org' } }, credentials: [{ name: 'k' }], reserved: { monitor: { on: true } } });
-    fixture.user('version: 1\nprocess: { env: [{ set: { A: mine } }] }\ncredentials: { k: { from: env:J } }\nmonitor: {}\nfilesystem: { protect: ["!.vscode"] }\n');
+    fixture.organisation(
+      'version: 1\nprocess: { env: [{ set: { A: org } }] }\ncredentials: { k: { from: env:K } }\nmonitor: { on: true }\nfilesystem: { protect: [.vscode] }\n',
+    );
+    expect(run(fixture).policy).toMatchObject({
+      process: { envSet: { A: 'org' } },
+      credentials: [{ name: 'k' }],
+      reserved: { monitor: { on: true } },
+    });
+    fixture.user(
+      'version: 1\nprocess: { env: [{ set: { A: mine } }] }\ncredentials: { k: { from: env:J } }\nmonitor: {}\nfilesystem: { protect: ["!.vscode"] }\n',
+    );
     const what = caught(() => run(fixture)).message;
-    for (const part of ['variable A: it has a fixed value there', 'another meaning of credential k', 'monitor of its own', 'lifting the protection of']) expect(what).toContain(part);
+    for (const part of [
+      'variable A: it has a fixed value there',
+      'another meaning of credential k',
+      'monitor of its own',
+      'lifting the protection of',
+    ])
+      expect(what).toContain(part);
   });
 
   it('says where workspaces lie', () => {
     using fixture = new PolicyFixture();
     const org = fixture.organisation('version: 1\nfilesystem: { workspace: ~/src }\n');
-    expect(caught(() => run(fixture)).message).toBe(`the workspace ${fixture.workspace} asks for more than ${org}:2:26 allows: workspaces lie in ${fixture.home}/src`);
+    expect(caught(() => run(fixture)).message).toBe(
+      `the workspace ${fixture.workspace} asks for more than ${org}:2:26 allows: workspaces lie in ${fixture.home}/src`,
+    );
     mkdirSync(path.join(fixture.home, 'src/a'), { recursive: true });
-    expect(run(fixture, { workspace: '~/src/a' }).policy.filesystem.workspace).toBe(path.join(fixture.home, 'src/a'));
+    expect(run(fixture, { workspace: '~/src/a' }).policy.filesystem.workspace).toBe(
+      path.join(fixture.home, 'src/a'),
+    );
   });
 
   it('is not skipped when its file cannot be used', () => {

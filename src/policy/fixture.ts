@@ -20,7 +20,8 @@ export class PolicyFixture implements Disposable {
   };
 
   constructor() {
-    for (const dir of [this.workspace, this.context.configDir, path.dirname(this.context.organisationFile)]) mkdirSync(dir, { recursive: true });
+    for (const dir of [this.workspace, this.context.configDir, path.dirname(this.context.organisationFile)])
+      mkdirSync(dir, { recursive: true });
   }
 
   organisation(text: string): string {

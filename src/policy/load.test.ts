@@ -1,4 +1,14 @@
-import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ResolvedPolicy } from './contract.ts';
@@ -54,13 +64,19 @@ describe('loadPolicy', () => {
     ['the checksum is wrong', (fixture) => writeFileSync(entries(fixture)[0] ?? '', `${'0'.repeat(64)}\n{}`)],
     ['the entry is empty', (fixture) => writeFileSync(entries(fixture)[0] ?? '', '')],
     ['the entry is no JSON', (fixture) => writeFileSync(entries(fixture)[0] ?? '', `${sha256('x')}\nx`)],
-    ['the entry lacks its parts', (fixture) => writeFileSync(entries(fixture)[0] ?? '', `${sha256('{}')}\n{}`)],
+    [
+      'the entry lacks its parts',
+      (fixture) => writeFileSync(entries(fixture)[0] ?? '', `${sha256('{}')}\n{}`),
+    ],
     ['others may read the entry', (fixture) => chmodSync(entries(fixture)[0] ?? '', 0o644)],
-    ['the entry is a link', (fixture) => {
-      const [file = ''] = entries(fixture);
-      renameSync(file, path.join(fixture.root, 'planted'));
-      symlinkSync(path.join(fixture.root, 'planted'), file);
-    }],
+    [
+      'the entry is a link',
+      (fixture) => {
+        const [file = ''] = entries(fixture);
+        renameSync(file, path.join(fixture.root, 'planted'));
+        symlinkSync(path.join(fixture.root, 'planted'), file);
+      },
+    ],
   ])('compiles anew when %s', async (_what, change) => {
     using fixture = new PolicyFixture();
     await warm(fixture);
@@ -91,7 +107,9 @@ describe('loadPolicy', () => {
     const visit = (file: string): void => {
       if (seen.has(file)) return;
       seen.add(file);
-      const imports = readFileSync(file, 'utf8').matchAll(/^(?:import|export) (?!type )[^;]*?from '([^']+)'/gms);
+      const imports = readFileSync(file, 'utf8').matchAll(
+        /^(?:import|export) (?!type )[^;]*?from '([^']+)'/gms,
+      );
       for (const [, name = ''] of imports) {
         if (name.startsWith('.')) visit(path.resolve(path.dirname(file), name));
         else outside.add(name);

@@ -81,13 +81,11 @@ function settled(scalars: Scalars): Pick<ScalarValues, keyof typeof SCALAR_DEFAU
 
 function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[]): Policy['filesystem'] {
   const { fragments, workspace } = input;
-  const write = distinctPaths(
-    outside(workspace, 'write', { fragments, notices }),
-  );
+  const write = distinctPaths(outside(workspace, 'write', { fragments, notices }));
   const inWrite = (rule: PathRule): boolean => write.some((wide) => isWithin(rule.path, wide.path));
-  const read = distinctPaths(
-    outside(workspace, 'read', { fragments, notices }),
-  ).filter((rule) => !inWrite(rule));
+  const read = distinctPaths(outside(workspace, 'read', { fragments, notices })).filter(
+    (rule) => !inWrite(rule),
+  );
   const unprotect = distinctPaths(fragments.flatMap((fragment) => fragment.unprotect ?? []));
   const roots = [workspace, ...write.map((rule) => rule.path)];
   const deny = [...builtInDenials(input.own), ...fragments.flatMap((fragment) => fragment.deny ?? [])];
@@ -117,7 +115,9 @@ function outside(
   use: 'read' | 'write',
   from: { readonly fragments: readonly Fragment[]; readonly notices: string[] },
 ): readonly PathRule[] {
-  const rules = from.fragments.filter((fragment) => fragment.layer !== 'organisation').flatMap((fragment) => fragment[use] ?? []);
+  const rules = from.fragments
+    .filter((fragment) => fragment.layer !== 'organisation')
+    .flatMap((fragment) => fragment[use] ?? []);
   return rules.filter((rule) => {
     if (!isWithin(rule.path, workspace)) return true;
     const place = originPlace(rule.origin, use);

@@ -19,7 +19,12 @@ function holes(name: string): readonly unknown[] {
     const list = written.filesystem?.[key];
     return Array.isArray(list) ? list : [];
   });
-  return [...paths, ...(written.network?.allow ?? []), ...(written.network?.deny ?? []), ...(written.process?.env ?? [])];
+  return [
+    ...paths,
+    ...(written.network?.allow ?? []),
+    ...(written.network?.deny ?? []),
+    ...(written.process?.env ?? []),
+  ];
 }
 
 describe('built-in profiles', () => {
@@ -28,7 +33,14 @@ describe('built-in profiles', () => {
   });
 
   it.each(profileNames())('%s says why for every hole', (name) => {
-    const silent = holes(name).filter((hole) => typeof hole !== 'object' || hole === null || !('why' in hole) || typeof hole.why !== 'string' || hole.why.length < 10);
+    const silent = holes(name).filter(
+      (hole) =>
+        typeof hole !== 'object' ||
+        hole === null ||
+        !('why' in hole) ||
+        typeof hole.why !== 'string' ||
+        hole.why.length < 10,
+    );
     expect(silent).toEqual([]);
   });
 
@@ -41,8 +53,24 @@ describe('built-in profiles', () => {
     [
       'claude-code',
       ['api.anthropic.com:443'],
-      ['.gitconfig', '.config/git/config', '.config/git/ignore', '.config/git/attributes', '.claude', '.claude.json', '.local/share/claude', '.local/bin/claude'],
-      ['.claude/projects', '.claude/todos', '.claude/tasks', '.claude/plans', '.claude/file-history', '.claude/debug'],
+      [
+        '.gitconfig',
+        '.config/git/config',
+        '.config/git/ignore',
+        '.config/git/attributes',
+        '.claude',
+        '.claude.json',
+        '.local/share/claude',
+        '.local/bin/claude',
+      ],
+      [
+        '.claude/projects',
+        '.claude/todos',
+        '.claude/tasks',
+        '.claude/plans',
+        '.claude/file-history',
+        '.claude/debug',
+      ],
     ],
     [
       'codex',
@@ -53,7 +81,8 @@ describe('built-in profiles', () => {
   ])('%s opens this and no more', (name, hosts, read, write) => {
     using fixture = new PolicyFixture();
     const { filesystem, network } = resolvePolicy(fixture.context, { profiles: [name] }).policy;
-    const inHome = (rules: readonly { readonly path: string }[]): readonly string[] => rules.map((rule) => rule.path.replace(`${fixture.home}/`, ''));
+    const inHome = (rules: readonly { readonly path: string }[]): readonly string[] =>
+      rules.map((rule) => rule.path.replace(`${fixture.home}/`, ''));
     expect(network.allow.map((rule) => `${rule.host}:${rule.ports.join(',')}`)).toEqual(hosts);
     expect(inHome(filesystem.read)).toEqual(read);
     expect(inHome(filesystem.write)).toEqual(write);
@@ -62,9 +91,22 @@ describe('built-in profiles', () => {
 
   it('keep what steers later sessions of an agent from being written, whatever a user opens', () => {
     using fixture = new PolicyFixture();
-    const { filesystem } = resolvePolicy(fixture.context, { profiles: ['claude-code', 'codex'], write: ['~/.claude', '~/.codex'] }).policy;
+    const { filesystem } = resolvePolicy(fixture.context, {
+      profiles: ['claude-code', 'codex'],
+      write: ['~/.claude', '~/.codex'],
+    }).policy;
     const protect = filesystem.protect.map((rule) => rule.path.replace(`${fixture.home}/`, ''));
-    expect(protect).toEqual(expect.arrayContaining(['.claude/settings.json', '.claude/hooks', '.claude/commands', '.claude/agents', '.claude.json', '.codex/config.toml', '.codex/prompts']));
+    expect(protect).toEqual(
+      expect.arrayContaining([
+        '.claude/settings.json',
+        '.claude/hooks',
+        '.claude/commands',
+        '.claude/agents',
+        '.claude.json',
+        '.codex/config.toml',
+        '.codex/prompts',
+      ]),
+    );
   });
 
   it('have a nearest name', () => {
@@ -79,14 +121,44 @@ describe('protected names', () => {
 
   it('are distinct and say why', () => {
     expect(new Set(liftableNames()).size).toBe(liftableNames().length);
-    for (const entry of [...PROTECT, ...GIT_INTERNAL, ...APPEARED_PATTERNS]) expect(entry.why.length).toBeGreaterThan(8);
+    for (const entry of [...PROTECT, ...GIT_INTERNAL, ...APPEARED_PATTERNS])
+      expect(entry.why.length).toBeGreaterThan(8);
     expect(new Set(APPEARED_PATTERNS.map((entry) => entry.pattern)).size).toBe(APPEARED_PATTERNS.length);
   });
 
   it('hold these at least (parity with the field)', () => {
     const names = PROTECT.map((entry) => entry.name);
-    const srt = ['.gitconfig', '.gitmodules', '.bashrc', '.bash_profile', '.zshrc', '.zprofile', '.profile', '.ripgreprc', '.mcp.json', '.vscode', '.idea', '.claude'];
-    expect(names).toEqual(expect.arrayContaining([...srt, '.envrc', '.husky', '.cursor', '.codex', '.gemini', '.devcontainer', '.zshenv', '.zlogin', 'glovebox.yaml', '.glovebox']));
-    expect(GIT_INTERNAL.map((entry) => entry.name)).toEqual(expect.arrayContaining(['hooks', 'config', 'config.worktree', 'info/attributes', 'commondir']));
+    const srt = [
+      '.gitconfig',
+      '.gitmodules',
+      '.bashrc',
+      '.bash_profile',
+      '.zshrc',
+      '.zprofile',
+      '.profile',
+      '.ripgreprc',
+      '.mcp.json',
+      '.vscode',
+      '.idea',
+      '.claude',
+    ];
+    expect(names).toEqual(
+      expect.arrayContaining([
+        ...srt,
+        '.envrc',
+        '.husky',
+        '.cursor',
+        '.codex',
+        '.gemini',
+        '.devcontainer',
+        '.zshenv',
+        '.zlogin',
+        'glovebox.yaml',
+        '.glovebox',
+      ]),
+    );
+    expect(GIT_INTERNAL.map((entry) => entry.name)).toEqual(
+      expect.arrayContaining(['hooks', 'config', 'config.worktree', 'info/attributes', 'commondir']),
+    );
   });
 });

@@ -9,7 +9,8 @@ function policyOf(fixture: PolicyFixture, layer: CommandLineLayer = {}): Policy 
   return resolvePolicy(fixture.context, layer).policy;
 }
 
-const hosts = (policy: Policy): readonly string[] => policy.network.allow.map((rule) => `${rule.host}:${rule.ports.join(',')}/${rule.protocol}`);
+const hosts = (policy: Policy): readonly string[] =>
+  policy.network.allow.map((rule) => `${rule.host}:${rule.ports.join(',')}/${rule.protocol}`);
 
 describe('the base', () => {
   it('is profile:default when nobody says anything', () => {
@@ -18,28 +19,65 @@ describe('the base', () => {
     expect(policy).toMatchObject({
       version: 1,
       tier: 'process',
-      filesystem: { workspace: fixture.workspace, mode: 'direct', workspaceWritable: true, read: [], write: [], unprotect: [], tmpBytes: 2 ** 30 },
+      filesystem: {
+        workspace: fixture.workspace,
+        mode: 'direct',
+        workspaceWritable: true,
+        read: [],
+        write: [],
+        unprotect: [],
+        tmpBytes: 2 ** 30,
+      },
       network: { allow: [], deny: [], budget: {} },
       credentials: [],
-      process: { envPass: ['LANG', 'LC_ALL', 'TZ', 'TERM', 'COLORTERM', 'NO_COLOR', 'COLUMNS', 'LINES'], envSet: {}, seccomp: 'default', user: 'sandbox', nesting: false },
-      limits: { memoryBytes: 2 ** 32, pids: 1024, files: 4096, fileSizeBytes: 2 ** 33, require: [], explicit: [] },
+      process: {
+        envPass: ['LANG', 'LC_ALL', 'TZ', 'TERM', 'COLORTERM', 'NO_COLOR', 'COLUMNS', 'LINES'],
+        envSet: {},
+        seccomp: 'default',
+        user: 'sandbox',
+        nesting: false,
+      },
+      limits: {
+        memoryBytes: 2 ** 32,
+        pids: 1024,
+        files: 4096,
+        fileSizeBytes: 2 ** 33,
+        require: [],
+        explicit: [],
+      },
       reserved: {},
     });
     expect(notices).toEqual([]);
-    expect(policy.layers.map((info) => `${info.layer} ${info.state}`)).toEqual(['organisation absent', 'user absent', 'project absent', 'command-line used']);
+    expect(policy.layers.map((info) => `${info.layer} ${info.state}`)).toEqual([
+      'organisation absent',
+      'user absent',
+      'project absent',
+      'command-line used',
+    ]);
   });
 
   it('is truly empty with profile:empty', () => {
     using fixture = new PolicyFixture();
     const policy = policyOf(fixture, { profiles: ['empty'] });
-    expect(policy.process).toEqual({ envPass: [], envSet: {}, seccomp: 'default', user: 'sandbox', nesting: false });
+    expect(policy.process).toEqual({
+      envPass: [],
+      envSet: {},
+      seccomp: 'default',
+      user: 'sandbox',
+      nesting: false,
+    });
     expect(policy.limits).toEqual({ require: [], explicit: [] });
   });
 
   it('hides the directories of Glovebox itself', () => {
     using fixture = new PolicyFixture();
     const { configDir, stateDir, cacheDir } = fixture.context;
-    expect(policyOf(fixture).filesystem.deny.map((rule) => rule.path)).toEqual([configDir, stateDir, cacheDir, path.join(fixture.root, 'run/glovebox')]);
+    expect(policyOf(fixture).filesystem.deny.map((rule) => rule.path)).toEqual([
+      configDir,
+      stateDir,
+      cacheDir,
+      path.join(fixture.root, 'run/glovebox'),
+    ]);
     expect(caught(() => policyOf(fixture, { write: [stateDir] })).code).toBe('E_POLICY_INVALID');
   });
 
@@ -76,7 +114,11 @@ describe('the command line', () => {
       '10.0.0.7:22/https',
     ]);
     expect(policy.network.allow.at(-1)?.private).toBe(true);
-    expect(policy.filesystem.read.map((rule) => rule.path)).toEqual(['/opt/data', path.join(fixture.home, 'notes'), path.join(fixture.home, 'sibling')]);
+    expect(policy.filesystem.read.map((rule) => rule.path)).toEqual([
+      '/opt/data',
+      path.join(fixture.home, 'notes'),
+      path.join(fixture.home, 'sibling'),
+    ]);
     expect(policy.filesystem.deny.slice(-2).map((rule) => [rule.path, rule.glob])).toEqual([
       [path.join(fixture.workspace, '.env'), false],
       [path.join(fixture.workspace, '**/*.pem'), true],
@@ -84,13 +126,27 @@ describe('the command line', () => {
     expect(policy.process.envPass).toContain('FOO');
     expect(policy.process.envSet).toMatchObject({ BAR: 'b=c' });
     expect(policy.tier).toBe('vm');
-    expect(policy.limits).toMatchObject({ cpu: 1.5, memoryBytes: 2 ** 31, pids: 64, timeoutMs: 90_000, outputBytes: 2 ** 20, files: 4096 });
+    expect(policy.limits).toMatchObject({
+      cpu: 1.5,
+      memoryBytes: 2 ** 31,
+      pids: 64,
+      timeoutMs: 90_000,
+      outputBytes: 2 ** 20,
+      files: 4096,
+    });
     expect(policy.limits.explicit).toEqual(['cpu', 'memory', 'pids', 'output', 'timeout']);
   });
 
   it('tells every wrong option at once', () => {
     using fixture = new PolicyFixture();
-    const error = caught(() => policyOf(fixture, { allow: ['https://x.com/', 'host-loopback'], read: ['*.x'], env: ['1A', 'LD_PRELOAD'], limits: { memory: '2G', timeout: '10', fileSize: 'x', speed: '1' } }));
+    const error = caught(() =>
+      policyOf(fixture, {
+        allow: ['https://x.com/', 'host-loopback'],
+        read: ['*.x'],
+        env: ['1A', 'LD_PRELOAD'],
+        limits: { memory: '2G', timeout: '10', fileSize: 'x', speed: '1' },
+      }),
+    );
     expect(error.code).toBe('E_POLICY_INVALID');
     expect(error.message).toBe(`the policy has 9 problems:
   --memory: found "2G", expected a size such as 256MiB (did you mean 2GiB?)
@@ -107,7 +163,10 @@ describe('the command line', () => {
   it('says when a denial makes an option useless', () => {
     using fixture = new PolicyFixture();
     fixture.user('version: 1\nfilesystem: { deny: [/secret] }\nnetwork: { deny: ["*.evil.test"] }\n');
-    const { notices } = resolvePolicy(fixture.context, { allow: ['a.evil.test'], read: ['/secret/x', './src'] });
+    const { notices } = resolvePolicy(fixture.context, {
+      allow: ['a.evil.test'],
+      read: ['/secret/x', './src'],
+    });
     const file = path.join(fixture.context.configDir, 'policy.yaml');
     expect(notices).toEqual([
       `a.evil.test stays refused: user/network.deny[0] denies it (${file}:3:19)`,
@@ -120,41 +179,80 @@ describe('the command line', () => {
 describe('layers', () => {
   it('add up lists and let the command line override single values, never a profile', () => {
     using fixture = new PolicyFixture();
-    fixture.user('version: 1\nextends: [profile:git]\nlimits: { memory: 2GiB, pids: 50 }\nnetwork: { allow: [a.example.com] }\nprocess: { env: [{ set: { X: user } }] }\n');
-    const policy = policyOf(fixture, { profiles: ['node'], limits: { pids: '70' }, allow: ['b.example.com', 'a.example.com'], env: ['X=line'] });
-    expect(policy.limits).toMatchObject({ memoryBytes: 2 ** 31, pids: 70, files: 4096, explicit: ['memory', 'pids'] });
-    expect(hosts(policy)).toEqual(['registry.npmjs.org:443/https', 'a.example.com:443/https', 'b.example.com:443/https']);
+    fixture.user(
+      'version: 1\nextends: [profile:git]\nlimits: { memory: 2GiB, pids: 50 }\nnetwork: { allow: [a.example.com] }\nprocess: { env: [{ set: { X: user } }] }\n',
+    );
+    const policy = policyOf(fixture, {
+      profiles: ['node'],
+      limits: { pids: '70' },
+      allow: ['b.example.com', 'a.example.com'],
+      env: ['X=line'],
+    });
+    expect(policy.limits).toMatchObject({
+      memoryBytes: 2 ** 31,
+      pids: 70,
+      files: 4096,
+      explicit: ['memory', 'pids'],
+    });
+    expect(hosts(policy)).toEqual([
+      'registry.npmjs.org:443/https',
+      'a.example.com:443/https',
+      'b.example.com:443/https',
+    ]);
     expect(policy.process.envSet['X']).toBe('line');
-    expect(policy.filesystem.read.map((rule) => [rule.path, rule.optional])).toContainEqual([path.join(fixture.home, '.gitconfig'), true]);
+    expect(policy.filesystem.read.map((rule) => [rule.path, rule.optional])).toContainEqual([
+      path.join(fixture.home, '.gitconfig'),
+      true,
+    ]);
   });
 
   it('follow files that a user policy extends, once, and name them in ids', () => {
     using fixture = new PolicyFixture();
     const { configDir } = fixture.context;
-    fixture.write(path.join(configDir, 'team.yaml'), 'version: 1\nnetwork: { allow: [team.example.com] }\nlimits: { pids: 5 }\n');
-    fixture.user('version: 1\nextends: [./team.yaml, profile:default]\nlimits: { pids: 6 }\nnetwork: { allow: [{ id: mine, host: own.example.com }] }\n');
+    fixture.write(
+      path.join(configDir, 'team.yaml'),
+      'version: 1\nnetwork: { allow: [team.example.com] }\nlimits: { pids: 5 }\n',
+    );
+    fixture.user(
+      'version: 1\nextends: [./team.yaml, profile:default]\nlimits: { pids: 6 }\nnetwork: { allow: [{ id: mine, host: own.example.com }] }\n',
+    );
     const policy = policyOf(fixture);
     expect(policy.network.allow.map((rule) => rule.id)).toEqual(['user/team.yaml/network.allow[0]', 'mine']);
-    expect(policy.network.allow[0]?.origin).toEqual({ layer: 'user', position: { file: path.join(configDir, 'team.yaml'), line: 2, column: 20 } });
+    expect(policy.network.allow[0]?.origin).toEqual({
+      layer: 'user',
+      position: { file: path.join(configDir, 'team.yaml'), line: 2, column: 20 },
+    });
     expect(policy.limits.pids).toBe(6);
   });
 
   it('refuse cycles, missing files, unknown profiles and shared ids', () => {
     using fixture = new PolicyFixture();
     const file = fixture.user('version: 1\nextends: [./policy.yaml]\n');
-    expect(caught(() => policyOf(fixture)).message).toBe(`${file}:2:11: extends: found "./policy.yaml", expected a profile such as profile:node: it extends itself`);
+    expect(caught(() => policyOf(fixture)).message).toBe(
+      `${file}:2:11: extends: found "./policy.yaml", expected a profile such as profile:node: it extends itself`,
+    );
     fixture.user('version: 1\nextends: [./gone.yaml]\n');
     expect(caught(() => policyOf(fixture)).code).toBe('E_POLICY_NOT_FOUND');
     fixture.user('version: 1\nextends: [profile:pyton]\n');
     const unknown = caught(() => policyOf(fixture));
-    expect([unknown.code, unknown.what, unknown.next]).toEqual(['E_PROFILE_UNKNOWN', `${file}:2:11: there is no profile "pyton"`, expect.stringContaining('Did you mean python?')]);
-    fixture.user('version: 1\nnetwork:\n  allow:\n    - { id: x, host: a.com }\n    - { id: x, host: b.com }\n');
-    expect(caught(() => policyOf(fixture)).message).toBe(`${file}:5:7: id: found "x", expected an id of its own: ${file}:4 has it already`);
+    expect([unknown.code, unknown.what, unknown.next]).toEqual([
+      'E_PROFILE_UNKNOWN',
+      `${file}:2:11: there is no profile "pyton"`,
+      expect.stringContaining('Did you mean python?'),
+    ]);
+    fixture.user(
+      'version: 1\nnetwork:\n  allow:\n    - { id: x, host: a.com }\n    - { id: x, host: b.com }\n',
+    );
+    expect(caught(() => policyOf(fixture)).message).toBe(
+      `${file}:5:7: id: found "x", expected an id of its own: ${file}:4 has it already`,
+    );
     fixture.user('version: 1\nnetwork:\n  allow:\n    - { host: a.com, tls: inspect, credential: gone }\n');
-    expect(caught(() => policyOf(fixture)).message).toBe(`${file}:4:7: user/network.allow[0]: credential: found "gone", expected a name from \`credentials\`: none is defined`);
+    expect(caught(() => policyOf(fixture)).message).toBe(
+      `${file}:4:7: user/network.allow[0]: credential: found "gone", expected a name from \`credentials\`: none is defined`,
+    );
   });
 
-  it('take a policy named on the command line in place of the project\'s', () => {
+  it("take a policy named on the command line in place of the project's", () => {
     using fixture = new PolicyFixture();
     fixture.project('version: 1\n');
     const file = fixture.write(path.join(fixture.root, 'ci.yaml'), 'version: 1\nlimits: { pids: 9 }\n');
@@ -176,7 +274,9 @@ describe('layers', () => {
 describe('protection', () => {
   it('covers the workspace and every other writable tree, and the home directory inside one', () => {
     using fixture = new PolicyFixture();
-    const paths = policyOf(fixture, { write: ['/srv/out', fixture.home] }).filesystem.protect.map((rule) => rule.path);
+    const paths = policyOf(fixture, { write: ['/srv/out', fixture.home] }).filesystem.protect.map(
+      (rule) => rule.path,
+    );
     for (const root of [fixture.workspace, '/srv/out', fixture.home]) {
       expect(paths).toContain(path.join(root, '.bashrc'));
       expect(paths).toContain(path.join(root, '.vscode'));
@@ -188,7 +288,10 @@ describe('protection', () => {
     using fixture = new PolicyFixture();
     fixture.user('version: 1\nfilesystem: { protect: ["!.vscode", "!.git/config", Makefile] }\n');
     const { filesystem } = policyOf(fixture);
-    expect(filesystem.unprotect.map((rule) => rule.path)).toEqual([path.join(fixture.workspace, '.vscode'), path.join(fixture.workspace, '.git/config')]);
+    expect(filesystem.unprotect.map((rule) => rule.path)).toEqual([
+      path.join(fixture.workspace, '.vscode'),
+      path.join(fixture.workspace, '.git/config'),
+    ]);
     const paths = filesystem.protect.map((rule) => rule.path);
     expect(paths).not.toContain(path.join(fixture.workspace, '.vscode'));
     expect(paths).toContain(path.join(fixture.workspace, 'Makefile'));
@@ -197,10 +300,14 @@ describe('protection', () => {
   it('is not lifted under a wrong name, nor by the organisation', () => {
     using fixture = new PolicyFixture();
     const user = fixture.user('version: 1\nfilesystem: { protect: ["!.vscod"] }\n');
-    expect(caught(() => policyOf(fixture)).message).toBe(`${user}:2:25: filesystem.protect[0]: found "!.vscod", expected "!" and the name of a built-in protection: there is none named ".vscod" (did you mean "!.vscode"?)`);
+    expect(caught(() => policyOf(fixture)).message).toBe(
+      `${user}:2:25: filesystem.protect[0]: found "!.vscod", expected "!" and the name of a built-in protection: there is none named ".vscod" (did you mean "!.vscode"?)`,
+    );
     fixture.user('version: 1\n');
     fixture.organisation('version: 1\nfilesystem: { protect: ["!.vscode"] }\n');
-    expect(caught(() => policyOf(fixture)).message).toContain('the organisation policy is a ceiling: it lifts nothing');
+    expect(caught(() => policyOf(fixture)).message).toContain(
+      'the organisation policy is a ceiling: it lifts nothing',
+    );
   });
 });
 
@@ -237,7 +344,10 @@ describe('the workspace', () => {
     mkdirSync(path.join(fixture.home, 'other'));
     fixture.user('version: 1\nfilesystem: { workspace: { path: ~/other, writable: false }, deny: [.env] }\n');
     const { filesystem } = policyOf(fixture);
-    expect(filesystem).toMatchObject({ workspace: path.join(fixture.home, 'other'), workspaceWritable: false });
+    expect(filesystem).toMatchObject({
+      workspace: path.join(fixture.home, 'other'),
+      workspaceWritable: false,
+    });
     expect(filesystem.deny.at(-1)?.path).toBe(path.join(fixture.home, 'other/.env'));
     expect(policyOf(fixture, { workspace: '.' }).filesystem.workspace).toBe(fixture.workspace);
   });
@@ -248,6 +358,8 @@ describe('the workspace', () => {
     mkdirSync(odd);
     expect(policyOf(fixture, { workspace: odd }).filesystem.workspace).toBe(odd);
     fixture.user('version: 1\nfilesystem: { deny: ["**/*.pem"] }\n');
-    expect(caught(() => policyOf(fixture, { workspace: odd })).message).toContain('itself holds pattern characters');
+    expect(caught(() => policyOf(fixture, { workspace: odd })).message).toContain(
+      'itself holds pattern characters',
+    );
   });
 });

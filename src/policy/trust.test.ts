@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { caught, PolicyFixture } from './fixture.ts';
@@ -10,12 +20,20 @@ import { readTrust, removeTrust, trustFile, writeTrust } from './trust.ts';
 import type { Widening } from './widenings.ts';
 
 /** Trusts the project policy as `policy trust` does; answers what it widens. */
-function trust(fixture: PolicyFixture, accept: (widening: Widening) => boolean = () => true): readonly string[] {
+function trust(
+  fixture: PolicyFixture,
+  accept: (widening: Widening) => boolean = () => true,
+): readonly string[] {
   const file = findProjectFile(fixture.workspace)?.file;
   if (file === undefined) throw new Error('no project file');
   const { widenings } = resolveInFull(fixture.context, {}, { all: file });
   const accepted = widenings.filter(accept).map((widening) => widening.key);
-  writeTrust(fixture.context.stateDir, { path: file.path, sha256: file.sha256, accepted, time: '2026-01-01T00:00:00.000Z' });
+  writeTrust(fixture.context.stateDir, {
+    path: file.path,
+    sha256: file.sha256,
+    accepted,
+    time: '2026-01-01T00:00:00.000Z',
+  });
   return widenings.map((widening) => widening.text);
 }
 
@@ -23,7 +41,7 @@ const WIDE = `version: 1
 extends: [profile:node]
 tier: process
 filesystem:
-  read: [~/.ssh, ./docs]
+  read: [~/.ssh]
   write: [/srv/x]
   deny: [.env]
   protect: [Makefile, "!.vscode"]
@@ -42,7 +60,9 @@ describe('an untrusted project policy', () => {
     using fixture = new PolicyFixture();
     const file = fixture.project('{{{ not yaml at all');
     const { policy, notices } = resolvePolicy(fixture.context, {});
-    expect(notices).toEqual([`${file} is left out: it is not trusted; read it, then run \`glovebox policy trust\``]);
+    expect(notices).toEqual([
+      `${file} is left out: it is not trusted; read it, then run \`glovebox policy trust\``,
+    ]);
     expect(policy.layers[2]).toMatchObject({ layer: 'project', file, state: 'untrusted' });
   });
 
@@ -95,7 +115,10 @@ describe('a trusted project policy', () => {
       'sets section monitor',
     ]);
     const { policy } = resolvePolicy(fixture.context, {});
-    expect(policy).toMatchObject({ process: { seccomp: 'debug', nesting: true }, limits: { memoryBytes: 64 * 2 ** 30, pids: 10, timeoutMs: 300_000 } });
+    expect(policy).toMatchObject({
+      process: { seccomp: 'debug', nesting: true },
+      limits: { memoryBytes: 64 * 2 ** 30, pids: 10, timeoutMs: 300_000 },
+    });
     expect(policy.layers[2]?.state).toBe('used');
   });
 
@@ -114,7 +137,9 @@ describe('a trusted project policy', () => {
     });
     expect(policy.network.deny.map((rule) => rule.host)).toEqual(['ads.test']);
     expect(policy.filesystem.deny.at(-1)?.path).toBe(path.join(fixture.workspace, '.env'));
-    expect(notices).toEqual([`${file} widens what you did not accept, which is left out: reaches registry.npmjs.org:443 (https) and 16 more; see \`glovebox policy trust\``]);
+    expect(notices).toEqual([
+      `${file} widens what you did not accept, which is left out: reaches registry.npmjs.org:443 (https) and 16 more; see \`glovebox policy trust\``,
+    ]);
   });
 
   it('loses what it widens when the user tightens later', () => {
@@ -136,7 +161,9 @@ describe('a trusted project policy', () => {
     fixture.project('version: 1\nnetwork: { allow: [a.test] }\n ');
     const { policy, notices } = resolvePolicy(fixture.context, {});
     expect(policy.network.allow).toEqual([]);
-    expect(notices).toEqual([`${file} is left out: it changed since you trusted it; read it, then run \`glovebox policy trust\``]);
+    expect(notices).toEqual([
+      `${file} is left out: it changed since you trusted it; read it, then run \`glovebox policy trust\``,
+    ]);
   });
 
   it('is void when a link takes its place, even to the same bytes', () => {
@@ -200,7 +227,15 @@ describe('the record of trust', () => {
     chmodSync(file, 0o644);
     expect(readTrust(stateDir, record.path)).toBeUndefined();
     chmodSync(file, 0o600);
-    for (const text of ['', '{', '[]', 'null', '{"path":"/p/glovebox.yaml"}', JSON.stringify({ ...record, path: '/q' }), JSON.stringify({ ...record, accepted: [1] })]) {
+    for (const text of [
+      '',
+      '{',
+      '[]',
+      'null',
+      '{"path":"/p/glovebox.yaml"}',
+      JSON.stringify({ ...record, path: '/q' }),
+      JSON.stringify({ ...record, accepted: [1] }),
+    ]) {
       writeFileSync(file, text);
       expect(readTrust(stateDir, record.path)).toBeUndefined();
     }
@@ -212,7 +247,8 @@ describe('the record of trust', () => {
   it('also takes effect through the cache', async () => {
     using fixture = new PolicyFixture();
     fixture.project('version: 1\nnetwork: { allow: [a.test] }\n');
-    const count = async (): Promise<number> => (await loadPolicy(fixture.context, {})).policy.network.allow.length;
+    const count = async (): Promise<number> =>
+      (await loadPolicy(fixture.context, {})).policy.network.allow.length;
     expect([await count(), await count()]).toEqual([0, 0]);
     trust(fixture);
     expect([await count(), await count()]).toEqual([1, 1]);

@@ -11,7 +11,7 @@ forEachTier('what is not TLS is refused on a rule for TLS, before anything is di
   );
   const result = await box.python(`
 hello = client_hello('${HOST}')
-cases = dict(plain=b'GET / HTTP/1.0\\r\\n\\r\\n', ssh=b'SSH-2.0-x\\r\\n', binary=bytes(range(256)), cut=hello[:4] + b'\\0' + hello[5:], tail=hello + b'\\x16\\x03\\x01\\0\\1\\0')
+cases = dict(plain=b'GET / HTTP/1.0\\r\\n\\r\\n', ssh=b'SSH-2.0-x\\r\\n', binary=bytes(range(256)), other=hello[:5] + b'\\2' + hello[6:], empty=hello[:3] + b'\\0\\0' + hello)
 for name, data in cases.items(): attempt(name, lambda: talk(('${HOST}', 443), data))
 `);
   expect(Object.keys(outcomes(result)), result.stderr).toHaveLength(5);

@@ -1,0 +1,119 @@
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { classifyPath } from './classify.ts';
+import type { CommandLineLayer, Policy } from './contract.ts';
+import { diffPolicies, formatDifference } from './diff.ts';
+import { explainPolicy } from './explain.ts';
+import { PolicyFixture } from './fixture.ts';
+import { resolvePolicy } from './resolve.ts';
+
+const policyOf = (fixture: PolicyFixture, layer: CommandLineLayer = {}): Policy =>
+  resolvePolicy(fixture.context, layer).policy;
+
+describe('diffPolicies', () => {
+  it('says of each difference whether it widens or tightens', () => {
+    using fixture = new PolicyFixture();
+    fixture.user('version: 1\nnetwork: { allow: ["*.a.test"], deny: [x.test] }\nlimits: { pids: 10 }\n');
+    const before = policyOf(fixture);
+    fixture.user(
+      'version: 1\ntier: vm\nnetwork: { allow: [b.a.test, c.test] }\nfilesystem: { read: [/opt], deny: [.env] }\nprocess: { nesting: true, user: me, env: [TOKEN] }\nlimits: { memory: 1GiB, require: [memory] }\n',
+    );
+    expect(diffPolicies(before, policyOf(fixture)).map(formatDifference)).toEqual([
+      '+ widens    process.nesting  false -> true',
+      '+ widens    limits.pids  10 -> 1024',
+      '+ widens    filesystem.read  /opt',
+      '+ widens    network.allow  c.test:443 (https)',
+      '+ widens    network.deny  x.test (removed)',
+      '+ widens    process.env  TOKEN',
+      '- tightens  tier  process -> vm',
+      '- tightens  limits.memory  4GiB -> 1GiB',
+      `- tightens  filesystem.deny  ${fixture.workspace}/.env`,
+      '- tightens  network.allow  *.a.test:443 (https) (removed)',
+      '- tightens  limits.require  memory',
+      '~ changes   process.user  sandbox -> me',
+      '~ changes   network.allow  b.a.test:443 (https)',
+    ]);
+  });
+
+  it('finds nothing between equals, wherever they were written', () => {
+    using fixture = new PolicyFixture();
+    fixture.user('version: 1\nnetwork: { allow: [a.test] }\n');
+    const before = policyOf(fixture);
+    fixture.user(
+      '\n\n# moved\nversion: 1\nnetwork:\n  allow: [{ host: A.test., port: 443, why: because }]\n',
+    );
+    expect(diffPolicies(before, policyOf(fixture))).toEqual([]);
+  });
+
+  it('shows no settings of credentials', () => {
+    using fixture = new PolicyFixture();
+    const before = policyOf(fixture);
+    fixture.user('version: 1\ncredentials: { k: { from: sk-pasted-by-mistake } }\n');
+    const text = diffPolicies(before, policyOf(fixture)).map(formatDifference).join('\n');
+    expect(text).toMatch(/^\+ widens {4}credentials {2}k \(settings [0-9a-f]{12}\)$/);
+  });
+});
+
+describe('explainPolicy', () => {
+  it('names the source of each line', () => {
+    using fixture = new PolicyFixture();
+    const file = fixture.user(
+      'version: 1\nextends: [profile:node]\nnetwork: { allow: [{ host: a.test, why: "because\\u001b[31m" }] }\nlimits: { memory: 1GiB }\n',
+    );
+    const text = explainPolicy(policyOf(fixture, { allow: ['b.test'] }), { sources: true });
+    expect(text).toContain(
+      '  allow    registry.npmjs.org:443 (https)  <- profile:node:7 by user: package metadata and tarballs\n',
+    );
+    expect(text).toContain(`  allow    a.test:443 (https)  <- ${file}:3:20: because\\x1b[31m\n`);
+    expect(text).toContain('  allow    b.test:443 (https)  <- command-line\n');
+    expect(text).toContain(`  limits.memory            1GiB  <- ${file}:4:19\n`);
+    expect(text).toContain('  limits.timeout           unlimited\n');
+    expect(text).toContain(
+      `  protect  ${fixture.workspace}/.envrc  <- built-in: direnv runs it on entering the directory\n`,
+    );
+    expect(text).toMatch(/pass {5}LANG {2}<- profile:default:10 by user: programs write text/);
+  });
+
+  it('is short without sources', () => {
+    using fixture = new PolicyFixture();
+    const text = explainPolicy(policyOf(fixture), { sources: false });
+    expect(text).toMatch(/protect {2}\d+ built-in names \(shown with --sources\)/);
+    expect(text).toContain('network\n  nothing');
+    expect(text).not.toContain('<-');
+  });
+});
+
+describe('classifyPath', () => {
+  it('lets deny beat protect, protect beat write, write beat read', () => {
+    using fixture = new PolicyFixture();
+    fixture.user(
+      'version: 1\nfilesystem:\n  read: [/opt]\n  write: [/opt/w]\n  deny: [secrets, "**/*.pem", /opt/w/no]\n  protect: [Makefile, "docs/**"]\n',
+    );
+    const policy = policyOf(fixture);
+    const access = (target: string): string =>
+      classifyPath(policy, path.resolve(fixture.workspace, target)).access;
+    expect(
+      [
+        'src/a.ts',
+        'Makefile',
+        'docs/a/b.md',
+        '.vscode/tasks.json',
+        'secrets/x',
+        'a/b/k.pem',
+        'docs/k.pem',
+      ].map(access),
+    ).toEqual(['write', 'protected', 'protected', 'protected', 'denied', 'denied', 'denied']);
+    expect(
+      [
+        '/opt/x',
+        '/opt/w/y',
+        '/opt/w/no/z',
+        '/opt/w/.bashrc',
+        '/opt/.bashrc',
+        '/usr/bin/env',
+        fixture.context.stateDir,
+      ].map(access),
+    ).toEqual(['read', 'write', 'denied', 'protected', 'read', 'base', 'denied']);
+    expect(classifyPath(policy, '/opt/w/y').rule).toBe('user/filesystem.write[0]');
+  });
+});

@@ -1,0 +1,230 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { isGloveboxError } from '../base/errors.ts';
+import { coverGap, inTrees } from './covers.ts';
+import { diffPolicies } from './diff.ts';
+import { PolicyFixture } from './fixture.ts';
+import { importSrt } from './import/srt.ts';
+import { parsePolicyFile } from './parse.ts';
+import { resolveInFull, resolvePolicy } from './resolve.ts';
+import { findProjectFile } from './project-file.ts';
+import { writeTrust } from './trust.ts';
+import { checkDocument } from './schema-errors.ts';
+
+/** Runs an action that may fail, but only in the one way that is meant. */
+function orGloveboxError<T>(action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (isGloveboxError(error)) return undefined;
+    throw error;
+  }
+}
+
+const host = fc.constantFrom(
+  'a.test',
+  'b.a.test',
+  '*.a.test',
+  'x.b.a.test',
+  'c.test',
+  '*.c.test',
+  '10.0.0.1',
+  '8.8.8.8',
+  'host-loopback',
+  'localhost',
+);
+const somePath = fc.constantFrom(
+  '/opt',
+  '/opt/a',
+  '/srv',
+  '~/x',
+  '~/.ssh',
+  'src',
+  '.env',
+  '**/*.pem',
+  '/etc/../srv',
+  '~',
+  '../..',
+  '!.vscode',
+  '.vscode',
+  '!.git/hooks',
+);
+const size = fc.constantFrom('64KiB', '1GiB', '3GiB', '9GiB', 'unlimited');
+const some = <T>(item: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(item, { maxLength: 3 });
+const maybe = (shape: Readonly<Record<string, fc.Arbitrary<unknown>>>): fc.Arbitrary<Readonly<Record<string, unknown>>> =>
+  fc.record(shape, { requiredKeys: [] });
+
+const rule = fc.oneof(
+  host,
+  maybe({
+    host,
+    ports: some(fc.constantFrom(22, 80, 443, 8443)),
+    protocol: fc.constantFrom('https', 'http', 'tcp'),
+    private: fc.boolean(),
+    allowNoSni: fc.boolean(),
+    tls: fc.constantFrom('inspect', 'passthrough'),
+    methods: some(fc.constantFrom('GET', 'POST')),
+    budget: maybe({ requests: fc.constantFrom(1, 5, 'unlimited'), upload: size }),
+  }),
+);
+
+/** Policies as they could be written: mostly valid, all parts of the language that allow something. */
+const document = maybe({
+  extends: some(fc.constantFrom('profile:node', 'profile:claude-code', 'profile:empty', 'profile:default')),
+  tier: fc.constantFrom('process', 'container', 'vm', 'vm+gvisor', 'auto'),
+  filesystem: maybe({
+    workspace: fc.constantFrom('.', { writable: false }, { writable: true }),
+    mode: fc.constantFrom('direct', 'review'),
+    read: some(somePath),
+    write: some(somePath),
+    deny: some(somePath),
+    protect: some(somePath),
+    tmp: size,
+  }),
+  network: maybe({
+    allow: some(rule),
+    deny: some(host),
+    budget: maybe({ requests: fc.constantFrom(1, 9, 'unlimited'), download: size }),
+  }),
+  process: maybe({
+    env: some(fc.oneof(fc.constantFrom('LANG', 'TOKEN', 'LD_PRELOAD'), fc.constant({ set: { A: 'b' } }))),
+    seccomp: fc.constantFrom('default', 'strict', 'debug'),
+    nesting: fc.boolean(),
+  }),
+  limits: maybe({
+    cpu: fc.constantFrom(0.5, 8, 'unlimited'),
+    memory: size,
+    pids: fc.constantFrom(5, 5000, 'unlimited'),
+    timeout: fc.constantFrom('5s', '5h', 'unlimited'),
+    require: some(fc.constantFrom('memory', 'pids')),
+  }),
+  monitor: fc.constant({ x: 1 }),
+}).map((doc) => JSON.stringify({ version: 1, ...doc }));
+
+/** Long enough to find most mistakes, short enough for every run; the fuzz targets run for longer. */
+const RUNS = 300;
+
+describe('hostile policies', () => {
+  it('random bytes fail in one way only', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        orGloveboxError(() => checkDocument(parsePolicyFile('p.yaml', bytes)));
+        orGloveboxError(() => importSrt('s.json', bytes, { partial: true }));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it('random YAML fails in one way only', () => {
+    const token = fc.constantFrom(
+      'version',
+      ': ',
+      '1',
+      '\n',
+      '  ',
+      '- ',
+      '{',
+      '}',
+      '[',
+      ']',
+      ',',
+      '&a ',
+      '*a',
+      '<<',
+      '"',
+      "'",
+      '|',
+      '>',
+      '!t',
+      '#',
+      '---\n',
+      '? ',
+      '~',
+      'network',
+      'allow',
+      'x.test',
+      '\t',
+      '%YAML 1.1\n',
+      '\u{1f600}',
+      '\u2028',
+    );
+    fc.assert(
+      fc.property(fc.array(token, { maxLength: 60 }), (tokens) => {
+        orGloveboxError(() => checkDocument(parsePolicyFile('p.yaml', Buffer.from(tokens.join('')))));
+      }),
+      { numRuns: 3000 },
+    );
+  });
+
+  it('random JSON values fail in one way only', () => {
+    fc.assert(
+      fc.property(fc.json(), document, (json, doc) => {
+        for (const text of [json, `{"version":1,"network":${json}}`, doc])
+          orGloveboxError(() => checkDocument(parsePolicyFile('p.json', Buffer.from(text))));
+        orGloveboxError(() =>
+          importSrt('s.json', Buffer.from(`{"network":${json},"filesystem":${json}}`), { partial: true }),
+        );
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('a project policy without accepted widenings never widens', () => {
+    using fixture = new PolicyFixture();
+    fc.assert(
+      fc.property(document, document, (user, project) => {
+        fixture.user(user);
+        fixture.project(project);
+        const without = orGloveboxError(() => resolveInFull(fixture.context, {}, 'none'));
+        const file = findProjectFile(fixture.workspace)?.file;
+        if (without === undefined || file === undefined) return;
+        writeTrust(fixture.context.stateDir, {
+          path: file.path,
+          sha256: file.sha256,
+          accepted: [],
+          time: '',
+        });
+        const tight = orGloveboxError(() => resolvePolicy(fixture.context, {}));
+        if (tight === undefined) return;
+        expect(
+          diffPolicies(without.resolved.policy, tight.policy).filter((found) => found.effect === 'widening'),
+        ).toEqual([]);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('nothing passes the organisation', () => {
+    using fixture = new PolicyFixture();
+    fc.assert(
+      fc.property(document, document, (organisation, user) => {
+        fixture.organisation(organisation);
+        fixture.user(user);
+        const found = orGloveboxError(() => resolvePolicy(fixture.context, {}));
+        if (found === undefined) return;
+        const ceiling: unknown = JSON.parse(organisation);
+        fixture.organisation('version: 1');
+        fixture.user(organisation);
+        const open = orGloveboxError(() => resolvePolicy(fixture.context, {}));
+        if (open === undefined || typeof ceiling !== 'object' || ceiling === null) return;
+        const { policy } = found;
+        if (hasList(ceiling, 'network', 'allow'))
+          expect(
+            policy.network.allow.filter((entry) => coverGap(open.policy.network.allow, entry) !== undefined),
+          ).toEqual([]);
+        if (hasList(ceiling, 'filesystem', 'write'))
+          expect(
+            policy.filesystem.write.filter(
+              (entry) => !inTrees(entry.path, [...open.policy.filesystem.write, { path: fixture.workspace }]),
+            ),
+          ).toEqual([]);
+      }),
+      { numRuns: RUNS },
+    );
+  });
+});
+
+function hasList(doc: object, section: string, key: string): boolean {
+  const inner: unknown = Object.entries(doc).find(([name]) => name === section)?.[1];
+  return typeof inner === 'object' && inner !== null && key in inner;
+}
