@@ -92,25 +92,37 @@ static void send_ready(struct airlock_spec *spec, bool ipv6) {
     buf_free(&out);
 }
 
-/* The lock descriptors outlive execve(2); the inside stage learns their numbers from GLOVEBOX_LOCKS. */
-static void pass_locks(struct airlock_spec *spec, const struct locks *locks) {
-    size_t room = 16 + locks->count * 12, used = 0;
-    char *text = arena_alloc(&spec->arena, room);
-    if (text == NULL) fail_msg("locks", NULL, "out of memory");
-    used = (size_t)snprintf(text, room, "GLOVEBOX_LOCKS=");
-    for (size_t i = 0; i < locks->count; i++) {
-        if (fcntl(locks->fds[i], F_SETFD, 0) < 0) fail_sys("fcntl", "lock");
-        used += (size_t)snprintf(text + used, room - used, "%s%d", i == 0 ? "" : ",", locks->fds[i]);
-    }
-    if (!strings_push(&spec->arena, &spec->env, (struct slice){(uint8_t *)text, used}))
-        fail_msg("locks", NULL, "out of memory");
+static void place_fd(int fd, int target) {
+    if (dup2(fd, target) < 0) fail_sys("dup2", "lock");
+    close(fd);
 }
 
-static _Noreturn void run_jail(struct airlock_spec *spec, const struct locks *locks) {
+/*
+ * The lock descriptors outlive execve(2), one after the other behind the channel, and one of /dev/null marks their end: the
+ * inside stage finds them by their numbers, because bubblewrap may clear the environment.
+ */
+static void pass_locks(const struct locks *locks) {
+    int first = CHANNEL_FD + 1, end = first + (int)locks->count;
+    for (size_t i = 0; i < locks->count; i++) {
+        int high = fcntl(locks->fds[i], F_DUPFD_CLOEXEC, end + 1);
+        if (high < 0) fail_sys("fcntl", "lock");
+        close(locks->fds[i]);
+        locks->fds[i] = high;
+    }
+    for (size_t i = 0; i < locks->count; i++) place_fd(locks->fds[i], first + (int)i);
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int high = null < 0 ? -1 : fcntl(null, F_DUPFD_CLOEXEC, end + 1);
+    if (high < 0) fail_sys("open", "/dev/null");
+    close(null);
+    place_fd(high, end);
+}
+
+static _Noreturn void run_jail(const struct airlock_spec *spec, const struct locks *locks) {
+    static char *const empty[] = {NULL};
     fail_stage("exec");
-    pass_locks(spec, locks);
+    pass_locks(locks);
     signal(SIGPIPE, SIG_DFL);
-    execve(spec->argv.items[0], spec->argv.items, spec->env.items);
+    execve(spec->argv.items[0], spec->argv.items, spec->env.items == NULL ? empty : spec->env.items);
     fail_sys("execve", spec->argv.items[0]);
 }
 

@@ -13,7 +13,7 @@ struct confinement {
 /* Landlock's version on this kernel, 0 when there is none. */
 uint32_t landlock_abi(void);
 
-/* Closes every descriptor but 0-2, the channel and the locks named by GLOVEBOX_LOCKS. */
+/* Closes every descriptor but 0-2, the channel and the placeholder locks behind it. */
 void keep_descriptors(void);
 /* Fails closed with code mask-lost when a path is not covered as the host planned. */
 void verify_masks(const struct boot_spec *spec);

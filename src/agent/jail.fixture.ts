@@ -73,7 +73,7 @@ export class JailSite {
   argv(options: { readonly extra?: readonly string[] } = {}): string[] {
     const lines = [
       '--unshare-user --unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --disable-userns --as-pid-1',
-      '--die-with-parent --uid 1000 --gid 1000 --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib',
+      '--die-with-parent --clearenv --uid 1000 --gid 1000 --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib',
       `--symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp --bind ${this.workspace} ${this.workspace}`,
       `--ro-bind ${this.agent} /.glovebox/agent`,
     ];

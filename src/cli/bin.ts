@@ -1,3 +1,4 @@
 import { entry } from './entry.ts';
 
-await entry();
+// Not awaited: a bundle that loads a command from its own file would wait for itself.
+void entry();

@@ -51,8 +51,9 @@ const somePath = fc.constantFrom(
 );
 const size = fc.constantFrom('64KiB', '1GiB', '3GiB', '9GiB', 'unlimited');
 const some = <T>(item: fc.Arbitrary<T>): fc.Arbitrary<T[]> => fc.array(item, { maxLength: 3 });
-const maybe = (shape: Readonly<Record<string, fc.Arbitrary<unknown>>>): fc.Arbitrary<Readonly<Record<string, unknown>>> =>
-  fc.record(shape, { requiredKeys: [] });
+const maybe = (
+  shape: Readonly<Record<string, fc.Arbitrary<unknown>>>,
+): fc.Arbitrary<Readonly<Record<string, unknown>>> => fc.record(shape, { requiredKeys: [] });
 
 const rule = fc.oneof(
   host,
@@ -101,8 +102,56 @@ const document = maybe({
   monitor: fc.constant({ x: 1 }),
 }).map((doc) => JSON.stringify({ version: 1, ...doc }));
 
+const publicHost = fc.constantFrom(
+  'a.test',
+  'b.a.test',
+  '*.a.test',
+  'x.b.a.test',
+  '*.b.a.test',
+  'c.test',
+  '*.c.test',
+);
+const grant = fc.oneof(
+  publicHost,
+  fc.record({
+    host: publicHost,
+    ports: fc.constantFrom([443], [443, 8443], [22]),
+    protocol: fc.constantFrom('https', 'tcp'),
+    private: fc.boolean(),
+  }),
+);
+const tree = fc.constantFrom('/opt', '/opt/a', '/opt/a/b', '/srv', '/optional');
+/** All that the organisation bounds, in few values, so that many requests meet their bound. */
+const ceiling = fc
+  .record({
+    allow: fc.array(grant, { minLength: 2, maxLength: 6 }),
+    write: fc.array(tree, { maxLength: 3 }),
+    memory: size,
+    nesting: fc.boolean(),
+  })
+  .map(policyText);
+const request = fc
+  .record({
+    allow: fc.array(grant, { maxLength: 2 }),
+    write: fc.array(tree, { maxLength: 1 }),
+    memory: size,
+    nesting: fc.boolean(),
+  })
+  .map(policyText);
+
+function policyText(parts: { allow: unknown; write: unknown; memory: unknown; nesting: unknown }): string {
+  const { allow, write, memory, nesting } = parts;
+  return JSON.stringify({
+    version: 1,
+    network: { allow },
+    filesystem: { write },
+    limits: { memory },
+    process: { nesting },
+  });
+}
+
 /** Long enough to find most mistakes, short enough for every run; the fuzz targets run for longer. */
-const RUNS = 300;
+const RUNS = 200;
 
 describe('hostile policies', () => {
   it('random bytes fail in one way only', () => {
@@ -111,7 +160,7 @@ describe('hostile policies', () => {
         orGloveboxError(() => checkDocument(parsePolicyFile('p.yaml', bytes)));
         orGloveboxError(() => importSrt('s.json', bytes, { partial: true }));
       }),
-      { numRuns: 2000 },
+      { numRuns: 1000 },
     );
   });
 
@@ -152,7 +201,7 @@ describe('hostile policies', () => {
       fc.property(fc.array(token, { maxLength: 60 }), (tokens) => {
         orGloveboxError(() => checkDocument(parsePolicyFile('p.yaml', Buffer.from(tokens.join('')))));
       }),
-      { numRuns: 3000 },
+      { numRuns: 1500 },
     );
   });
 
@@ -171,6 +220,7 @@ describe('hostile policies', () => {
 
   it('a project policy without accepted widenings never widens', () => {
     using fixture = new PolicyFixture();
+    let judged = 0;
     fc.assert(
       fc.property(document, document, (user, project) => {
         fixture.user(user);
@@ -186,45 +236,40 @@ describe('hostile policies', () => {
         });
         const tight = orGloveboxError(() => resolvePolicy(fixture.context, {}));
         if (tight === undefined) return;
+        judged++;
         expect(
           diffPolicies(without.resolved.policy, tight.policy).filter((found) => found.effect === 'widening'),
         ).toEqual([]);
       }),
       { numRuns: RUNS },
     );
+    expect(judged).toBeGreaterThan(RUNS / 20);
   });
 
   it('nothing passes the organisation', () => {
     using fixture = new PolicyFixture();
+    let judged = 0;
     fc.assert(
-      fc.property(document, document, (organisation, user) => {
+      fc.property(ceiling, request, (organisation, user) => {
+        fixture.organisation(`{"version":1}`);
+        fixture.user(organisation);
+        const most = resolvePolicy(fixture.context, {}).policy;
         fixture.organisation(organisation);
         fixture.user(user);
-        const found = orGloveboxError(() => resolvePolicy(fixture.context, {}));
+        const found = orGloveboxError(() => resolvePolicy(fixture.context, {}))?.policy;
         if (found === undefined) return;
-        const ceiling: unknown = JSON.parse(organisation);
-        fixture.organisation('version: 1');
-        fixture.user(organisation);
-        const open = orGloveboxError(() => resolvePolicy(fixture.context, {}));
-        if (open === undefined || typeof ceiling !== 'object' || ceiling === null) return;
-        const { policy } = found;
-        if (hasList(ceiling, 'network', 'allow'))
-          expect(
-            policy.network.allow.filter((entry) => coverGap(open.policy.network.allow, entry) !== undefined),
-          ).toEqual([]);
-        if (hasList(ceiling, 'filesystem', 'write'))
-          expect(
-            policy.filesystem.write.filter(
-              (entry) => !inTrees(entry.path, [...open.policy.filesystem.write, { path: fixture.workspace }]),
-            ),
-          ).toEqual([]);
+        judged++;
+        expect(
+          found.network.allow.filter((entry) => coverGap(most.network.allow, entry) !== undefined),
+        ).toEqual([]);
+        expect(found.filesystem.write.filter((entry) => !inTrees(entry.path, most.filesystem.write))).toEqual(
+          [],
+        );
+        expect(found.limits.memoryBytes ?? Infinity).toBeLessThanOrEqual(most.limits.memoryBytes ?? Infinity);
+        expect(most.process.nesting || !found.process.nesting).toBe(true);
       }),
       { numRuns: RUNS },
     );
+    expect(judged).toBeGreaterThan(RUNS / 20);
   });
 });
-
-function hasList(doc: object, section: string, key: string): boolean {
-  const inner: unknown = Object.entries(doc).find(([name]) => name === section)?.[1];
-  return typeof inner === 'object' && inner !== null && key in inner;
-}

@@ -239,7 +239,7 @@ describe('half a terminal', () => {
   it('lets a run in the background of an interactive shell end', async () => {
     using box = new AttackBox('process');
     await using terminal = new Terminal(box, ['bash', '--norc', '-i']);
-    await terminal.said('$ ');
+    await terminal.said('bash-');
     terminal.type(`${commandText(['run', '--', 'bash', '-c', 'echo done > result'])} &\r`);
     await until(() => box.listing().includes('result'), 'the run in the background to end');
     terminal.type('wait; echo code=$?\r');
