@@ -30,6 +30,7 @@ class Connection {
   #left = -1;
   #done: ((error?: Error) => void) | undefined;
   #connectReply = false;
+  #broken: Error | undefined;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
@@ -56,8 +57,8 @@ class Connection {
     });
     const opened = new Connection(socket);
     holder.connection = opened;
-    socket.on('error', (error) => opened.#done?.(error));
-    socket.on('close', () => opened.#done?.(new Error('the connection was closed')));
+    socket.on('error', (error) => opened.#end(error));
+    socket.on('close', () => opened.#end(new Error('the connection was closed')));
     if (way === 'tunnel') await opened.#tunnel();
     return opened;
   }
@@ -71,6 +72,12 @@ class Connection {
   close(): void {
     this.#done = undefined;
     this.#socket.destroy();
+  }
+
+  /** The first reason stays, for the request at hand or the next one. */
+  #end(reason: Error): void {
+    this.#broken ??= reason;
+    this.#done?.(this.#broken);
   }
 
   #tunnel(): Promise<void> {
@@ -87,7 +94,8 @@ class Connection {
         if (error === undefined) resolve();
         else reject(error);
       };
-      this.#socket.write(text);
+      if (this.#broken === undefined) this.#socket.write(text);
+      else this.#done(this.#broken);
     });
   }
 

@@ -12,7 +12,9 @@ export interface AirlockLaunch {
   /** Path of the agent on the host. */
   readonly agent: string;
   readonly spec: Omit<AirlockSpec, 'parentPid'>;
-  readonly boot: BootSpec;
+  readonly mode: BootSpec['mode'];
+  /** Sent when it is there: the airlock comes up meanwhile. When it rejects, the jail is ended. */
+  readonly boot: BootSpec | Promise<BootSpec>;
   /** stdin, stdout, stderr of the jail, as for `spawn`; a terminal or a directory is refused. */
   readonly stdio: readonly [
     'ignore' | 'pipe' | number,
@@ -46,21 +48,20 @@ export interface JailExit {
  * `E_PROTOCOL`; nothing is left running then.
  */
 export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
-  const frames = Buffer.concat([
-    encodeAirlockSpec({ ...launch.spec, parentPid: process.pid }),
-    encodeBootSpec(launch.boot),
-  ]);
+  const spec = encodeAirlockSpec({ ...launch.spec, parentPid: process.pid });
   const stdio: StdioOptions = [...launch.stdio, 'ipc', 'pipe'];
   const child = spawn(launch.agent, ['airlock'], { stdio, detached: true, env: {}, ...launch.identity });
   const exited = exitOf(child);
   const channel = child.stdio[4];
   if (!(channel instanceof Duplex)) throw notExecutable(launch.agent, (await exited).why);
-  const session = new AgentSession(channel, { oneshot: launch.boot.mode === 'oneshot' });
+  const session = new AgentSession(channel, { oneshot: launch.mode === 'oneshot' });
   const listeners = new Map<number, unknown>();
   const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
-  channel.write(frames);
+  channel.write(spec);
+  const booted = Promise.resolve(launch.boot).then((boot) => channel.write(encodeBootSpec(boot)));
   try {
-    const [ready] = await withTimeout(Promise.all([session.ready, handedOver]), session, launch.timeoutMs);
+    const work = Promise.all([session.ready, handedOver, booted]);
+    const [ready] = await withTimeout(work, session, launch.timeoutMs);
     return { child, session, ready, listeners, exited };
   } catch (error) {
     child.kill('SIGKILL');

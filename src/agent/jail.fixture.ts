@@ -97,6 +97,7 @@ export class JailSite {
     return launchAirlock({
       agent: this.agent,
       spec: { scratch, network: false, argv: this.argv(), env: JAIL_ENV, ...spec },
+      mode: boot.mode,
       boot,
       stdio: ['ignore', 'ignore', 'ignore'],
       ...(this.identity === undefined ? {} : { identity: this.identity }),

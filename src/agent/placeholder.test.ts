@@ -29,7 +29,12 @@ for (const { name, identity } of identities()) {
       path: at,
       cover,
     });
-    const serve = (masks: readonly MaskOp[]): Promise<Airlock> => site.launch({ mode: 'serve' }, { masks });
+    const serve = async (masks: readonly MaskOp[]): Promise<Airlock> => {
+      const jail = await site.launch({ mode: 'serve' }, { masks });
+      // From here on the inside stage alone holds the locks.
+      await jail.session.hello;
+      return jail;
+    };
     const end = async (jail: Airlock): Promise<void> => {
       await jail.session.shutdown(0);
       await jail.exited;
@@ -47,7 +52,6 @@ for (const { name, identity } of identities()) {
 
     it('keep a path from being made, and leave nothing', async () => {
       const jail = await serve([placeholder('.env'), placeholder('.git/hooks', 'empty')]);
-      await jail.session.hello;
       expect([...jail.ready.placeholders.values()]).toEqual(['created', 'created']);
       const said = await run(
         jail,
@@ -144,7 +148,6 @@ for (const { name, identity } of identities()) {
 
     it('of a run that was killed are swept by the next', async () => {
       const jail = await serve([placeholder('p/q/.env')]);
-      await jail.session.hello;
       jail.child.kill('SIGKILL');
       await jail.exited;
       await jail.session.closed;

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { isatty } from 'node:tty';
 import type { StdioMode } from '../agent/contract.ts';
 import { GloveboxError } from '../base/errors.ts';
+import type { JailStdio } from '../drivers/bubblewrap/driver.ts';
 import { ensurePrivateDir } from '../base/paths.ts';
 
 /** What stands behind one of our own first three descriptors. */
@@ -12,7 +13,7 @@ export type DescriptorKind = 'tty' | 'file' | 'stream' | 'null' | 'directory' | 
 /** How the command's descriptors are wired to ours. */
 export interface StdioPlan {
   /** What the jail's outer process gets as 0, 1 and 2. */
-  readonly jail: readonly ['inherit' | 'ignore', 'inherit' | 'ignore', 'inherit' | 'pipe'];
+  readonly jail: JailStdio;
   /** What the command gets. */
   readonly command: readonly [StdioMode, StdioMode, StdioMode];
   /** True: the command has a terminal of its own, and ours is set to raw mode. */

@@ -9,7 +9,7 @@ import { readSmallFile, sha256 } from './files.ts';
 export interface TrustRecord {
   /** Real path of the policy file. */
   readonly path: string;
-  /** Of its bytes: any change voids the record. */
+  /** Of its bytes; whatever changes them voids the record. */
   readonly sha256: string;
   /** Keys of the accepted widenings; none when only the tightenings count. */
   readonly accepted: readonly string[];

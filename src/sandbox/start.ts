@@ -1,7 +1,6 @@
-import type { AgentChannel, BootSpec, ExecSpec } from '../agent/contract.ts';
-import { encodeBootSpec } from '../agent/boot.ts';
+import type { BootSpec, ExecSpec } from '../agent/contract.ts';
 import { locateAgent } from '../agent/locate.ts';
-import { AgentSession } from '../agent/session.ts';
+import type { AgentSession } from '../agent/session.ts';
 import type { AuditSink } from '../audit/contract.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
@@ -9,7 +8,7 @@ import { newId } from '../base/ids.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
 import { Teardown } from '../base/teardown.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
-import { startJail, type Jail, type JailInput } from '../drivers/bubblewrap/driver.ts';
+import { startJail, type Jail, type JailStdio } from '../drivers/bubblewrap/driver.ts';
 import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
 import { airlockSpec, bootSpec } from '../drivers/bubblewrap/spec.ts';
 import { seccompProgram } from '../drivers/seccomp-program.ts';
@@ -27,7 +26,7 @@ export interface StartInput {
   readonly audit: AuditSink;
   /** Present: one command, then the end. Absent: a sandbox that serves commands. */
   readonly exec?: ExecSpec;
-  readonly stdio: JailInput['stdio'];
+  readonly stdio: JailStdio;
   readonly onNetwork: (event: NetworkEvent) => void;
 }
 
@@ -35,7 +34,7 @@ export interface StartInput {
 export interface StartedSandbox {
   readonly id: string;
   readonly prepared: PreparedPlan;
-  readonly session: AgentSession & AgentChannel;
+  readonly session: AgentSession;
   readonly jail: Jail;
   readonly gateway: Gateway;
   readonly registry: RunRegistry;
@@ -76,29 +75,20 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   teardown.add('registry', () => registry.remove(id));
   const limits = enforceLimits(id, prepared.plan.limits, teardown);
   const gateway = startGateway(input, id, teardown);
-  const listeners = new Map(prepared.plan.network.listeners.map((spec) => [spec.id, spec]));
   const spec = airlockSpec({
     plan: prepared.plan,
     agent,
     bubblewrap,
     scratch: ensurePrivateDir(`${dirs.runtime}/scratch`),
     cgroupProcs: limits.procsPaths,
-    parentPid: process.pid,
   });
-  const jail = startJail({
-    spec,
-    agent,
-    stdio: input.stdio,
-    onListener: (listener, handle) => {
-      const known = listeners.get(listener);
-      if (known !== undefined) gateway.attach(known, handle);
-    },
-  });
+  const mode = input.exec === undefined ? 'serve' : 'oneshot';
+  const boot = recordStart(input, id).then(() => bootFrame(input, limits));
+  const jail = await startJail({ agent, spec, mode, boot, stdio: input.stdio });
   teardown.add('jail', () => endJail(jail));
-  const session = new AgentSession(jail.channel, { oneshot: input.exec !== undefined });
+  attachListeners(prepared, gateway, jail);
+  const { session } = jail;
   teardown.add('session', () => session.destroy());
-  await recordStart(input, id);
-  jail.channel.write(encodeBootSpec(await bootFrame(input, limits)));
   return {
     id,
     prepared,
@@ -112,6 +102,18 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     teardown,
     usage: () => limits.usage(),
   };
+}
+
+function attachListeners(prepared: PreparedPlan, gateway: Gateway, jail: Jail): void {
+  for (const spec of prepared.plan.network.listeners) {
+    const handle = jail.listeners.get(spec.id);
+    if (typeof handle !== 'object' || handle === null) {
+      throw new GloveboxError('E_SANDBOX_START', {
+        what: `the airlock handed over no socket for port ${spec.port}`,
+      });
+    }
+    gateway.attach(spec, handle);
+  }
 }
 
 async function bootFrame(input: StartInput, limits: EnforcedLimits): Promise<BootSpec> {

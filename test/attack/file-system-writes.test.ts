@@ -8,9 +8,7 @@ const PLACES = [
   '/usr/local/bin/gbx-attack',
   '/usr/lib/gbx-attack',
   '/etc/gbx-attack',
-  '/etc/profile',
   '/etc/ssl/certs/gbx.pem',
-  '/etc/ld.so.preload',
   '/gbx-attack',
   '/var/gbx-attack',
 ];
@@ -19,10 +17,14 @@ forEachTier('the system is read-only', async (tier) => {
   using box = new AttackBox(tier);
   const result = await box.python(`
 for path in ${JSON.stringify(PLACES)}: attempt(path, lambda: write_file(path))
-attempt('unlink', lambda: os.unlink('/usr/bin/env'))
-attempt('chmod', lambda: os.chmod('/usr/bin/env', 0o777))
+for path in ('/usr/bin/env', '/etc/profile', '/usr/lib/os-release'): attempt('open ' + path, lambda: os.close(os.open(path, os.O_WRONLY)))
+attempt('chmod', lambda: os.chmod('/usr/bin/env', 0o755))
 `);
-  expectRefused(result, [...PLACES, 'unlink', 'chmod'], ['EROFS', 'EACCES', 'EPERM']);
+  expectRefused(
+    result,
+    [...PLACES, 'open /usr/bin/env', 'open /etc/profile', 'open /usr/lib/os-release', 'chmod'],
+    ['EROFS', 'EACCES', 'EPERM'],
+  );
   expect(PLACES.filter((name) => name.includes('gbx') && existsSync(name))).toEqual([]);
   expectRecorded(box);
 });

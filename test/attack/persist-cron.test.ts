@@ -1,15 +1,14 @@
 // Schedules itself: cron, at, systemd timers of the user, XDG autostart. Source: MITRE ATT&CK T1053, T1543.
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { expect } from 'vitest';
 import { AttackBox, expectRecorded, expectRefused, forEachTier } from '../support/attack.ts';
 
 const PLACES = [
   '/etc/cron.d/gbx',
-  '/var/spool/cron/crontabs/root',
+  '/var/spool/cron/crontabs/gbx',
   '/var/spool/cron/atjobs/gbx',
   '/etc/systemd/system/gbx.service',
   '/usr/lib/systemd/user/gbx.timer',
-  '/etc/rc.local',
   '/etc/xdg/autostart/gbx.desktop',
 ];
 
@@ -23,6 +22,6 @@ except OSError: pass
 `);
   expectRefused(result, PLACES, ['ENOENT', 'EROFS', 'EACCES', 'EPERM']);
   expect(existsSync(home)).toBe(false);
-  expect(readdirSync('/etc').includes('rc.local') && existsSync('/etc/cron.d/gbx')).toBe(false);
+  expect(PLACES.filter((place) => existsSync(place))).toEqual([]);
   expectRecorded(box);
 });

@@ -11,7 +11,7 @@ def change(kind, flags, body):
         link.send(struct.pack('IHHII', 16 + len(body), kind, flags | 5, 1, 0) + body)
         code = struct.unpack('i', link.recv(4096)[16:20])[0]
         if code: raise OSError(-code, '')
-attempt('lo down', lambda: change(16, 0, struct.pack('BxHiII', 0, 0, 1, 0, 1)))
+attempt('set link', lambda: change(16, 0, struct.pack('BxHiII', 0, 0, 1, 1, 1)))
 attempt('add link', lambda: change(16, 0x600, struct.pack('BxHiII', 0, 0, 0, 0, 0) + struct.pack('HH8s', 12, 3, b'evil0')))
 attempt('del route', lambda: change(25, 0, struct.pack('BBBBBBBBI', 2, 0, 0, 0, 255, 0, 254, 2, 0)))
 attempt('add route', lambda: change(24, 0x600, struct.pack('BBBBBBBBI', 2, 8, 0, 0, 254, 4, 253, 1, 0) + struct.pack('HHI', 8, 1, 10) + struct.pack('HHI', 8, 4, 1)))
@@ -22,6 +22,6 @@ attempt('add address', lambda: change(20, 0x600, struct.pack('BBBBI', 2, 8, 0, 0
     ['netfilter', 'audit', 'xfrm', 'generic', 'kobject', 'crypto', 'sock-diag', 'connector', 'rdma'],
     ['EPROTONOSUPPORT', 'EPERM', 'EAFNOSUPPORT'],
   );
-  expectRefused(result, ['lo down', 'add link', 'del route', 'add route', 'add address'], ['EPERM']);
+  expectRefused(result, ['set link', 'add link', 'del route', 'add route', 'add address'], ['EPERM']);
   expectRecorded(box);
 });

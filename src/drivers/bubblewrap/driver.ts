@@ -1,31 +1,30 @@
-import { spawn, type ChildProcess, type StdioOptions } from 'node:child_process';
-import { Duplex } from 'node:stream';
-import type { AirlockSpec } from '../../agent/contract.ts';
-import { encodeAirlockSpec } from '../../agent/boot.ts';
-import { GloveboxError } from '../../base/errors.ts';
+import type { ChildProcess } from 'node:child_process';
+import { launchAirlock, type JailExit } from '../../agent/airlock.ts';
+import type { AirlockSpec, BootSpec } from '../../agent/contract.ts';
+import type { AgentSession } from '../../agent/session.ts';
+
+/** Where the jail's first three descriptors come from; `inherit` is only for what `chooseStdio` found harmless. */
+export type JailStdio = readonly ['inherit' | 'ignore', 'inherit' | 'ignore', 'inherit' | 'pipe'];
 
 export interface JailInput {
-  readonly spec: AirlockSpec;
   readonly agent: string;
-  /** For the airlock and, where the boot says `inherit`, for the command. */
-  readonly stdio: readonly [
-    'inherit' | 'ignore' | number,
-    'inherit' | 'ignore' | number,
-    'inherit' | 'ignore' | 'pipe' | number,
-  ];
-  /** Called with each socket of the sandbox's network namespace, by listener id. */
-  readonly onListener: (id: number, handle: object) => void;
+  readonly spec: Omit<AirlockSpec, 'parentPid'>;
+  readonly mode: BootSpec['mode'];
+  /** Nothing of the user's runs before this is there. */
+  readonly boot: Promise<BootSpec>;
+  readonly stdio: JailStdio;
 }
 
-/** A jail that is coming up; nothing of the user's runs before the boot frame is written to the channel. */
+/** A jail whose airlock stands. */
 export interface Jail {
-  readonly pid: number;
-  readonly channel: Duplex;
-  /** Resolves when the airlock and everything below it is gone. */
-  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
+  readonly session: AgentSession;
+  /** Sockets of the sandbox's network namespace, by listener id. */
+  readonly listeners: ReadonlyMap<number, unknown>;
+  /** Resolves when the outermost process is gone, and with it the whole pid namespace. */
+  readonly exited: Promise<JailExit>;
   /** What the airlock or bubblewrap said on stderr, when that was a pipe. */
   complaint(): string;
-  /** KILL to the outermost process: the pid namespace dies with it. */
+  /** KILL to the outermost process. */
   kill(): void;
 }
 
@@ -33,36 +32,32 @@ export interface Jail {
 const COMPLAINT_CHARS = 4096;
 
 /**
- * Starts the airlock, which becomes bubblewrap, which becomes the agent. `detached` makes a session of its own: keys
- * typed at the terminal reach Glovebox only, and are forwarded.
+ * Starts the airlock, which becomes bubblewrap, which becomes the agent. They form a session of their own: keys typed at
+ * the terminal reach Glovebox only, and are forwarded.
+ *
+ * @throws E_SANDBOX_START, E_MASK_LOST, E_PROTOCOL; nothing is left running then
  */
-export function startJail(input: JailInput): Jail {
-  const stdio: StdioOptions = [...input.stdio, 'ipc', 'pipe'];
-  const child = spawn(input.agent, ['airlock'], { stdio, detached: true, env: {} });
-  const channel = child.stdio[4];
-  const exited = exitOf(child);
-  if (!(channel instanceof Duplex) || child.pid === undefined) {
-    throw new GloveboxError('E_SANDBOX_START', { what: `cannot start ${input.agent}` });
-  }
-  child.on('message', (message: unknown, handle: unknown) => {
-    const id = listenerId(message);
-    if (id !== undefined && typeof handle === 'object' && handle !== null) input.onListener(id, handle);
+export async function startJail(input: JailInput): Promise<Jail> {
+  const { agent, spec, mode, boot } = input;
+  const [stdin, stdout, stderr] = input.stdio;
+  const airlock = await launchAirlock({
+    agent,
+    spec,
+    mode,
+    boot,
+    stdio: [
+      stdin === 'inherit' ? 0 : 'ignore',
+      stdout === 'inherit' ? 1 : 'ignore',
+      stderr === 'inherit' ? 2 : 'pipe',
+    ],
   });
-  const complaint = collectComplaint(child);
-  channel.write(encodeAirlockSpec(input.spec));
-  return { pid: child.pid, channel, exited, complaint, kill: () => void child.kill('SIGKILL') };
-}
-
-function listenerId(message: unknown): number | undefined {
-  if (typeof message !== 'object' || message === null || !('id' in message)) return undefined;
-  return typeof message.id === 'number' ? message.id : undefined;
-}
-
-function exitOf(child: ChildProcess): Jail['exited'] {
-  return new Promise((resolve) => {
-    child.once('error', () => resolve({ code: null, signal: null }));
-    child.once('exit', (code, signal) => resolve({ code, signal }));
-  });
+  return {
+    session: airlock.session,
+    listeners: airlock.listeners,
+    exited: airlock.exited,
+    complaint: collectComplaint(airlock.child),
+    kill: () => void airlock.child.kill('SIGKILL'),
+  };
 }
 
 function collectComplaint(child: ChildProcess): () => string {

@@ -18,15 +18,13 @@ export interface AirlockInput {
   readonly bubblewrap: string;
   readonly scratch: string;
   readonly cgroupProcs: readonly string[];
-  readonly parentPid: number;
 }
 
 /** What the airlock does for a plan. Pure. */
-export function airlockSpec(input: AirlockInput): AirlockSpec {
+export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'> {
   const { plan, scratch } = input;
   const [, ...args] = bubblewrapArgs({ plan, agent: input.agent, scratch });
   return {
-    parentPid: input.parentPid,
     cgroupProcs: input.cgroupProcs,
     scratch,
     files: plan.view.flatMap((mount) =>

@@ -17,6 +17,7 @@ def ways(path):
         return near
 
     yield 'create', lambda: write_file(path)
+    yield 'with-parents', lambda: (os.makedirs(parent, exist_ok=True), write_file(path))
     yield 'append', lambda: os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
     yield 'truncate', lambda: os.truncate(path, 0)
     yield 'unlink', lambda: os.unlink(path)
