@@ -58,7 +58,10 @@ export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
   const listeners = new Map<number, unknown>();
   const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
   channel.write(spec);
-  const booted = Promise.resolve(launch.boot).then((boot) => channel.write(encodeBootSpec(boot)));
+  // After READY only: writing to a stage that has failed would throw away the reason it gave.
+  const booted = Promise.all([launch.boot, session.ready]).then(([boot]) =>
+    channel.write(encodeBootSpec(boot)),
+  );
   try {
     const work = Promise.all([session.ready, handedOver, booted]);
     const [ready] = await withTimeout(work, session, launch.timeoutMs);

@@ -74,8 +74,7 @@ describe('runs at once in one directory', () => {
 describe('sandboxes at once in one process', () => {
   it('20 live side by side, and the end of half leaves the rest alone', async () => {
     using box = new TestBox();
-    const options = { workspace: box.workspace, hostEnv: box.env(), deny: ['secret.pem'] };
-    box.write('secret.pem', 'secret\n');
+    const options = { workspace: box.workspace, hostEnv: box.env(), deny: [box.write('secret.pem', 'secret\n')] };
     const boxes = await Promise.all(Array.from({ length: 20 }, () => Sandbox.create(options)));
     try {
       const said = await Promise.all(boxes.map((one, i) => one.commands.run(['echo', String(i)])));
