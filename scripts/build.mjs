@@ -20,7 +20,8 @@ function hotModules() {
     if (hot.has(file)) return;
     hot.add(file);
     const imports = /^(?:import|export) (?!type )[^;]*?from '(\.[^']+)';/gms;
-    for (const [, target] of readFileSync(file, 'utf8').matchAll(imports)) visit(path.resolve(path.dirname(file), target));
+    for (const [, target] of readFileSync(file, 'utf8').matchAll(imports))
+      visit(path.resolve(path.dirname(file), target));
   };
   for (const entry of ['src/cli/bin.ts', 'src/cli/commands/run.ts']) visit(path.join(root, entry));
   return hot;
