@@ -1,6 +1,6 @@
 // Builds everything: the C agent, the bundles the command line and the SDK run from, and the type declarations.
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -27,26 +27,37 @@ function hotModules() {
   return hot;
 }
 
-// Chunks keep their file's name: a stack trace then says where it is, and a lazy import stays one file.
-async function bundle() {
+// Bundled with us or loaded by name: what is imported lazily has to be part of the bundle.
+const external = ['zod', 'yaml', /^node:/];
+
+/** The command line: CommonJS, because Node loads it faster and V8's code cache can be used for it. */
+async function bundleCommandLine() {
   const hot = hotModules();
-  const build = await rolldown({
-    cwd: root,
-    input: { glovebox: 'src/cli/bin.ts', index: 'src/index.ts' },
-    platform: 'node',
-    external: [/^[a-z@](?!:)/],
-    treeshake: true,
-  });
+  const build = await rolldown({ cwd: root, input: { main: 'src/cli/bin.ts' }, platform: 'node', external });
   await build.write({
     dir: path.join(out, 'bin'),
-    format: 'esm',
-    sourcemap: false,
+    format: 'cjs',
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name].js',
     codeSplitting: { groups: [{ name: 'run-path', test: (id) => hot.has(id) }] },
-    banner: (chunk) => (chunk.name === 'glovebox' ? '#!/usr/bin/env node' : ''),
   });
   await build.close();
+  writeFileSync(path.join(out, 'bin/package.json'), '{ "type": "commonjs" }\n');
+  cpSync(path.join(root, 'scripts/launcher.cjs'), path.join(out, 'bin/glovebox.js'));
+}
+
+/** The SDK: an ES module with its lazy parts beside it. */
+async function bundleLibrary() {
+  const build = await rolldown({ cwd: root, input: { index: 'src/index.ts' }, platform: 'node', external });
+  await build.write({ dir: path.join(out, 'lib'), format: 'esm', chunkFileNames: 'chunks/[name].js' });
+  await build.close();
+}
+
+/** One run of each hot command in place, so that the cache holds the functions they use. */
+function writeCodeCache(dist) {
+  const main = path.join(dist, 'bin/main.js');
+  const env = { ...process.env, GLOVEBOX_WRITE_CODE_CACHE: main };
+  execFileSync(process.execPath, [path.join(dist, 'bin/glovebox.js'), 'version'], { env, stdio: 'ignore' });
 }
 
 // The system-call filters are compiled here once, so that a start only reads a file.
@@ -63,7 +74,8 @@ async function filters() {
 
 run('bash', ['agent/build.sh']);
 rmSync(out, { recursive: true, force: true });
-await bundle();
+await bundleCommandLine();
+await bundleLibrary();
 await filters();
 if (!process.argv.includes('--no-types')) {
   run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.types.json', '--outDir', path.join(out, 'types')]);
@@ -72,4 +84,5 @@ const dist = path.join(root, 'dist');
 rmSync(`${dist}.old`, { recursive: true, force: true });
 if (existsSync(dist)) renameSync(dist, `${dist}.old`);
 renameSync(out, dist);
+writeCodeCache(dist);
 rmSync(`${dist}.old`, { recursive: true, force: true });

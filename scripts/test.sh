@@ -19,7 +19,9 @@ run_as_user() {
   rm -rf "$copy/tree/.git"
   mkdir -p "$copy/home" "$copy/results"
   chmod 755 "$copy" "$copy/tree"
-  chown 1000:1000 "$copy/home" "$copy/results"
+  # vitest compiles its configuration in there.
+  mkdir -p "$copy/tree/node_modules/.vite-temp"
+  chown 1000:1000 "$copy/home" "$copy/results" "$copy/tree/node_modules/.vite-temp"
   (
     cd "$copy/tree" &&
       env -i PATH="$PATH" HOME="$copy/home" LANG=C.UTF-8 ${CI:+CI="$CI"} ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS="$NODE_EXTRA_CA_CERTS"} \

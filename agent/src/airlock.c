@@ -13,6 +13,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "fail.h"
 #include "kernel.h"
@@ -49,10 +51,31 @@ static void check_stdio(void) {
     }
 }
 
-static void join_cgroups(const struct airlock_spec *spec) {
+/*
+ * Joining a version 1 group waits for an RCU grace period, some ten milliseconds. A child moves us meanwhile; whatever we
+ * start before it is done would stay outside, so nothing is started before `finish_joining`.
+ */
+static pid_t begin_joining(const struct airlock_spec *spec) {
     fail_stage("cgroup");
+    if (spec->cgroups.count == 0) return 0;
+    char self[16];
+    snprintf(self, sizeof self, "%d", (int)getpid());
+    pid_t child = fork();
+    if (child < 0) fail_sys("fork", NULL);
+    if (child > 0) return child;
     for (size_t i = 0; i < spec->cgroups.count; i++)
-        if (!write_file(spec->cgroups.items[i], "0")) fail_sys("join", spec->cgroups.items[i]);
+        if (!write_file(spec->cgroups.items[i], self)) _exit(errno > 0 && errno < 128 ? errno : EIO);
+    _exit(0);
+}
+
+static void finish_joining(pid_t child) {
+    int status = 0;
+    if (child == 0) return;
+    fail_stage("cgroup");
+    while (waitpid(child, &status, 0) < 0)
+        if (errno != EINTR) fail_sys("waitpid", NULL);
+    errno = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
+    if (errno != 0) fail_sys("join", "cgroup.procs");
 }
 
 /* One descriptor for each placeholder: the usual soft limit of 1024 is soon too small. */
@@ -147,7 +170,7 @@ int airlock_main(void) {
     if (problem != NULL) fail_with(&(struct failure){.code = ERR_PROTOCOL, .op = "parse", .message = problem});
     tie_to_parent(spec.parent_pid);
     check_stdio();
-    join_cgroups(&spec);
+    pid_t joining = begin_joining(&spec);
     raise_file_limit();
 
     fail_stage("placeholder");
@@ -159,6 +182,7 @@ int airlock_main(void) {
     scratch_prepare(&spec);
     masks_apply(&spec, &locks);
     bool ipv6 = open_network(&spec);
+    finish_joining(joining);
     send_ready(&spec, ipv6);
     umask(callers);
     run_jail(&spec, &locks);

@@ -1,9 +1,11 @@
 import { spawn } from 'node:child_process';
+import { createRequire } from 'node:module';
 import path from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { pathToFileURL } from 'node:url';
+import { packageRoot } from '../../src/base/version.ts';
 import type * as Sdk from '../../src/index.ts';
-import { bareBubblewrap, program, type Subject } from '../lib/context.ts';
+import { bareBubblewrap, type Subject } from '../lib/context.ts';
 import { ended } from '../lib/child.ts';
 import type { Invocation } from '../lib/command.ts';
 import { find, interleave, type Arm } from '../lib/rounds.ts';
@@ -69,11 +71,11 @@ export const sdk: Subject = {
   },
 };
 
-/** The SDK as it ships, not its source. */
+/** The SDK as it ships, found as a program that depends on it finds it. */
 async function builtSdk(): Promise<typeof Sdk> {
-  const index = pathToFileURL(path.join(path.dirname(program()), 'index.js')).href;
+  const index = createRequire(path.join(packageRoot(), 'package.json')).resolve('glovebox');
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The bundle is made from the very module whose type is named.
-  return (await import(index)) as typeof Sdk;
+  return (await import(pathToFileURL(index).href)) as typeof Sdk;
 }
 
 function lapTimes(laps: readonly number[]): Readonly<Record<string, number>> {

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 /** The package's own directory: what lies above `dist/` in a bundle, and above `src/` in the source tree. */
 export function packageRoot(): string {
   const here = fileURLToPath(import.meta.url);
-  const marks = ['/dist/bin/', '/src/base/'].map((mark) => here.lastIndexOf(mark));
+  const marks = ['/dist/bin/', '/dist/lib/', '/src/base/'].map((mark) => here.lastIndexOf(mark));
   const cut = Math.max(...marks);
   return cut === -1 ? path.resolve(path.dirname(here), '..') : here.slice(0, cut);
 }

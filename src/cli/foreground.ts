@@ -17,7 +17,7 @@ import { Notes, RefusalNotes } from './notes.ts';
 import type { ParsedRun } from './options.ts';
 import { startRelay, type Relay } from './relay.ts';
 import { loadRunPolicy } from './run-policy.ts';
-import { chooseStdio, descriptorKind, hasLandlock, type StdioPlan } from './stdio.ts';
+import { chooseStdio, descriptorKind, hasLandlock, rememberLandlock, type StdioPlan } from './stdio.ts';
 
 /** What happened to a run besides the command's own end. */
 interface RunState {
@@ -27,22 +27,40 @@ interface RunState {
   ended: NodeJS.Signals | undefined;
 }
 
-interface Foreground {
+interface Request {
   readonly parsed: ParsedRun;
   readonly command: readonly string[];
   readonly io: CliIo;
   readonly notes: Notes;
+  readonly audit: AuditWriter;
+}
+
+interface Foreground extends Request {
   readonly stdio: StdioPlan;
   readonly state: RunState;
 }
 
-/** Runs one command in the foreground, from policy to exit code. */
+/** Runs one command in the foreground, from policy to exit code. A refusal at any step leaves a record. */
 export async function runForeground(
   parsed: ParsedRun,
   command: readonly string[],
   io: CliIo,
 ): Promise<number> {
   const notes = new Notes({ quiet: parsed.quiet, verbose: parsed.verbose, json: io.json });
+  const audit = openAudit({ stateDir: gloveboxDirs(io.env).state });
+  try {
+    return await planAndRun({ parsed, command, io, notes, audit });
+  } catch (error) {
+    notes.release();
+    await recordRefusal(audit, error);
+    throw error;
+  } finally {
+    await audit.close();
+  }
+}
+
+async function planAndRun(request: Request): Promise<number> {
+  const { parsed, io, notes } = request;
   const resolved = await loadRunPolicy(parsed, io);
   const prepared = await prepare(parsed, resolved, io);
   for (const notice of resolved.notices) notes.say(notice);
@@ -53,7 +71,7 @@ export async function runForeground(
     landlock: hasLandlock(gloveboxDirs(io.env).cache),
   });
   const state: RunState = { cause: undefined, hit: new Set(), ended: undefined };
-  return runPrepared({ parsed, command, io, notes, stdio, state }, prepared, resolved);
+  return runPrepared({ ...request, stdio, state }, prepared, resolved);
 }
 
 async function prepare(parsed: ParsedRun, resolved: ResolvedPolicy, io: CliIo): Promise<PreparedPlan> {
@@ -70,41 +88,31 @@ async function runPrepared(
   prepared: PreparedPlan,
   resolved: ResolvedPolicy,
 ): Promise<number> {
-  const dirs = gloveboxDirs(run.io.env);
-  const audit = openAudit({ stateDir: dirs.state });
+  const { audit, io } = run;
   const refusals = new RefusalNotes(run.notes);
-  try {
-    const sandbox = await startSandbox({
-      prepared,
-      policyHash: resolved.hash,
-      dirs,
-      env: run.io.env,
-      audit,
-      exec: execSpec(run, prepared),
-      stdio: run.stdio.jail,
-      onNetwork: (event) => refusals.event(event),
-    });
-    for (const notice of sandbox.limits.notices) run.notes.detail(notice);
-    const exit = await superviseOrEnd(run, sandbox, audit);
-    const cause = run.state.cause ?? causeOf(exit);
-    const status = exitStatus(run, exit, cause);
-    const report = await endSandbox({
-      sandbox,
-      audit,
-      cause,
-      status,
-      hit: [...run.state.hit],
-      env: run.io.env,
-    });
-    run.notes.release();
-    return conclude(run, exit, report);
-  } catch (error) {
-    run.notes.release();
-    await recordRefusal(audit, error);
-    throw error;
-  } finally {
-    await audit.close();
-  }
+  const dirs = gloveboxDirs(io.env);
+  const sandbox = await startSandbox({
+    prepared,
+    policyHash: resolved.hash,
+    dirs,
+    env: io.env,
+    audit,
+    exec: execSpec(run, prepared),
+    stdio: run.stdio.jail,
+    onNetwork: (event) => refusals.event(event),
+  });
+  sandbox.session.hello.then(
+    (hello) => rememberLandlock(dirs.cache, hello.landlockAbi),
+    () => undefined,
+  );
+  for (const notice of sandbox.limits.notices) run.notes.detail(notice);
+  const exit = await superviseOrEnd(run, sandbox, audit);
+  const cause = sandbox.guard.lost === undefined ? (run.state.cause ?? causeOf(exit)) : 'guard-lost';
+  const status = exitStatus(run, exit, cause);
+  const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: io.env });
+  run.notes.release();
+  if (sandbox.guard.lost !== undefined) run.notes.important(guardLostText(sandbox.guard.lost));
+  return conclude(run, exit, report);
 }
 
 async function recordRefusal(audit: AuditWriter, error: unknown): Promise<void> {
@@ -164,17 +172,24 @@ async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<Agen
   for (const port of published)
     run.notes.say(`127.0.0.1:${port.hostPort} reaches port ${port.sandboxPort} of the sandbox`);
   try {
-    return await commandEnd(sandbox, relay);
+    return await commandEnd(run, sandbox, relay);
   } finally {
     clearTimeout(timer);
     relay.stop();
   }
 }
 
-async function commandEnd(sandbox: StartedSandbox, relay: Relay): Promise<AgentExit | undefined> {
+async function commandEnd(
+  run: Foreground,
+  sandbox: StartedSandbox,
+  relay: Relay,
+): Promise<AgentExit | undefined> {
   const { session } = sandbox;
   const lost = session.closed.then(async (reason) => {
-    if (reason === undefined) return undefined;
+    // What we ended ourselves was not lost, however abruptly it went.
+    if (reason === undefined || run.state.cause !== undefined || sandbox.guard.lost !== undefined) {
+      return undefined;
+    }
     await sandbox.jail.exited;
     throw withComplaint(reason, sandbox.jail.complaint());
   });
@@ -213,6 +228,7 @@ function causeOf(exit: AgentExit | undefined): EndCause {
 function exitStatus(run: Foreground, exit: AgentExit | undefined, cause: EndCause): number {
   if (cause === 'timeout') return EXIT.timedOut;
   if (cause === 'limit') return EXIT.limit;
+  if (cause === 'guard-lost') return EXIT.refused;
   if (run.state.ended !== undefined) return EXIT.signalBase + (SIGNAL_NUMBERS[run.state.ended] ?? 0);
   return exit?.status ?? EXIT.limit;
 }
@@ -228,9 +244,15 @@ function conclude(run: Foreground, exit: AgentExit | undefined, report: EndRepor
   }
   for (const limit of report.usage.hit) notes.important(limitText(limit), { limit });
   if (report.appeared.length > 0) notes.say(appearedText(report), { appeared: report.appeared });
+  for (const name of report.forbidden)
+    notes.important(`removed ${printablePath(name)}, which the command had made`, { path: name });
   if (report.cause === 'lost' && report.usage.hit.length === 0)
     notes.important('the sandbox ended without an answer from inside');
   return exitStatus(run, exit, report.cause);
+}
+
+function guardLostText(path: string): string {
+  return `${printablePath(path)} was replaced while the command ran: its guard went with it, so the run was ended [E_MASK_LOST]\n  Save guarded files when no sandbox runs in this directory, or lift the guard in the policy.`;
 }
 
 function limitText(limit: LimitName): string {

@@ -50,6 +50,18 @@ export const ETC_ENTRIES: readonly BaseEntry[] = [
   { path: '/etc/os-release', why: 'programs ask which system this is' },
 ];
 
+/** Entries of /proc that tell of the whole machine, also from a pid namespace of its own; the list that container engines mask. */
+export const PROC_HIDDEN: readonly BaseEntry[] = [
+  { path: '/proc/keys', why: "names of the caller's keys" },
+  { path: '/proc/key-users', why: 'who has how many keys' },
+  { path: '/proc/kcore', why: "the machine's memory" },
+  { path: '/proc/acpi', why: 'hardware of the machine' },
+  { path: '/proc/scsi', why: 'hardware of the machine' },
+  { path: '/proc/latency_stats', why: 'what others on the machine do' },
+  { path: '/proc/timer_list', why: 'what others on the machine do' },
+  { path: '/proc/sched_debug', why: 'what others on the machine do' },
+];
+
 /** What the caller's identity looks like inside. */
 export interface EtcIdentity {
   readonly user: string;

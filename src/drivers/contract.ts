@@ -21,11 +21,13 @@ export type Mount =
   | { readonly kind: 'dir'; readonly target: string; readonly mode: number; readonly why: string }
   | { readonly kind: 'proc'; readonly target: string; readonly why: string }
   | { readonly kind: 'dev'; readonly target: string; readonly why: string }
+  | { readonly kind: 'hidden'; readonly target: string; readonly type: 'file' | 'dir'; readonly why: string }
   | { readonly kind: 'file'; readonly target: string; readonly content: string; readonly why: string };
 
 /** Something inside a visible tree that is hidden, frozen or held. Applied on the host's paths, before the view is built. */
 export interface Mask {
-  readonly kind: 'hide' | 'readonly' | 'pin' | 'placeholder';
+  /** `absent`: nothing may stand there, and a placeholder would break the host's own tools; it is watched and removed. */
+  readonly kind: 'hide' | 'readonly' | 'pin' | 'placeholder' | 'absent';
   readonly path: string;
   /** The tree it lies in: nothing above this is followed through a symlink. */
   readonly root: string;

@@ -39,11 +39,18 @@ function maskOf(guard: Guard): Mask {
   // A tree that is guarded whole is looked up in its parent.
   const root = guard.path === guard.root ? path.dirname(guard.root) : guard.root;
   const base = { path: guard.path, root, deny: guard.action === 'deny', rule: guard.rule };
-  if (guard.type === 'missing') return { ...base, kind: 'placeholder', type: 'any' };
+  if (guard.type === 'missing') {
+    return { ...base, kind: isWatchedOnly(guard.path) ? 'absent' : 'placeholder', type: 'any' };
+  }
   const type = guard.type === 'file' || guard.type === 'dir' || guard.type === 'symlink' ? guard.type : 'any';
   if (guard.action === 'deny') return { ...base, kind: 'hide', type };
   // A symlink is held in place; what it leads to has a guard of its own.
   return { ...base, kind: guard.type === 'symlink' ? 'pin' : 'readonly', type };
+}
+
+/** git refuses to work where `commondir` is a directory, and trusts it where it is a file. */
+function isWatchedOnly(target: string): boolean {
+  return path.basename(target) === 'commondir';
 }
 
 function parentsBelow(target: string, root: string): readonly string[] {
@@ -73,16 +80,21 @@ function tooMany(count: number): GloveboxError {
   });
 }
 
+/** A mask that is a mount. */
+export type MountedMask = Mask & { readonly kind: Exclude<Mask['kind'], 'absent'> };
+
+export const isMounted = (mask: Mask): mask is MountedMask => mask.kind !== 'absent';
+
 /** A mask as it must show inside, for the agent to check before anything runs. */
 export interface VerifyEntry {
   readonly path: string;
-  readonly kind: Mask['kind'];
+  readonly kind: MountedMask['kind'];
 }
 
 /** Where each mask shows inside the view. One that an inner mount covers shows nowhere, and needs no check. */
 export function verifyEntries(plan: Plan): readonly VerifyEntry[] {
   const binds = plan.view.flatMap((mount) => (mount.kind === 'bind' ? [mount] : []));
-  return plan.masks.flatMap((mask) =>
+  return plan.masks.filter(isMounted).flatMap((mask) =>
     binds
       .filter((bind) => isWithin(mask.path, bind.source))
       .map((bind) => ({ bind, path: bind.target + mask.path.slice(bind.source.length) }))

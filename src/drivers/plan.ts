@@ -68,6 +68,7 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
     ...facts.view.system.map(systemMount),
     ...etc.map((file): Mount => ({ kind: 'file', target: file.path, content: file.content, why: file.why })),
     { kind: 'proc', target: '/proc', why: "a fresh one, of the sandbox's own processes" },
+    ...facts.view.hidden.map(({ path, type, why }): Mount => ({ kind: 'hidden', target: path, type, why })),
     { kind: 'dev', target: '/dev', why: 'null, zero, full, random, urandom, tty, its own pts' },
     { kind: 'tmpfs', target: '/tmp', bytes: tmpBytes, mode: 0o1777, why: 'private scratch space' },
     {

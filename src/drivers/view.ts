@@ -2,13 +2,15 @@ import { existsSync } from 'node:fs';
 import { GloveboxError } from '../base/errors.ts';
 import { isWithin, printablePath } from '../base/path-bytes.ts';
 import type { Origin, PathRule, Policy } from '../policy/contract.ts';
-import { ETC_ENTRIES, SYSTEM_ROOTS } from './base-system.ts';
+import { ETC_ENTRIES, PROC_HIDDEN, SYSTEM_ROOTS, type BaseEntry } from './base-system.ts';
 import { pathFact, realPath, tryPathFact } from './facts.ts';
 import type { VisibleTree } from './survey.ts';
 import { readlinkSync } from 'node:fs';
 
 /** What the machine has of the base system and of the policy's paths: the facts a plan is made from. */
 export interface ViewFacts {
+  /** Entries of /proc to hide, where the kernel has them. */
+  readonly hidden: readonly { readonly path: string; readonly type: 'file' | 'dir'; readonly why: string }[];
   readonly system: readonly SystemFact[];
   /** Trees named by the policy, the workspace last. */
   readonly trees: readonly VisibleTree[];
@@ -40,7 +42,12 @@ export function viewFacts(policy: Policy): ViewFacts {
       rule: 'filesystem.workspace',
     },
   ];
-  return { system, trees };
+  return { hidden: PROC_HIDDEN.flatMap(hiddenFact), system, trees };
+}
+
+function hiddenFact(entry: BaseEntry): ViewFacts['hidden'] {
+  const { type } = tryPathFact(entry.path);
+  return type === 'file' || type === 'dir' ? [{ path: entry.path, type, why: entry.why }] : [];
 }
 
 function systemFact(path: string, why: string): readonly SystemFact[] {

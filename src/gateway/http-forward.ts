@@ -116,6 +116,8 @@ function guardInterim(upstream: ClientRequest): void {
 
 function relay(exchange: Exchange, answer: IncomingMessage): void {
   const { core, target, response } = exchange;
+  // A refusal of the body may have been answered already, while the origin did not wait for all of it.
+  if (response.headersSent || response.destroyed) return void answer.destroy();
   const status = answer.statusCode ?? 502;
   answer.on('data', (chunk: Buffer) => {
     const verdict = core.budgets.take(target.rule, 'downloadBytes', chunk.length);

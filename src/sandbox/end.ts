@@ -7,11 +7,21 @@ import { pathFromBytes, pathToBytes } from '../base/path-bytes.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
+import { removeForbidden } from './guard-watch.ts';
 import type { HeldPath } from './registry.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** Why a sandbox ended. */
-export type EndCause = 'exit' | 'signal' | 'timeout' | 'ttl' | 'limit' | 'killed' | 'lost' | 'refused';
+export type EndCause =
+  | 'guard-lost'
+  | 'exit'
+  | 'signal'
+  | 'timeout'
+  | 'ttl'
+  | 'limit'
+  | 'killed'
+  | 'lost'
+  | 'refused';
 
 export interface EndInput {
   readonly sandbox: StartedSandbox;
@@ -30,6 +40,8 @@ export interface EndReport {
   /** Names in the workspace that the host may execute and that appeared or changed meanwhile. */
   readonly appeared: readonly string[];
   readonly appearedTruncated: boolean;
+  /** Paths that had to stay absent, appeared, and were removed. */
+  readonly forbidden: readonly string[];
   readonly usage: ContainmentUsage;
   readonly durationMs: number;
 }
@@ -40,18 +52,52 @@ const CLOCK_SLACK_MS = 20;
 /** Takes a sandbox down, sweeps what it and dead runs held, and writes the record of the end. */
 export async function endSandbox(input: EndInput): Promise<EndReport> {
   const { sandbox, audit } = input;
-  sandbox.session.destroy();
-  sandbox.jail.kill();
-  await sandbox.jail.exited;
+  // A one-shot agent leaves after its command; every other end is ours.
+  await takeDown(sandbox, input.cause === 'exit' || input.cause === 'signal' || input.cause === 'refused');
   await sandbox.gateway.close();
   const seen = sandbox.usage();
   const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };
+  const forbidden = removeForbidden(sandbox.prepared.plan.masks);
   const finished = await sweep(sandbox, input.env);
-  const cause = usage.hit.length > 0 && input.cause === 'signal' ? 'limit' : input.cause;
-  const report = { cause, ...finished, usage, durationMs: Date.now() - sandbox.startedAt };
+  const lost = sandbox.guard.lost !== undefined;
+  const cause = lost
+    ? 'guard-lost'
+    : usage.hit.length > 0 && input.cause === 'signal'
+      ? 'limit'
+      : input.cause;
+  const report = { cause, ...finished, forbidden, usage, durationMs: Date.now() - sandbox.startedAt };
   await recordEnd(input, report, audit);
   await sandbox.teardown.run();
   return report;
+}
+
+/** An agent that has said goodbye needs this long at most to leave; a killed one to be gone for good. */
+const LEAVE_MS = 2_000;
+
+/**
+ * Lets an agent that has ended leave by itself and kills any other. The channel closes with the last holder of its far end,
+ * which is pid 1 of the jail: only then is the pid namespace dead, and every lock on a placeholder released.
+ */
+async function takeDown(sandbox: StartedSandbox, leaving: boolean): Promise<void> {
+  const { jail, session } = sandbox;
+  const gone = Promise.all([jail.exited, session.closed]);
+  if (!leaving || !(await within(LEAVE_MS, gone))) jail.kill();
+  await within(LEAVE_MS, gone);
+  session.destroy();
+  await jail.exited;
+}
+
+/** True when the promise settled in time. */
+async function within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), limitMs);
+  });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Releases placeholders, looks for what the host may execute, and removes what dead runs left. */
@@ -95,8 +141,9 @@ async function recordEnd(input: EndInput, report: EndReport, audit: AuditSink): 
   const writes = report.usage.hit.map((limit) =>
     audit.write({ kind: 'limit.hit', sandbox, data: { limit, value: limitValue(input.sandbox, limit) } }),
   );
-  if (report.appeared.length > 0) {
-    const data = { files: report.appeared, truncated: report.appearedTruncated };
+  if (report.appeared.length + report.forbidden.length > 0) {
+    const files = [...report.forbidden, ...report.appeared];
+    const data = { files, truncated: report.appearedTruncated };
     writes.push(audit.write({ kind: 'files.appeared', sandbox, data }));
   }
   const { usage } = report;

@@ -14,6 +14,7 @@ import { airlockSpec, bootSpec } from '../drivers/bubblewrap/spec.ts';
 import { seccompProgram } from '../drivers/seccomp-program.ts';
 import type { ConnectionSummary, Gateway, NetworkEvent } from '../gateway/contract.ts';
 import { createGateway } from '../gateway/gateway.ts';
+import { GuardWatch } from './guard-watch.ts';
 import { enforceLimits, type EnforcedLimits } from './limits.ts';
 import type { PreparedPlan } from './prepare.ts';
 import { RunRegistry, type HeldPath } from './registry.ts';
@@ -30,6 +31,12 @@ export interface StartInput {
   readonly onNetwork: (event: NetworkEvent) => void;
 }
 
+/** Changes while the sandbox lives. */
+export interface GuardState {
+  /** The guarded path that was replaced on the host: the sandbox was ended for it. */
+  lost: string | undefined;
+}
+
 /** A sandbox whose agent has been told what to do. */
 export interface StartedSandbox {
   readonly id: string;
@@ -38,6 +45,7 @@ export interface StartedSandbox {
   readonly jail: Jail;
   readonly gateway: Gateway;
   readonly registry: RunRegistry;
+  readonly guard: GuardState;
   readonly held: readonly HeldPath[];
   readonly limits: EnforcedLimits;
   /** Milliseconds since the epoch. */
@@ -87,6 +95,12 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   const jail = await startJail({ agent, spec, mode, boot, stdio: input.stdio });
   teardown.add('jail', () => endJail(jail));
   attachListeners(prepared, gateway, jail);
+  const guard: GuardState = { lost: undefined };
+  const watched = new GuardWatch(prepared.plan.masks, (lost) => {
+    guard.lost = lost;
+    jail.kill();
+  });
+  teardown.add('guard watch', () => watched[Symbol.dispose]());
   const { session } = jail;
   teardown.add('session', () => session.destroy());
   return {
@@ -96,6 +110,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     jail,
     gateway,
     registry,
+    guard,
     held,
     limits,
     startedAt,

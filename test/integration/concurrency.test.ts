@@ -32,29 +32,39 @@ print(sorted(through))
 `;
 
 describe('runs at once in one directory', () => {
-  it.each([2, 20, 80])('%i end well, and each holds while others end', async (count) => {
-    using box = new TestBox();
-    await onHost(box, ['git', 'init', '--quiet', '.']);
-    box.write('secret.pem', 'secret\n');
-    mkdirSync(path.join(box.workspace, 'out'));
-    const before = snapshot(box.workspace);
-    const flags = ['--deny', '*.pem', '--deny', 'later/.env'];
-    const runs = Array.from({ length: count }, (_, i) => box.run([PYTHON, '-c', GO_AT_IT, String(i)], { flags, timeoutMs: 170_000 }));
-    const results = await Promise.all(runs);
-    const good = { code: 0, signal: null, stdout: '[]\n', stderr: '' };
-    expect(results.filter((result) => JSON.stringify(result) !== JSON.stringify(good))).toEqual([]);
-    expect(box.read('secret.pem')).toBe('secret\n');
-    const made = Array.from({ length: count }, (_, i) => path.join(box.workspace, `out/${i}`));
-    expect(snapshot(box.workspace)).toEqual([...before, ...made].sort());
-    expect(box.records().filter((record) => record.kind === 'run.end')).toHaveLength(count);
-    expect((await box.cli(['audit', 'verify'])).code).toBe(0);
-    expect(cgroupsOf(sandboxIds(box))).toEqual([]);
-    await expectNothingLeft(box);
-  }, 180_000);
+  it.each([2, 20, 80])(
+    '%i end well, and each holds while others end',
+    async (count) => {
+      using box = new TestBox();
+      await onHost(box, ['git', 'init', '--quiet', '.']);
+      box.write('secret.pem', 'secret\n');
+      mkdirSync(path.join(box.workspace, 'out'));
+      const before = snapshot(box.workspace);
+      const flags = ['--deny', '*.pem', '--deny', 'later/.env'];
+      const runs = Array.from({ length: count }, (_, i) =>
+        box.run([PYTHON, '-c', GO_AT_IT, String(i)], { flags, timeoutMs: 170_000 }),
+      );
+      const results = await Promise.all(runs);
+      const good = { code: 0, signal: null, stdout: '[]\n', stderr: '' };
+      expect(results.filter((result) => JSON.stringify(result) !== JSON.stringify(good))).toEqual([]);
+      expect(box.read('secret.pem')).toBe('secret\n');
+      const made = Array.from({ length: count }, (_, i) => path.join(box.workspace, `out/${i}`));
+      expect(snapshot(box.workspace)).toEqual([...before, ...made].sort());
+      expect(box.records().filter((record) => record.kind === 'run.end')).toHaveLength(count);
+      expect((await box.cli(['audit', 'verify'])).code).toBe(0);
+      expect(cgroupsOf(sandboxIds(box))).toEqual([]);
+      await expectNothingLeft(box);
+    },
+    180_000,
+  );
 
   it('a placeholder stays as long as somebody holds it, also when its maker is killed', async () => {
     using box = new AttackBox('process');
-    const script = ['bash', '-c', 'echo up; read -r x; mkdir -p .claude; echo x > .claude/settings.json; echo x > .envrc; echo end'];
+    const script = [
+      'bash',
+      '-c',
+      'echo up; read -r x; mkdir -p .claude; echo x > .claude/settings.json; echo x > .envrc; echo end',
+    ];
     const maker = box.start(script);
     await maker.said('up');
     const second = box.start(script);
@@ -74,7 +84,11 @@ describe('runs at once in one directory', () => {
 describe('sandboxes at once in one process', () => {
   it('20 live side by side, and the end of half leaves the rest alone', async () => {
     using box = new TestBox();
-    const options = { workspace: box.workspace, hostEnv: box.env(), deny: [box.write('secret.pem', 'secret\n')] };
+    const options = {
+      workspace: box.workspace,
+      hostEnv: box.env(),
+      deny: [box.write('secret.pem', 'secret\n')],
+    };
     const boxes = await Promise.all(Array.from({ length: 20 }, () => Sandbox.create(options)));
     try {
       const said = await Promise.all(boxes.map((one, i) => one.commands.run(['echo', String(i)])));
@@ -82,7 +96,13 @@ describe('sandboxes at once in one process', () => {
       await Promise.all(boxes.filter((_, i) => i % 2 === 0).map((one) => one.kill()));
       const rest = boxes.filter((_, i) => i % 2 === 1);
       const held = await Promise.all(
-        rest.map((one) => one.commands.exec(['bash', '-c', 'cat secret.pem; echo x > .envrc; echo x > secret.pem; echo still here'])),
+        rest.map((one) =>
+          one.commands.exec([
+            'bash',
+            '-c',
+            'cat secret.pem; echo x > .envrc; echo x > secret.pem; echo still here',
+          ]),
+        ),
       );
       expect(held.map((result) => result.stdout)).toEqual(rest.map(() => 'still here\n'));
       expect(box.read('secret.pem')).toBe('secret\n');

@@ -65,9 +65,13 @@ describe('--publish', () => {
     using box = new AttackBox('process');
     const port = await freePort();
     const run = await startServer(box, port);
-    const others = Object.values(networkInterfaces()).flatMap((list) => (list ?? []).map((one) => one.address));
+    const others = Object.values(networkInterfaces()).flatMap((list) =>
+      (list ?? []).map((one) => one.address),
+    );
     const reached = await Promise.all(
-      ['::1', ...others].filter((host) => host !== '127.0.0.1').map(async (host) => [host, await accepts(host, port)] as const),
+      ['::1', ...others]
+        .filter((host) => host !== '127.0.0.1')
+        .map(async (host) => [host, await accepts(host, port)] as const),
     );
     expect(reached.filter(([, yes]) => yes)).toEqual([]);
     expect(await accepts('127.0.0.1', port)).toBe(true);
@@ -105,7 +109,9 @@ describe('--publish', () => {
   it('closes a connection to a port where nobody listens, and goes on', async () => {
     using box = new AttackBox('process');
     const port = await freePort();
-    const run = box.start(['bash', '-c', 'echo up; read -r x; echo end'], { flags: ['--publish', `${port}:9999`] });
+    const run = box.start(['bash', '-c', 'echo up; read -r x; echo end'], {
+      flags: ['--publish', `${port}:9999`],
+    });
     await run.said('up');
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => undefined);

@@ -1,5 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AttackBox, PYTHON } from '../support/attack.ts';
@@ -74,7 +82,11 @@ describe('exit codes', () => {
 
   it('hands SIGINT and SIGUSR1 on and leaves the answer to the command', async () => {
     using box = new AttackBox('process');
-    const run = box.start(['bash', '-c', 'trap "echo usr" USR1; trap "exit 9" INT; echo up; while :; do sleep 0.05; done']);
+    const run = box.start([
+      'bash',
+      '-c',
+      'trap "echo usr" USR1; trap "exit 9" INT; echo up; while :; do sleep 0.05; done',
+    ]);
     await run.said('up');
     run.child.kill('SIGUSR1');
     await run.said('usr');
@@ -96,19 +108,49 @@ describe('refusals', () => {
     ['an unknown option', ['run', '--profle', 'node', '--', 'true'], 'E_USAGE', '--profile'],
     ['an option without its value', ['run', '--timeout', '--', 'true'], 'E_USAGE', '--timeout TIME'],
     ['an option at the end without its value', ['run', '--env'], 'E_USAGE', '--env NAME[=VALUE]'],
-    ['a value that a switch does not take', ['run', '--quiet=yes', '--', 'true'], 'E_USAGE', '--quiet takes no value'],
-    ['an option given twice', ['run', '--cwd', '/tmp', '--cwd', '/tmp', '--', 'true'], 'E_USAGE', '--cwd was given twice'],
+    [
+      'a value that a switch does not take',
+      ['run', '--quiet=yes', '--', 'true'],
+      'E_USAGE',
+      '--quiet takes no value',
+    ],
+    [
+      'an option given twice',
+      ['run', '--cwd', '/tmp', '--cwd', '/tmp', '--', 'true'],
+      'E_USAGE',
+      '--cwd was given twice',
+    ],
     ['no command', ['run'], 'E_USAGE', 'COMMAND'],
     ['nothing at all', [], '', 'Usage: glovebox run'],
     ['an unknown tier', ['run', '--tier', 'proces', '--', 'true'], 'E_USAGE', 'process'],
     ['a tier that is not there', ['run', '--tier', 'vm', '--', 'true'], 'E_TIER_UNAVAILABLE', 'tier vm'],
     ['an unknown profile', ['run', '--profile', 'nod', '--', 'true'], 'E_PROFILE_UNKNOWN', 'node'],
-    ['a policy file that is not there', ['run', '--policy', 'none.yaml', '--', 'true'], 'E_POLICY_NOT_FOUND', 'none.yaml'],
+    [
+      'a policy file that is not there',
+      ['run', '--policy', 'none.yaml', '--', 'true'],
+      'E_POLICY_NOT_FOUND',
+      'none.yaml',
+    ],
     ['a limit that is none', ['run', '--memory', 'lots', '--', 'true'], 'E_', 'lots'],
-    ['a visible path that is not there', ['run', '--read', '/no/such/path', '--', 'true'], 'E_POLICY_INVALID', '/no/such/path'],
-    ['a start directory outside the view', ['run', '--cwd', '/srv', '--', 'true'], 'E_WORKSPACE_INVALID', '/srv'],
+    [
+      'a visible path that is not there',
+      ['run', '--read', '/no/such/path', '--', 'true'],
+      'E_POLICY_INVALID',
+      '/no/such/path',
+    ],
+    [
+      'a start directory outside the view',
+      ['run', '--cwd', '/srv', '--', 'true'],
+      'E_WORKSPACE_INVALID',
+      '/srv',
+    ],
     ['a port that is none', ['run', '--publish', '99999', '--', 'true'], 'E_USAGE', '--publish'],
-    ['an environment name that is none', ['run', '--env', '=x', '--', 'true'], 'E_POLICY_INVALID', 'NAME=VALUE'],
+    [
+      'an environment name that is none',
+      ['run', '--env', '=x', '--', 'true'],
+      'E_POLICY_INVALID',
+      'NAME=VALUE',
+    ],
   ];
 
   it.each(refused)('%s is 125 and says what to do', async (_what, args, code, hint) => {
@@ -130,7 +172,9 @@ describe('refusals', () => {
     ]) {
       const result = await box.cli(args);
       expect(result.code).toBe(125);
-      expect(jsonErrors(result.stderr)).toMatchObject([{ code: 'E_USAGE', next: expect.stringContaining('--profile') }]);
+      expect(jsonErrors(result.stderr)).toMatchObject([
+        { code: 'E_USAGE', next: expect.stringContaining('--profile') },
+      ]);
     }
   });
 
@@ -151,7 +195,10 @@ describe('standard streams', () => {
   it('passes bytes of every value both ways', async () => {
     using box = new TestBox();
     const bytes = path.join(box.base, 'bytes');
-    writeFileSync(bytes, Uint8Array.from({ length: 4096 }, (_, i) => i % 256));
+    writeFileSync(
+      bytes,
+      Uint8Array.from({ length: 4096 }, (_, i) => i % 256),
+    );
     const out = path.join(box.base, 'out');
     const result = await hostShell(box, `cat ${bytes} | ${commandText(['run', '--', 'cat'])} > ${out}`);
     expect(result.code).toBe(0);
@@ -161,7 +208,10 @@ describe('standard streams', () => {
   it.each([
     ['a pipe to a pipe', (run: string, big: string, out: string) => `cat ${big} | ${run} | cat > ${out}`],
     ['a file to a file', (run: string, big: string, out: string) => `${run} < ${big} > ${out}`],
-    ['a pipe to a file with output counted', (run: string, big: string, out: string) => `cat ${big} | ${run} > ${out}`],
+    [
+      'a pipe to a file with output counted',
+      (run: string, big: string, out: string) => `cat ${big} | ${run} > ${out}`,
+    ],
   ])('carries 10 MB from %s unchanged', async (name, line) => {
     using box = new TestBox();
     const big = path.join(box.base, 'big');
@@ -176,7 +226,10 @@ describe('standard streams', () => {
   it('appends to a file that another writer shares', async () => {
     using box = new TestBox();
     const log = path.join(box.base, 'log');
-    const result = await hostShell(box, `{ echo one; ${commandText(['run', '--', 'echo', 'two'])}; echo three; } > ${log}`);
+    const result = await hostShell(
+      box,
+      `{ echo one; ${commandText(['run', '--', 'echo', 'two'])}; echo three; } > ${log}`,
+    );
     expect(result.code).toBe(0);
     expect(readFileSync(log, 'utf8')).toBe('one\ntwo\nthree\n');
   });
@@ -206,7 +259,10 @@ describe('standard streams', () => {
 
   it('runs with stdout closed and says on stderr what the command said there', async () => {
     using box = new TestBox();
-    const result = await hostShell(box, `${commandText(['run', '--', 'bash', '-c', 'echo note >&2; touch ran'])} >&-`);
+    const result = await hostShell(
+      box,
+      `${commandText(['run', '--', 'bash', '-c', 'echo note >&2; touch ran'])} >&-`,
+    );
     expect(result).toMatchObject({ code: 0, stderr: 'note\n' });
     expect(box.listing()).toEqual(['ran']);
   });
@@ -216,7 +272,9 @@ describe('standard streams', () => {
     ['relayed', ['--output', '1GiB']],
   ])('ends soon when the reader of stdout, %s, goes away', async (_how, flags) => {
     using box = new TestBox();
-    const result = await hostShell(box, `${commandText(['run', ...flags, '--', 'yes'])} | head -n 1`, { timeoutMs: 20_000 });
+    const result = await hostShell(box, `${commandText(['run', ...flags, '--', 'yes'])} | head -n 1`, {
+      timeoutMs: 20_000,
+    });
     expect(result).toMatchObject({ code: 0, stdout: 'y\n' });
     await expectNothingLeft(box);
   });
@@ -232,14 +290,35 @@ describe('standard streams', () => {
 describe('the command', () => {
   it('gets its words unchanged', async () => {
     using box = new TestBox();
-    const words = ['two words', '', 'line\nbreak', 'tab\t', '"quotes\'', '$HOME `id` \\', 'grüße 👋 日本', '-n', '--'];
-    const result = await box.run([PYTHON, '-c', 'import json, sys; print(json.dumps(sys.argv[1:]))', ...words]);
+    const words = [
+      'two words',
+      '',
+      'line\nbreak',
+      'tab\t',
+      '"quotes\'',
+      '$HOME `id` \\',
+      'grüße 👋 日本',
+      '-n',
+      '--',
+    ];
+    const result = await box.run([
+      PYTHON,
+      '-c',
+      'import json, sys; print(json.dumps(sys.argv[1:]))',
+      ...words,
+    ]);
     expect(JSON.parse(result.stdout)).toEqual(words);
   });
 
   it('gets words that are not UTF-8 unchanged', async () => {
     using box = new TestBox();
-    const words = commandText(['run', '--', PYTHON, '-c', 'import os, sys; print(os.fsencode(sys.argv[1]).hex())']);
+    const words = commandText([
+      'run',
+      '--',
+      PYTHON,
+      '-c',
+      'import os, sys; print(os.fsencode(sys.argv[1]).hex())',
+    ]);
     const result = await hostShell(box, `${words} $'\\xff\\xfe-x'`);
     expect(result).toMatchObject({ code: 0, stdout: 'fffe2d78\n' });
   });
@@ -256,7 +335,10 @@ describe('the command', () => {
     using box = new TestBox();
     const env = { CANARY_ONE: 'first', CANARY_TWO: 'second', AWS_SECRET_ACCESS_KEY: 'third', TERM: 'xterm' };
     const flags = ['--env', 'CANARY_ONE', '--env', 'SET=a b=c', '--env', 'ABSENT'];
-    const result = await box.run([PYTHON, '-c', 'import json, os; print(json.dumps(dict(os.environ)))'], { env, flags });
+    const result = await box.run([PYTHON, '-c', 'import json, os; print(json.dumps(dict(os.environ)))'], {
+      env,
+      flags,
+    });
     const inside = JSON.parse(result.stdout) as Record<string, string>;
     expect(inside).toMatchObject({ CANARY_ONE: 'first', SET: 'a b=c', TERM: 'xterm', GLOVEBOX: '1' });
     for (const name of ['CANARY_TWO', 'AWS_SECRET_ACCESS_KEY', 'ABSENT', 'XDG_RUNTIME_DIR', 'LD_PRELOAD']) {
@@ -268,7 +350,9 @@ describe('the command', () => {
     using box = new TestBox();
     const script = 'id -u; id -un; hostname; echo $HOME; echo ~sandbox';
     const home = '/home/somebody';
-    const own = ['CONFIG_HOME', 'STATE_HOME', 'CACHE_HOME'].map((name) => [`XDG_${name}`, path.join(box.base, name)] as const);
+    const own = ['CONFIG_HOME', 'STATE_HOME', 'CACHE_HOME'].map(
+      (name) => [`XDG_${name}`, path.join(box.base, name)] as const,
+    );
     const result = await box.sh(script, { env: { HOME: home, ...Object.fromEntries(own) } });
     expect(result.stdout).toBe(`1000\nsandbox\nglovebox\n${home}\n${home}\n`);
     // A home below /var/tmp cannot be a directory of its own inside, where that is the private /tmp.
@@ -280,7 +364,9 @@ describe('the view', () => {
   it('writes the workspace through, as the caller', async () => {
     using box = new TestBox();
     box.write('old.txt', 'before\n');
-    const result = await box.sh('umask 022; cat old.txt; echo after > old.txt; mkdir sub; echo new > sub/new.txt; chmod 755 sub/new.txt');
+    const result = await box.sh(
+      'umask 022; cat old.txt; echo after > old.txt; mkdir sub; echo new > sub/new.txt; chmod 755 sub/new.txt',
+    );
     expect(result).toMatchObject({ code: 0, stdout: 'before\n', stderr: '' });
     expect(box.read('old.txt')).toBe('after\n');
     const stat = statSync(path.join(box.workspace, 'sub/new.txt'));
@@ -299,7 +385,8 @@ describe('the view', () => {
     expect(homes).toEqual(['/home/sandbox:', '', `${box.home}:`, 'project']);
     expect(tmp?.filter((name) => !box.base.endsWith(name))).toEqual([]);
     const roots = root ?? [];
-    for (const name of ['run', 'sys', 'root', 'boot', 'srv', 'mnt', 'media']) expect(roots).not.toContain(name);
+    for (const name of ['run', 'sys', 'root', 'boot', 'srv', 'mnt', 'media'])
+      expect(roots).not.toContain(name);
     expect(existsSync(`/tmp/${mark}`)).toBe(false);
     expect(existsSync(path.join(box.home, 'kept'))).toBe(false);
   });
@@ -329,7 +416,9 @@ describe('the view', () => {
     symlinkSync(box.workspace, link);
     const result = await box.sh('pwd; echo here > made.txt', { cwd: link });
     expect(result).toMatchObject({ code: 0, stdout: `${box.workspace}\n` });
-    expect((await box.run(['pwd'], { flags: ['--workspace', link], cwd: box.home })).stdout).toBe(`${box.workspace}\n`);
+    expect((await box.run(['pwd'], { flags: ['--workspace', link], cwd: box.home })).stdout).toBe(
+      `${box.workspace}\n`,
+    );
     expect(box.listing()).toEqual(['made.txt']);
   });
 });
@@ -350,7 +439,12 @@ describe('notices', () => {
 
   it('says nothing about an ordinary run', async () => {
     using box = new TestBox();
-    expect(await box.sh('echo x > file; cat file')).toEqual({ code: 0, signal: null, stdout: 'x\n', stderr: '' });
+    expect(await box.sh('echo x > file; cat file')).toEqual({
+      code: 0,
+      signal: null,
+      stdout: 'x\n',
+      stderr: '',
+    });
   });
 
   it('says what a refused host needs, once a host', async () => {
@@ -360,9 +454,12 @@ describe('notices', () => {
     expect(result.stderr.match(/refused nothing\.example/g)).toHaveLength(1);
     expect(result.stderr).toContain('--allow nothing.example');
     const { stderr } = await box.run(['bash', '-c', script], { flags: ['--json'] });
-    expect(stderr.split('\n').filter((line) => line !== '').map((line) => JSON.parse(line) as unknown)).toMatchObject([
-      { event: { action: 'deny', host: 'nothing.example' } },
-    ]);
+    expect(
+      stderr
+        .split('\n')
+        .filter((line) => line !== '')
+        .map((line) => JSON.parse(line) as unknown),
+    ).toMatchObject([{ event: { action: 'deny', host: 'nothing.example' } }]);
   });
 });
 

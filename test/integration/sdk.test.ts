@@ -2,7 +2,13 @@ import { createServer } from 'node:net';
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { CommandExitError, isGloveboxError, Sandbox, type NetworkEvent, type SandboxOptions } from '../../src/index.ts';
+import {
+  CommandExitError,
+  isGloveboxError,
+  Sandbox,
+  type NetworkEvent,
+  type SandboxOptions,
+} from '../../src/index.ts';
 import { PYTHON, until } from '../support/attack.ts';
 import { TestBox } from '../support/box.ts';
 import { cgroupsOf, expectNothingLeft, processesOf, sandboxIds } from '../support/tree.ts';
@@ -25,18 +31,29 @@ describe('commands', () => {
     using box = new TestBox();
     await using sandbox = await create(box);
     const line = await sandbox.commands.run('echo out; echo err >&2');
-    expect(line).toMatchObject({ exitCode: 0, stdout: 'out\n', stderr: 'err\n', timedOut: false, truncated: false });
+    expect(line).toMatchObject({
+      exitCode: 0,
+      stdout: 'out\n',
+      stderr: 'err\n',
+      timedOut: false,
+      truncated: false,
+    });
     expect(line.durationMs).toBeGreaterThan(0);
     expect(line.usage.maxRssKib).toBeGreaterThan(0);
     expect((await sandbox.commands.run(['printf', '%s', '$HOME'])).stdout).toBe('$HOME');
     expect(await sandbox.commands.exec(['bash', '-c', 'exit 9'])).toMatchObject({ exitCode: 9 });
-    expect(await sandbox.commands.exec(['bash', '-c', 'kill -KILL $$'])).toMatchObject({ exitCode: 137, signal: 'SIGKILL' });
+    expect(await sandbox.commands.exec(['bash', '-c', 'kill -KILL $$'])).toMatchObject({
+      exitCode: 137,
+      signal: 'SIGKILL',
+    });
   });
 
   it('run throws with everything that is known', async () => {
     using box = new TestBox();
     await using sandbox = await create(box);
-    const error = await sandbox.commands.run('echo some; echo "it broke" >&2; exit 4').catch((reason: unknown) => reason);
+    const error = await sandbox.commands
+      .run('echo some; echo "it broke" >&2; exit 4')
+      .catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(CommandExitError);
     if (!(error instanceof CommandExitError)) return;
     expect(error).toMatchObject({ code: 'E_COMMAND_FAILED', why: 'it broke', context: { exitCode: 4 } });
@@ -57,14 +74,19 @@ describe('commands', () => {
     using box = new TestBox();
     await using sandbox = await create(box);
     await sandbox.commands.run('cd /tmp; export LEAK=1; echo kept > /tmp/file');
-    expect((await sandbox.commands.run('cat /tmp/file; pwd; echo "[$LEAK]"')).stdout).toBe(`kept\n${box.workspace}\n[]\n`);
+    expect((await sandbox.commands.run('cat /tmp/file; pwd; echo "[$LEAK]"')).stdout).toBe(
+      `kept\n${box.workspace}\n[]\n`,
+    );
   });
 
   it('takes environment and directory of the sandbox and of the command', async () => {
     using box = new TestBox();
     mkdirSync(path.join(box.workspace, 'sub'));
     await using sandbox = await create(box, { env: { ONE: '1', TWO: '2' } });
-    const result = await sandbox.commands.run('echo $ONE $TWO $HOST_ONLY; pwd', { env: { TWO: 'two' }, cwd: `${box.workspace}/sub` });
+    const result = await sandbox.commands.run('echo $ONE $TWO $HOST_ONLY; pwd', {
+      env: { TWO: 'two' },
+      cwd: `${box.workspace}/sub`,
+    });
     expect(result.stdout).toBe(`1 two\n${box.workspace}/sub\n`);
   });
 
@@ -107,13 +129,17 @@ for byte in 'grüße 👋'.encode(): sys.stdout.buffer.write(bytes([byte])); sys
   it('comes by iteration, in order, while the command runs', async () => {
     using box = new TestBox();
     await using sandbox = await create(box);
-    const command = sandbox.commands.start('echo one; read -r x; echo "two $x"; echo three >&2', { keepStdin: true });
+    const command = sandbox.commands.start('echo one; read -r x; echo "two $x"; echo three >&2', {
+      keepStdin: true,
+    });
     const seen: string[] = [];
     for await (const event of command) {
       seen.push(`${event.stream}:${Buffer.from(event.data).toString()}`);
       if (seen.length === 1) command.stdin.write('answer\n');
     }
-    expect(seen.filter((event) => event.startsWith('stdout')).join('')).toBe('stdout:one\nstdout:two answer\n');
+    expect(seen.filter((event) => event.startsWith('stdout')).join('')).toBe(
+      'stdout:one\nstdout:two answer\n',
+    );
     expect(seen).toContain('stderr:three\n');
     expect((await command.wait()).stdout).toBe('one\ntwo answer\n');
   });
@@ -122,7 +148,11 @@ for byte in 'grüße 👋'.encode(): sys.stdout.buffer.write(bytes([byte])); sys
     using box = new TestBox();
     await using sandbox = await create(box);
     const command = sandbox.commands.start(
-      [PYTHON, '-c', "import os\nfor i in range(400):\n    os.write(1, b'x' * 65536)\n    with open('sent', 'w') as f: f.write(str(i + 1))"],
+      [
+        PYTHON,
+        '-c',
+        "import os\nfor i in range(400):\n    os.write(1, b'x' * 65536)\n    with open('sent', 'w') as f: f.write(str(i + 1))",
+      ],
       { maxOutputBytes: 1024 },
     );
     const events = command[Symbol.asyncIterator]();
@@ -137,7 +167,8 @@ for byte in 'grüße 👋'.encode(): sys.stdout.buffer.write(bytes([byte])); sys
     }, 'the command to stand still');
     expect(last).toBeLessThan(100);
     let bytes = 65_536;
-    for (let event = await events.next(); event.done !== true; event = await events.next()) bytes += event.value.data.length;
+    for (let event = await events.next(); event.done !== true; event = await events.next())
+      bytes += event.value.data.length;
     expect(bytes).toBeGreaterThanOrEqual(400 * 65_536);
     expect(await command.wait()).toMatchObject({ exitCode: 0, truncated: true });
   });
@@ -160,7 +191,10 @@ for byte in 'grüße 👋'.encode(): sys.stdout.buffer.write(bytes([byte])); sys
     await using sandbox = await create(box);
     const result = await sandbox.commands.exec(['seq', '1', '100000'], { maxOutputBytes: 10 });
     expect(result).toMatchObject({ exitCode: 0, stdout: '1\n2\n3\n4\n5\n', truncated: true });
-    expect(await sandbox.commands.exec(['printf', '12345'], { maxOutputBytes: 5 })).toMatchObject({ stdout: '12345', truncated: false });
+    expect(await sandbox.commands.exec(['printf', '12345'], { maxOutputBytes: 5 })).toMatchObject({
+      stdout: '12345',
+      truncated: false,
+    });
   });
 
   it('that is not UTF-8 arrives whole as bytes and readable as text', async () => {
@@ -217,7 +251,9 @@ describe('input', () => {
   it('that the command does not read is no error', async () => {
     using box = new TestBox();
     await using sandbox = await create(box);
-    expect(await sandbox.commands.run('exit 0', { stdin: Buffer.alloc(5_000_000) })).toMatchObject({ exitCode: 0 });
+    expect(await sandbox.commands.run('exit 0', { stdin: Buffer.alloc(5_000_000) })).toMatchObject({
+      exitCode: 0,
+    });
   });
 });
 
@@ -225,7 +261,10 @@ describe('ends', () => {
   it('of a command by its timeout, also when it ignores TERM', async () => {
     using box = new TestBox();
     await using sandbox = await create(box);
-    const result = await sandbox.commands.exec(['bash', '-c', "trap '' TERM; echo up; while :; do sleep 1; done"], { timeoutMs: 300 });
+    const result = await sandbox.commands.exec(
+      ['bash', '-c', "trap '' TERM; echo up; while :; do sleep 1; done"],
+      { timeoutMs: 300 },
+    );
     expect(result).toMatchObject({ timedOut: true, signal: 'SIGKILL', stdout: 'up\n' });
     expect(await codeOf(sandbox.commands.run('sleep 60', { timeoutMs: 100 }))).toBe('E_TIMEOUT');
     expect((await sandbox.commands.run('echo alive')).stdout).toBe('alive\n');
@@ -251,7 +290,9 @@ describe('ends', () => {
       onStdout: () => controller.abort(new Error('enough')),
     });
     expect(await codeOf(running)).toBe('E_ABORTED');
-    expect(await codeOf(sandbox.commands.exec(['sleep', '300'], { signal: AbortSignal.abort() }))).toBe('E_ABORTED');
+    expect(await codeOf(sandbox.commands.exec(['sleep', '300'], { signal: AbortSignal.abort() }))).toBe(
+      'E_ABORTED',
+    );
     expect((await sandbox.commands.run('echo alive')).stdout).toBe('alive\n');
   });
 
@@ -277,7 +318,9 @@ describe('ends', () => {
     expect(report.cause).toBe('killed');
     expect(await sandbox.kill()).toBe(report);
     expect(await refused).toMatch(/^E_SANDBOX_(LOST|CLOSED)$/);
-    expect(() => sandbox.commands.start('true')).toThrow(expect.objectContaining({ code: 'E_SANDBOX_CLOSED' }));
+    expect(() => sandbox.commands.start('true')).toThrow(
+      expect.objectContaining({ code: 'E_SANDBOX_CLOSED' }),
+    );
     expect(await codeOf(sandbox.commands.run('true'))).toBe('E_SANDBOX_CLOSED');
     expect(await codeOf(sandbox.dial(80))).toBe('E_SANDBOX_CLOSED');
     await expectNothingLeft(box);
@@ -371,7 +414,12 @@ describe('creation', () => {
   it('honours limits, profile and lists', async () => {
     using box = new TestBox();
     const secret = box.write('secret', 'x');
-    await using sandbox = await create(box, { profile: 'node', limits: { files: '64' }, deny: [secret], read: [box.base] });
+    await using sandbox = await create(box, {
+      profile: 'node',
+      limits: { files: '64' },
+      deny: [secret],
+      read: [box.base],
+    });
     expect((await sandbox.commands.run('ulimit -n')).stdout).toBe('64\n');
     expect((await sandbox.commands.exec(['cat', 'secret'])).exitCode).toBe(1);
     expect(sandbox.plan.network.policy.allow.map((rule) => rule.host)).toEqual(['registry.npmjs.org']);
@@ -387,8 +435,13 @@ describe('network', () => {
     await sandbox.commands.exec(['getent', 'hosts', 'nothing.example']);
     expect(events).toMatchObject([{ action: 'deny', entry: 'dns', host: 'nothing.example' }]);
     await sandbox.kill();
-    const verdicts = box.records().filter((record) => record.kind === 'network.verdict');
-    expect(verdicts[0]?.data).toMatchObject({ action: 'deny', entry: 'dns', host: 'nothing.example', rule: 'default.deny' });
+    const verdict = box.records().find((record) => record.kind === 'network.verdict');
+    expect(verdict?.data).toMatchObject({
+      action: 'deny',
+      entry: 'dns',
+      host: 'nothing.example',
+      rule: 'default.deny',
+    });
   });
 
   it('survives a listener that throws', async () => {

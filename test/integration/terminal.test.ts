@@ -8,9 +8,10 @@ import { commandText, findProgram } from '../support/users.ts';
 const sh = (script: string): readonly string[] => ['run', '--', 'bash', '-c', script];
 
 describe('a terminal', () => {
-  it('is one inside, of the right size, and not the caller\'s own', async () => {
+  it("is one inside, of the right size, and not the caller's own", async () => {
     using box = new TestBox();
-    const program = 'import os; print([os.isatty(i) for i in (0, 1, 2)], tuple(os.get_terminal_size()), os.ttyname(0))';
+    const program =
+      'import os; print([os.isatty(i) for i in (0, 1, 2)], tuple(os.get_terminal_size()), os.ttyname(0))';
     await using terminal = Terminal.glovebox(box, ['run', '--', PYTHON, '-c', program], 33, 101);
     expect(await terminal.ended()).toEqual({ code: 0, modes: COOKED });
     expect(terminal.lines).toEqual(['[True, True, True] (101, 33) /dev/pts/0', '']);
@@ -18,7 +19,10 @@ describe('a terminal', () => {
 
   it('tells the command when its size changes', async () => {
     using box = new TestBox();
-    await using terminal = Terminal.glovebox(box, sh("trap 'stty size; exit 4' WINCH; echo up; while :; do sleep 0.05; done"));
+    await using terminal = Terminal.glovebox(
+      box,
+      sh("trap 'stty size; exit 4' WINCH; echo up; while :; do sleep 0.05; done"),
+    );
     await terminal.said('up');
     terminal.resize(40, 100);
     await terminal.said('40 100');
@@ -77,9 +81,14 @@ describe('a terminal', () => {
 
   it('keeps notices back until the command has left the screen', async () => {
     using box = new TestBox();
-    await using terminal = Terminal.glovebox(box, sh('getent hosts nothing.example; sleep 0.2; echo last words'));
+    await using terminal = Terminal.glovebox(
+      box,
+      sh('getent hosts nothing.example; sleep 0.2; echo last words'),
+    );
     await terminal.ended();
-    expect(terminal.output.indexOf('refused nothing.example')).toBeGreaterThan(terminal.output.indexOf('last words'));
+    expect(terminal.output.indexOf('refused nothing.example')).toBeGreaterThan(
+      terminal.output.indexOf('last words'),
+    );
   });
 });
 
@@ -129,7 +138,7 @@ curses.wrapper(main)`;
   });
 });
 
-describe('the caller\'s terminal', () => {
+describe("the caller's terminal", () => {
   it.each([
     ['after a command that left its own raw', 'stty raw -echo; exit 3', 3],
     ['after a command that was killed', 'stty raw -echo; kill -KILL $$', 137],
@@ -212,7 +221,13 @@ describe('glovebox shell', () => {
 describe('half a terminal', () => {
   it('is no terminal when stdout is a pipe, and its lines arrive', async () => {
     using box = new TestBox();
-    const run = commandText(['run', '--', 'bash', '-c', '[ -t 0 ] && echo tty || echo up; read -r x; echo "got $x"']);
+    const run = commandText([
+      'run',
+      '--',
+      'bash',
+      '-c',
+      '[ -t 0 ] && echo tty || echo up; read -r x; echo "got $x"',
+    ]);
     await using terminal = new Terminal(box, ['bash', '-c', `${run} | cat`]);
     await terminal.said('up');
     terminal.type('abc\r');
@@ -222,7 +237,11 @@ describe('half a terminal', () => {
 
   it('shows the output of a command that reads a pipe', async () => {
     using box = new TestBox();
-    await using terminal = new Terminal(box, ['bash', '-c', `echo from a pipe | ${commandText(['run', '--', 'cat'])}`]);
+    await using terminal = new Terminal(box, [
+      'bash',
+      '-c',
+      `echo from a pipe | ${commandText(['run', '--', 'cat'])}`,
+    ]);
     expect((await terminal.ended()).code).toBe(0);
     expect(terminal.lines).toEqual(['from a pipe', '']);
   });

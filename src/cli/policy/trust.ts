@@ -1,4 +1,7 @@
 import { createInterface } from 'node:readline';
+import { policyTrust, type PolicyTrust } from '../../audit/events/policy-trust.ts';
+import { auditEvent } from '../../audit/events/spec.ts';
+import { openAudit } from '../../audit/writer.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { EXIT } from '../../base/exit-codes.ts';
 import { printablePath } from '../../base/path-bytes.ts';
@@ -41,6 +44,7 @@ export async function trustVerb(args: readonly string[], io: CliIo): Promise<num
     accepted: [...new Set(accepted)],
     time: new Date().toISOString(),
   };
+  await recordTrust(context, { action: 'trust', file: record.path, sha256: record.sha256 });
   writeTrust(context.stateDir, record);
   if (io.json)
     io.stdout.write(
@@ -64,12 +68,20 @@ export async function untrustVerb(args: readonly string[], io: CliIo): Promise<n
   const removed = PROJECT_FILES.map((name) => removeTrust(context.stateDir, `${workspace}/${name}`)).includes(
     true,
   );
+  if (removed) await recordTrust(context, { action: 'revoke', file: workspace, sha256: '' });
   if (io.json) io.stdout.write(`${JSON.stringify({ removed })}\n`);
   else
     io.stdout.write(
       removed ? `no longer trusted: the policy of ${printablePath(workspace)}\n` : 'it was not trusted\n',
     );
   return EXIT.ok;
+}
+
+/** The record stands before the trust does. */
+async function recordTrust(context: PolicyContext, data: PolicyTrust): Promise<void> {
+  const audit = openAudit({ stateDir: context.stateDir });
+  await audit.write(auditEvent(policyTrust, data));
+  await audit.close();
 }
 
 interface TrustQuestion {

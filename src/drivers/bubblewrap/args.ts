@@ -25,7 +25,7 @@ export function bubblewrapArgs(input: BubblewrapInput): readonly string[] {
     ...['--uid', String(plan.identity.uid), '--gid', String(plan.identity.gid)],
     ...['--hostname', plan.identity.hostname],
     ...plan.view.flatMap((mount) => mountArgs(mount, input.scratch)),
-    ...['--ro-bind', input.agent, AGENT_PATH, '--remount-ro', '/', '--chdir', '/'],
+    ...['--ro-bind', input.agent, AGENT_PATH, '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/'],
     ...['--', AGENT_PATH, 'init'],
   ];
 }
@@ -44,6 +44,8 @@ function mountArgs(mount: Mount, scratch: string): readonly string[] {
       return ['--proc', mount.target];
     case 'dev':
       return ['--dev', mount.target];
+    case 'hidden':
+      return ['--ro-bind', `${scratch}/hidden-${mount.type}`, mount.target];
     case 'file':
       return ['--ro-bind', `${scratch}/${scratchName(mount.target)}`, mount.target];
   }

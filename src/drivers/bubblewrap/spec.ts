@@ -8,8 +8,8 @@ import type {
   VerifyMask,
 } from '../../agent/contract.ts';
 import { pathToBytes } from '../../base/path-bytes.ts';
-import type { Mask, Plan } from '../contract.ts';
-import { verifyEntries } from '../masks.ts';
+import type { Plan } from '../contract.ts';
+import { isMounted, verifyEntries, type MountedMask } from '../masks.ts';
 import { bubblewrapArgs, scratchName } from './args.ts';
 
 export interface AirlockInput {
@@ -30,7 +30,7 @@ export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'>
     files: plan.view.flatMap((mount) =>
       mount.kind === 'file' ? [{ name: scratchName(mount.target), mode: 0o444, content: mount.content }] : [],
     ),
-    masks: plan.masks.map(maskOp),
+    masks: plan.masks.filter(isMounted).map(maskOp),
     network: true,
     listeners: plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port })),
     argv: [input.bubblewrap, ...args],
@@ -38,7 +38,7 @@ export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'>
   };
 }
 
-function maskOp(mask: Mask): MaskOp {
+function maskOp(mask: MountedMask): MaskOp {
   const relative = mask.path.slice(mask.root === '/' ? 1 : mask.root.length + 1);
   return {
     kind: mask.kind,
@@ -79,7 +79,7 @@ const VERIFY_KIND = {
   placeholder: 'placeholder',
 } as const;
 
-function verifyMask(entry: { readonly path: string; readonly kind: Mask['kind'] }): VerifyMask {
+function verifyMask(entry: { readonly path: string; readonly kind: MountedMask['kind'] }): VerifyMask {
   return { kind: VERIFY_KIND[entry.kind], path: pathToBytes(entry.path) };
 }
 

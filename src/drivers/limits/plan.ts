@@ -36,8 +36,8 @@ export interface LimitsInput {
   readonly hard: ReadonlyMap<number, bigint>;
 }
 
-/** Airlock, bubblewrap (two processes) and the agent share the group with the user's processes. */
-const OWN_PROCESSES = 4;
+/** bubblewrap and the agent share the group with the user's processes. */
+const OWN_PROCESSES = 2;
 /** Period of the CPU quota; the kernel's default (Documentation/scheduler/sched-bwc.rst). */
 const CPU_PERIOD_US = 100_000;
 /** The least quota that the kernel takes. */

@@ -114,6 +114,11 @@ export const UNSHARE: ArgumentRule = {
   },
 };
 
+export const PRLIMIT: ArgumentRule = {
+  text: 'The caller itself (pid 0) only: another process, pid 1 among them, gets EPERM.',
+  check: () => ({ kind: 'switch', word: low(0), spans: values([0], ALLOW), otherwise: EPERM }),
+};
+
 const PER_LINUX = 0;
 const ADDR_NO_RANDOMIZE = 0x4_0000;
 const QUERY = 0xffff_ffff;

@@ -1,5 +1,5 @@
 import { absent, allow, debug, deny, nesting, type Row } from './row.ts';
-import { CLONE, PERSONALITY, PRCTL, UNSHARE } from './rules.ts';
+import { CLONE, PERSONALITY, PRCTL, PRLIMIT, UNSHARE } from './rules.ts';
 import type { SyscallName } from './numbers.ts';
 
 /** Processes, threads, signals, identity. */
@@ -95,7 +95,7 @@ export const IDENTITY_CALLS = {
 export const RESOURCE_CALLS = {
   getrlimit: allow('own limits'),
   setrlimit: allow('can only lower'),
-  prlimit64: allow('own limits; can only lower'),
+  prlimit64: allow('own limits; can only lower', PRLIMIT),
   getrusage: allow('own use'),
   times: allow('own use'),
   getpriority: allow('niceness'),
