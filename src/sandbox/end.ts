@@ -54,6 +54,7 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
   const { sandbox, audit } = input;
   // A one-shot agent leaves after its command; every other end is ours.
   await takeDown(sandbox, input.cause === 'exit' || input.cause === 'signal' || input.cause === 'refused');
+  sandbox.stopWatching();
   await sandbox.gateway.close();
   const seen = sandbox.usage();
   const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };

@@ -46,6 +46,8 @@ export interface StartedSandbox {
   readonly gateway: Gateway;
   readonly registry: RunRegistry;
   readonly guard: GuardState;
+  /** Stops the watch over guarded paths: from then on they change by our own hand. */
+  readonly stopWatching: () => void;
   readonly held: readonly HeldPath[];
   readonly limits: EnforcedLimits;
   /** Milliseconds since the epoch. */
@@ -111,6 +113,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     gateway,
     registry,
     guard,
+    stopWatching: () => watched[Symbol.dispose](),
     held,
     limits,
     startedAt,

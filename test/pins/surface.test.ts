@@ -138,6 +138,11 @@ describe('the public surface', () => {
     ]);
   });
 
+  it('the built package exports the same names', async () => {
+    const built = (await import(path.join(ROOT, 'dist/lib/index.js'))) as Record<string, unknown>;
+    expect(Object.keys(built).sort()).toEqual(Object.keys(sdk).sort());
+  });
+
   it('paths that the package exports and programs that it installs', () => {
     const manifest = JSON.parse(readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as Record<
       string,
