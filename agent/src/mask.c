@@ -65,8 +65,11 @@ static bool apply_kind(const struct covers *covers, const struct mask *m, int fd
     switch (kind) {
     case MASK_PIN: return apply_pin(fd, mode);
     case MASK_READONLY: return bind_over(fd, fd, S_ISDIR(mode), ATTR_FROZEN);
+    case MASK_PLACEHOLDER:
+        if ((m->flags & MASK_DOT_FILE) != 0) return bind_over(fd, fd, false, ATTR_FROZEN);
+        return bind_over(hidden ? covers->hidden_dir : covers->empty_dir, fd, false, 0);
     case MASK_HIDE: return bind_over(S_ISDIR(mode) ? covers->hidden_dir : covers->hidden_file, fd, false, 0);
-    default: return bind_over(hidden ? covers->hidden_dir : covers->empty_dir, fd, false, 0);
+    default: return false;
     }
 }
 

@@ -17,6 +17,7 @@ enum outcome { GOT_CREATED = PH_CREATED, GOT_JOINED = PH_JOINED, GOT_REAL = PH_R
 
 mode_t marker_kind(const struct stat *st) {
     mode_t bits = st->st_mode & 07777 & ~(mode_t)S_ISGID;
+    if (S_ISREG(st->st_mode)) return bits == MARKER_DOT && st->st_size <= 2 ? MARKER_DOT : 0;
     return S_ISDIR(st->st_mode) && (bits == MARKER_LEAF || bits == MARKER_PARENT) ? bits : 0;
 }
 
@@ -37,7 +38,7 @@ static int join_marker(int parent, const char *name, int *out) {
     struct stat st;
     if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0) return errno == ENOENT ? -EAGAIN : -errno;
     if (marker_kind(&st) == 0) return 0;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && errno == EACCES) return -EUSERS;
     if (fd < 0) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? -EAGAIN : -errno;
     if (flock(fd, LOCK_SH) < 0 || fstat(fd, &st) < 0) {
@@ -53,6 +54,20 @@ static int join_marker(int parent, const char *name, int *out) {
     return (int)marker_kind(&st);
 }
 
+/* 0, or -1 with errno. */
+static int make_marker(int parent, const char *name, mode_t want) {
+    if (want != MARKER_DOT) return mkdirat(parent, name, want);
+    int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, want);
+    if (fd < 0) return -1;
+    bool written = write(fd, ".\n", 2) == 2;
+    int err = errno;
+    close(fd);
+    if (written) return 0;
+    unlinkat(parent, name, 0);
+    errno = err;
+    return -1;
+}
+
 /*
  * Makes or joins the marker `name`. mkdir(2) sets the sticky bit and the mode in one step (umask is 0 here), so a crash
  * leaves either nothing or a marker under its own name, which the next sweep finds.
@@ -62,7 +77,7 @@ static int acquire_name(int parent, const char *name, mode_t want, int *fd, mode
         bool made = false;
         int joined = join_marker(parent, name, fd);
         if (joined == -EAGAIN) {
-            made = mkdirat(parent, name, want) == 0;
+            made = make_marker(parent, name, want) == 0;
             if (!made && errno != EEXIST) return -errno;
             joined = join_marker(parent, name, fd);
         }
@@ -150,7 +165,8 @@ static bool acquire_once(struct airlock_spec *spec, struct locks *locks, uint32_
     const char *slash = strrchr(m->path, '/');
     int lock = -1;
     mode_t kind = 0;
-    int got = acquire_name(dir, slash == NULL ? m->path : slash + 1, MARKER_LEAF, &lock, &kind);
+    mode_t want = (m->flags & MASK_DOT_FILE) != 0 ? MARKER_DOT : MARKER_LEAF;
+    int got = acquire_name(dir, slash == NULL ? m->path : slash + 1, want, &lock, &kind);
     if (dir != root) close(dir);
     if (got == -ENOENT) return false;
     if (got < 0 && !nobody_can_create(-got)) refuse("placeholder", m->path, -got);
@@ -176,7 +192,7 @@ void placeholders_acquire(struct airlock_spec *spec, struct locks *locks) {
 
 int placeholder_release(int parent, const char *name) {
     struct stat st;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return 0;
     int result = 0;
     if (fstat(fd, &st) == 0 && marker_kind(&st) != 0) {
@@ -184,7 +200,7 @@ int placeholder_release(int parent, const char *name) {
         if (flock(fd, LOCK_EX | LOCK_NB) == 0) {
             result = 0;
             if (fstat(fd, &st) == 0 && same_object(parent, name, &st)) {
-                if (unlinkat(parent, name, AT_REMOVEDIR) == 0) result = 1;
+                if (unlinkat(parent, name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0) result = 1;
                 else result = errno == ENOTEMPTY || errno == EEXIST ? -2 : -1;
             }
         }

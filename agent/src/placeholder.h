@@ -13,6 +13,7 @@
 enum {
     MARKER_LEAF = 01500,   /* covered in the sandbox */
     MARKER_PARENT = 01700, /* a missing parent: writable, pinned */
+    MARKER_DOT = 01400,    /* a file that says ".": what git takes for no `commondir` at all, where a directory stops it */
 };
 
 /* A directory or blocking object that this run must pin or make read-only before the mask it belongs to. */
@@ -29,7 +30,7 @@ struct locks {
     size_t anchor_count, anchor_cap;
 };
 
-/* The marker kind of a directory, or 0. A set-group-id bit inherited from the parent is not looked at. */
+/* The marker kind of an object, or 0. A set-group-id bit inherited from the parent is not looked at. */
 mode_t marker_kind(const struct stat *st);
 
 /* Makes or joins the placeholder of every mask of that kind and records each result. Fails closed. */

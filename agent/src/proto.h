@@ -67,7 +67,7 @@ enum scratch_tag { SF_NAME = 1, SF_MODE = 2, SF_CONTENT = 3 };
 
 enum mask_kind { MASK_HIDE = 1, MASK_READONLY = 2, MASK_PIN = 3, MASK_PLACEHOLDER = 4 };
 enum mask_expect { EXPECT_ANY = 0, EXPECT_FILE = 1, EXPECT_DIR = 2, EXPECT_SYMLINK = 3 };
-enum mask_flag { MASK_MUST_EXIST = 1, MASK_SKIP_MISSING = 2, MASK_COVER_HIDDEN = 4 };
+enum mask_flag { MASK_MUST_EXIST = 1, MASK_SKIP_MISSING = 2, MASK_COVER_HIDDEN = 4, MASK_DOT_FILE = 8 };
 enum listener_proto { PROTO_TCP = 1, PROTO_UDP = 2 };
 
 enum ready_tag { R_IPV6 = 1, R_PLACEHOLDERS = 2 };

@@ -49,7 +49,7 @@ static bool take_mask(struct airlock_spec *s, struct slice v) {
     struct mask *m = &s->masks[s->mask_count++];
     *m = (struct mask){.kind = v.ptr[0], .expect = v.ptr[1], .flags = get_u16(v.ptr + 2), .root = get_u32(v.ptr + 4)};
     bool known = m->kind >= MASK_HIDE && m->kind <= MASK_PLACEHOLDER && m->expect <= EXPECT_SYMLINK &&
-                 m->flags <= (MASK_MUST_EXIST | MASK_SKIP_MISSING | MASK_COVER_HIDDEN) && m->root < s->roots.count;
+                 m->flags <= (MASK_MUST_EXIST | MASK_SKIP_MISSING | MASK_COVER_HIDDEN | MASK_DOT_FILE) && m->root < s->roots.count;
     return known && take_text(&s->arena, (struct slice){v.ptr + 8, v.len - 8}, &m->path) && path_is_plain(m->path);
 }
 

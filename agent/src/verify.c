@@ -26,7 +26,8 @@ static void verify_one(const struct verify *v) {
     if (v->kind == VERIFY_PINNED) return;
     if ((fs.f_flags & STATFS_RDONLY) == 0) lost(v->path, "the mount is writable", 0);
     if (v->kind == VERIFY_HIDDEN && (st.mode & 0777) != 0) lost(v->path, "it is readable", 0);
-    if (v->kind == VERIFY_PLACEHOLDER && !S_ISDIR(st.mode)) lost(v->path, "it is no directory", 0);
+    if (v->kind == VERIFY_PLACEHOLDER && !S_ISDIR(st.mode) && st.mode != (S_IFREG | 01400))
+        lost(v->path, "it is no placeholder", 0);
 }
 
 void verify_masks(const struct boot_spec *spec) {

@@ -13,8 +13,8 @@ export interface AirlockLaunch {
   readonly agent: string;
   readonly spec: Omit<AirlockSpec, 'parentPid'>;
   readonly mode: BootSpec['mode'];
-  /** Sent when it is there: the airlock comes up meanwhile. When it rejects, the jail is ended. */
-  readonly boot: BootSpec | Promise<BootSpec>;
+  /** Asked for when the airlock stands. When it throws, the jail is ended. */
+  readonly boot: (ready: AirlockReady) => BootSpec | Promise<BootSpec>;
   /** stdin, stdout, stderr of the jail, as for `spawn`; a terminal or a directory is refused. */
   readonly stdio: readonly [
     'ignore' | 'pipe' | number,
@@ -59,9 +59,7 @@ export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
   const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
   channel.write(spec);
   // After READY only: writing to a stage that has failed would throw away the reason it gave.
-  const booted = Promise.all([launch.boot, session.ready]).then(([boot]) =>
-    channel.write(encodeBootSpec(boot)),
-  );
+  const booted = session.ready.then(launch.boot).then((boot) => channel.write(encodeBootSpec(boot)));
   try {
     const work = Promise.all([session.ready, handedOver, booted]);
     const [ready] = await withTimeout(work, session, launch.timeoutMs);

@@ -59,12 +59,14 @@ class RootTable {
   }
 }
 
+const COVER_FLAG = { hidden: n.MASK_FLAG.coverHidden, empty: 0, dot: n.MASK_FLAG.dotFile } as const;
+
 function writeMasks(out: TlvWriter, masks: readonly MaskOp[]): void {
   const roots = new RootTable(out, n.AIRLOCK_TAG.root);
   for (const mask of masks) {
     const root = roots.index(mask.root);
     const missing = mask.missing === 'skip' ? n.MASK_FLAG.skipMissing : n.MASK_FLAG.mustExist;
-    const cover = (mask.cover ?? 'hidden') === 'hidden' ? n.MASK_FLAG.coverHidden : 0;
+    const cover = COVER_FLAG[mask.cover ?? 'hidden'];
     const head = Buffer.allocUnsafe(8);
     head.writeUInt8(n.MASK_KIND[mask.kind], 0);
     head.writeUInt8(n.MASK_EXPECT[mask.expect ?? 'any'], 1);

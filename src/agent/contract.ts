@@ -34,8 +34,11 @@ export interface MaskOp {
   readonly expect?: 'any' | 'file' | 'dir' | 'symlink';
   /** What to do when the path is gone. Default `fail`. */
   readonly missing?: 'fail' | 'skip';
-  /** What a placeholder looks like: `empty` and readable (protect), or `hidden` (deny). Default `hidden`. */
-  readonly cover?: 'empty' | 'hidden';
+  /**
+   * What a placeholder looks like: `empty` and readable (protect), `hidden` (deny), or a file that says `.`
+   * (git's `commondir`). Default `hidden`.
+   */
+  readonly cover?: 'empty' | 'hidden' | 'dot';
 }
 
 /** A socket in the sandbox's network namespace that the host accepts on. */

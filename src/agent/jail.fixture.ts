@@ -98,7 +98,7 @@ export class JailSite {
       agent: this.agent,
       spec: { scratch, network: false, argv: this.argv(), env: JAIL_ENV, ...spec },
       mode: boot.mode,
-      boot,
+      boot: () => boot,
       stdio: ['ignore', 'ignore', 'ignore'],
       ...(this.identity === undefined ? {} : { identity: this.identity }),
       ...more,

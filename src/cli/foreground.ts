@@ -244,8 +244,6 @@ function conclude(run: Foreground, exit: AgentExit | undefined, report: EndRepor
   }
   for (const limit of report.usage.hit) notes.important(limitText(limit), { limit });
   if (report.appeared.length > 0) notes.say(appearedText(report), { appeared: report.appeared });
-  for (const name of report.forbidden)
-    notes.important(`removed ${printablePath(name)}, which the command had made`, { path: name });
   if (report.cause === 'lost' && report.usage.hit.length === 0)
     notes.important('the sandbox ended without an answer from inside');
   return exitStatus(run, exit, report.cause);

@@ -26,14 +26,15 @@ export type Mount =
 
 /** Something inside a visible tree that is hidden, frozen or held. Applied on the host's paths, before the view is built. */
 export interface Mask {
-  /** `absent`: nothing may stand there, and a placeholder would break the host's own tools; it is watched and removed. */
-  readonly kind: 'hide' | 'readonly' | 'pin' | 'placeholder' | 'absent';
+  readonly kind: 'hide' | 'readonly' | 'pin' | 'placeholder';
   readonly path: string;
   /** The tree it lies in: nothing above this is followed through a symlink. */
   readonly root: string;
   readonly type: 'any' | 'file' | 'dir' | 'symlink';
-  /** For a placeholder: what it looks like inside. */
+  /** For a placeholder: whether it is unreadable inside. */
   readonly deny: boolean;
+  /** For a placeholder: a file that says `.`, because git refuses to work where this one is a directory. */
+  readonly dotFile?: true;
   readonly rule: string;
 }
 

@@ -2,6 +2,7 @@ import { type Stats, lstatSync, readFileSync, readlinkSync, realpathSync, statSy
 import path from 'node:path';
 import { systemCode } from '../base/errors.ts';
 import { fsPath } from '../base/path-bytes.ts';
+import { isPlaceholder } from '../base/placeholder.ts';
 
 export type PathType = 'file' | 'dir' | 'symlink' | 'socket' | 'device' | 'other' | 'missing';
 
@@ -19,7 +20,7 @@ const MISSING: PathFact = { type: 'missing', dev: 0, ino: 0, nlink: 0, uid: 0 };
 /** `lstat` as a fact; a path that cannot be looked at counts as missing, because the sandbox has no more rights than the caller. */
 export function pathFact(target: string): PathFact {
   const stat = lstatSync(fsPath(target), { throwIfNoEntry: false });
-  if (stat === undefined) return MISSING;
+  if (stat === undefined || isPlaceholder(stat)) return MISSING;
   return { type: typeOf(stat), dev: stat.dev, ino: stat.ino, nlink: stat.nlink, uid: stat.uid };
 }
 

@@ -40,17 +40,13 @@ function maskOf(guard: Guard): Mask {
   const root = guard.path === guard.root ? path.dirname(guard.root) : guard.root;
   const base = { path: guard.path, root, deny: guard.action === 'deny', rule: guard.rule };
   if (guard.type === 'missing') {
-    return { ...base, kind: isWatchedOnly(guard.path) ? 'absent' : 'placeholder', type: 'any' };
+    const dot = path.basename(guard.path) === 'commondir' && guard.action === 'protect';
+    return { ...base, kind: 'placeholder', type: 'any', ...(dot ? { dotFile: true as const } : {}) };
   }
   const type = guard.type === 'file' || guard.type === 'dir' || guard.type === 'symlink' ? guard.type : 'any';
   if (guard.action === 'deny') return { ...base, kind: 'hide', type };
   // A symlink is held in place; what it leads to has a guard of its own.
   return { ...base, kind: guard.type === 'symlink' ? 'pin' : 'readonly', type };
-}
-
-/** git refuses to work where `commondir` is a directory, and trusts it where it is a file. */
-function isWatchedOnly(target: string): boolean {
-  return path.basename(target) === 'commondir';
 }
 
 function parentsBelow(target: string, root: string): readonly string[] {
@@ -80,21 +76,17 @@ function tooMany(count: number): GloveboxError {
   });
 }
 
-/** A mask that is a mount. */
-export type MountedMask = Mask & { readonly kind: Exclude<Mask['kind'], 'absent'> };
-
-export const isMounted = (mask: Mask): mask is MountedMask => mask.kind !== 'absent';
-
 /** A mask as it must show inside, for the agent to check before anything runs. */
 export interface VerifyEntry {
   readonly path: string;
-  readonly kind: MountedMask['kind'];
+  readonly kind: Mask['kind'];
 }
 
 /** Where each mask shows inside the view. One that an inner mount covers shows nowhere, and needs no check. */
-export function verifyEntries(plan: Plan): readonly VerifyEntry[] {
+export function verifyEntries(plan: Plan, absent: ReadonlySet<string>): readonly VerifyEntry[] {
   const binds = plan.view.flatMap((mount) => (mount.kind === 'bind' ? [mount] : []));
-  return plan.masks.filter(isMounted).flatMap((mask) =>
+  const mounted = plan.masks.filter((mask) => !absent.has(mask.path));
+  return mounted.flatMap((mask) =>
     binds
       .filter((bind) => isWithin(mask.path, bind.source))
       .map((bind) => ({ bind, path: bind.target + mask.path.slice(bind.source.length) }))

@@ -1,7 +1,8 @@
-import { existsSync, realpathSync } from 'node:fs';
+import { existsSync, lstatSync, realpathSync } from 'node:fs';
 import path from 'node:path';
 import { GloveboxError } from '../base/errors.ts';
 import { printablePath } from '../base/path-bytes.ts';
+import { isPlaceholder } from '../base/placeholder.ts';
 import { readSmallFile, type FileBytes } from './files.ts';
 
 /** Names of a project policy, relative to the workspace; the first that exists counts. */
@@ -35,6 +36,8 @@ export function hasSecondProjectFile(workspace: string, used: string): boolean {
 
 function readProjectFile(target: string): ProjectFile | undefined {
   try {
+    const stat = lstatSync(target, { throwIfNoEntry: false });
+    if (stat === undefined || isPlaceholder(stat)) return undefined;
     const file = readSmallFile(target, 'foreign');
     if (file === undefined) return undefined;
     // A directory on the way may be a link; the record of trust is for the place the workspace really holds.

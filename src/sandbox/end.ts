@@ -7,7 +7,6 @@ import { pathFromBytes, pathToBytes } from '../base/path-bytes.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
-import { removeForbidden } from './guard-watch.ts';
 import type { HeldPath } from './registry.ts';
 import type { StartedSandbox } from './start.ts';
 
@@ -40,8 +39,6 @@ export interface EndReport {
   /** Names in the workspace that the host may execute and that appeared or changed meanwhile. */
   readonly appeared: readonly string[];
   readonly appearedTruncated: boolean;
-  /** Paths that had to stay absent, appeared, and were removed. */
-  readonly forbidden: readonly string[];
   readonly usage: ContainmentUsage;
   readonly durationMs: number;
 }
@@ -58,7 +55,6 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
   await sandbox.gateway.close();
   const seen = sandbox.usage();
   const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };
-  const forbidden = removeForbidden(sandbox.prepared.plan.masks);
   const finished = await sweep(sandbox, input.env);
   const lost = sandbox.guard.lost !== undefined;
   const cause = lost
@@ -66,7 +62,7 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
     : usage.hit.length > 0 && input.cause === 'signal'
       ? 'limit'
       : input.cause;
-  const report = { cause, ...finished, forbidden, usage, durationMs: Date.now() - sandbox.startedAt };
+  const report = { cause, ...finished, usage, durationMs: Date.now() - sandbox.startedAt };
   await recordEnd(input, report, audit);
   await sandbox.teardown.run();
   return report;
@@ -142,9 +138,8 @@ async function recordEnd(input: EndInput, report: EndReport, audit: AuditSink): 
   const writes = report.usage.hit.map((limit) =>
     audit.write({ kind: 'limit.hit', sandbox, data: { limit, value: limitValue(input.sandbox, limit) } }),
   );
-  if (report.appeared.length + report.forbidden.length > 0) {
-    const files = [...report.forbidden, ...report.appeared];
-    const data = { files, truncated: report.appearedTruncated };
+  if (report.appeared.length > 0) {
+    const data = { files: report.appeared, truncated: report.appearedTruncated };
     writes.push(audit.write({ kind: 'files.appeared', sandbox, data }));
   }
   const { usage } = report;

@@ -1,4 +1,4 @@
-import { lstatSync, rmSync, watch, type FSWatcher } from 'node:fs';
+import { lstatSync, watch, type FSWatcher } from 'node:fs';
 import path from 'node:path';
 import { fsPath } from '../base/path-bytes.ts';
 import type { Mask } from '../drivers/contract.ts';
@@ -60,19 +60,4 @@ export class GuardWatch implements Disposable {
 /** 0 when there is nothing. */
 function inodeOf(target: string): number {
   return lstatSync(fsPath(target), { throwIfNoEntry: false })?.ino ?? 0;
-}
-
-/**
- * Removes what was made at a path that has to stay absent and cannot be held by a placeholder. Preconditions: the sandbox is
- * dead; the parents were pinned while it lived.
- *
- * @returns the paths that were removed
- */
-export function removeForbidden(masks: readonly Mask[]): readonly string[] {
-  return masks
-    .filter((mask) => mask.kind === 'absent' && inodeOf(mask.path) !== 0)
-    .map((mask) => {
-      rmSync(fsPath(mask.path), { recursive: true, force: true });
-      return mask.path;
-    });
 }

@@ -1,4 +1,4 @@
-import type { BootSpec, ExecSpec } from '../agent/contract.ts';
+import type { AirlockReady, BootSpec, ExecSpec } from '../agent/contract.ts';
 import { locateAgent } from '../agent/locate.ts';
 import type { AgentSession } from '../agent/session.ts';
 import type { AuditSink } from '../audit/contract.ts';
@@ -93,7 +93,12 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     cgroupProcs: limits.procsPaths,
   });
   const mode = input.exec === undefined ? 'serve' : 'oneshot';
-  const boot = recordStart(input, id).then(() => bootFrame(input, limits));
+  const recorded = recordStart(input, id);
+  recorded.catch(() => undefined);
+  const boot = async (ready: AirlockReady): Promise<BootSpec> => {
+    await recorded;
+    return bootFrame(input, limits, ready);
+  };
   const jail = await startJail({ agent, spec, mode, boot, stdio: input.stdio });
   teardown.add('jail', () => endJail(jail));
   attachListeners(prepared, gateway, jail);
@@ -134,7 +139,7 @@ function attachListeners(prepared: PreparedPlan, gateway: Gateway, jail: Jail): 
   }
 }
 
-async function bootFrame(input: StartInput, limits: EnforcedLimits): Promise<BootSpec> {
+async function bootFrame(input: StartInput, limits: EnforcedLimits, ready: AirlockReady): Promise<BootSpec> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const seccomp = await seccompProgram({ arch, ...plan.syscalls });
@@ -142,6 +147,7 @@ async function bootFrame(input: StartInput, limits: EnforcedLimits): Promise<Boo
     plan,
     seccomp,
     limits: limits.rlimits,
+    placeholders: ready.placeholders,
     ...(input.exec === undefined ? {} : { exec: input.exec }),
   });
 }

@@ -116,7 +116,7 @@ describe('an environment that is not as usual', () => {
 
   it.each([
     ['without XDG_RUNTIME_DIR', { XDG_RUNTIME_DIR: '' }],
-    ['with an XDG_RUNTIME_DIR that cannot be', { XDG_RUNTIME_DIR: '/proc/no/such/runtime' }],
+    ['with an XDG_RUNTIME_DIR that cannot be', { XDG_RUNTIME_DIR: '/dev/null/runtime' }],
     ['without HOME', { HOME: '' }],
     ['with / as HOME', { HOME: '/' }],
     ['with a HOME that is not there', { HOME: '/no/such/home' }],
@@ -136,7 +136,7 @@ describe('an environment that is not as usual', () => {
       env: Object.fromEntries(Object.entries(all).filter(([, value]) => value !== '')),
     });
     if (env['XDG_RUNTIME_DIR'] !== undefined && env['XDG_RUNTIME_DIR'] !== '')
-      return expectRefusal(result, 'E_IO', '/proc/no/such/runtime');
+      return expectRefusal(result, 'E_IO', '/dev/null/runtime');
     expect(result.stderr).toBe('');
     expect(result.code).toBe(0);
     expect(result.stdout).toMatch(/^\/[a-z]/);

@@ -216,7 +216,7 @@ cd ..; git clone --quiet --local repo copy; git -C copy log --format=%s -1; git 
       box,
       `${who}; git init --quiet .; echo one > file; git add .; git commit --quiet -m first`,
     );
-    const run = box.start(['bash', '-c', 'echo up; read -r x']);
+    const run = box.start(['bash', '-c', 'echo up; read -r x; true']);
     await run.said('up');
     const script =
       'git status --porcelain; echo two > file; git commit --quiet -am second; git log --format=%s';

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { launchAirlock, type JailExit } from '../../agent/airlock.ts';
-import type { AirlockSpec, BootSpec } from '../../agent/contract.ts';
+import type { AirlockReady, AirlockSpec, BootSpec } from '../../agent/contract.ts';
 import type { AgentSession } from '../../agent/session.ts';
 
 /** Where the jail's first three descriptors come from; `inherit` is only for what `chooseStdio` found harmless. */
@@ -11,7 +11,7 @@ export interface JailInput {
   readonly spec: Omit<AirlockSpec, 'parentPid'>;
   readonly mode: BootSpec['mode'];
   /** Nothing of the user's runs before this is there. */
-  readonly boot: Promise<BootSpec>;
+  readonly boot: (ready: AirlockReady) => Promise<BootSpec>;
   readonly stdio: JailStdio;
 }
 

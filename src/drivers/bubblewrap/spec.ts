@@ -1,4 +1,5 @@
 import type {
+  AirlockReady,
   AirlockSpec,
   BootSpec,
   ExecSpec,
@@ -8,8 +9,8 @@ import type {
   VerifyMask,
 } from '../../agent/contract.ts';
 import { pathToBytes } from '../../base/path-bytes.ts';
-import type { Plan } from '../contract.ts';
-import { isMounted, verifyEntries, type MountedMask } from '../masks.ts';
+import type { Mask, Plan } from '../contract.ts';
+import { verifyEntries } from '../masks.ts';
 import { bubblewrapArgs, scratchName } from './args.ts';
 
 export interface AirlockInput {
@@ -30,7 +31,7 @@ export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'>
     files: plan.view.flatMap((mount) =>
       mount.kind === 'file' ? [{ name: scratchName(mount.target), mode: 0o444, content: mount.content }] : [],
     ),
-    masks: plan.masks.filter(isMounted).map(maskOp),
+    masks: plan.masks.map(maskOp),
     network: true,
     listeners: plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port })),
     argv: [input.bubblewrap, ...args],
@@ -38,7 +39,7 @@ export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'>
   };
 }
 
-function maskOp(mask: MountedMask): MaskOp {
+function maskOp(mask: Mask): MaskOp {
   const relative = mask.path.slice(mask.root === '/' ? 1 : mask.root.length + 1);
   return {
     kind: mask.kind,
@@ -47,7 +48,7 @@ function maskOp(mask: MountedMask): MaskOp {
     expect: mask.type,
     // A placeholder's parents may come and go; everything else was there a moment ago.
     missing: mask.kind === 'pin' ? 'skip' : 'fail',
-    cover: mask.deny ? 'hidden' : 'empty',
+    cover: mask.dotFile === true ? 'dot' : mask.deny ? 'hidden' : 'empty',
   };
 }
 
@@ -55,6 +56,8 @@ export interface BootInput {
   readonly plan: Plan;
   readonly seccomp: Uint8Array;
   readonly limits: readonly ResourceLimit[];
+  /** What became of each placeholder, by index into the plan's masks. */
+  readonly placeholders: AirlockReady['placeholders'];
   /** Present: run this and end. Absent: serve. */
   readonly exec?: ExecSpec;
 }
@@ -62,7 +65,7 @@ export interface BootInput {
 /** What the inside stage does for a plan. Pure. */
 export function bootSpec(input: BootInput): BootSpec {
   const base = {
-    verify: verifyEntries(input.plan).map(verifyMask),
+    verify: verifyEntries(input.plan, absentMasks(input)).map(verifyMask),
     landlock: { mode: 'best-effort' as const, rules: landlockRules(input.plan) },
     seccomp: input.seccomp,
     limits: input.limits,
@@ -72,6 +75,15 @@ export function bootSpec(input: BootInput): BootSpec {
     : { ...base, mode: 'oneshot', exec: input.exec };
 }
 
+/** Placeholders that were not made: nobody could create the path, or something stands in its way and is held instead. */
+function absentMasks(input: BootInput): ReadonlySet<string> {
+  const results = [...input.placeholders].filter(
+    ([, result]) => result === 'skipped' || result === 'blocked',
+  );
+  return new Set(results.flatMap(([index]) => input.plan.masks[index]?.path ?? []));
+}
+
+/** A placeholder's path may turn out to hold something real: then it is frozen or hidden, which is checked as such. */
 const VERIFY_KIND = {
   hide: 'hidden',
   readonly: 'readonly',
@@ -79,7 +91,7 @@ const VERIFY_KIND = {
   placeholder: 'placeholder',
 } as const;
 
-function verifyMask(entry: { readonly path: string; readonly kind: MountedMask['kind'] }): VerifyMask {
+function verifyMask(entry: { readonly path: string; readonly kind: Mask['kind'] }): VerifyMask {
   return { kind: VERIFY_KIND[entry.kind], path: pathToBytes(entry.path) };
 }
 
