@@ -8,6 +8,7 @@
 #include "finish.h"
 #include "glob.h"
 #include "kernel.h"
+#include "placeholder.h"
 #include "proto.h"
 #include "resolve.h"
 
@@ -45,6 +46,12 @@ static bool recent(const struct scan *s, const struct k_statx *st) {
     return st->ctime.nsec >= s->spec->since_nsec;
 }
 
+/* Another run's placeholder: nothing that the host could execute, and gone when that run ends. */
+static bool is_placeholder(const struct k_statx *st) {
+    struct stat plain = {.st_mode = st->mode, .st_size = (off_t)st->size};
+    return marker_kind(&plain) == MARKER_LEAF || marker_kind(&plain) == MARKER_DOT;
+}
+
 static uint8_t type_of(uint16_t mode) {
     switch (mode & 0170000) {
     case 0100000: return EXPECT_FILE;
@@ -56,7 +63,7 @@ static uint8_t type_of(uint16_t mode) {
 
 static void report(struct scan *s, int dir, const char *name) {
     struct k_statx st;
-    if (k_statx(dir, name, AT_SYMLINK_NOFOLLOW, &st) < 0 || !recent(s, &st)) return;
+    if (k_statx(dir, name, AT_SYMLINK_NOFOLLOW, &st) < 0 || !recent(s, &st) || is_placeholder(&st)) return;
     uint8_t type = type_of(st.mode);
     if (type == EXPECT_ANY) return;
     if (s->counts->results >= s->spec->max_results) {

@@ -107,11 +107,11 @@ async function runPrepared(
   );
   for (const notice of sandbox.limits.notices) run.notes.detail(notice);
   const exit = await superviseOrEnd(run, sandbox, audit);
-  const cause = sandbox.guard.lost === undefined ? (run.state.cause ?? causeOf(exit)) : 'guard-lost';
+  const cause = endCause(run, sandbox, exit);
   const status = exitStatus(run, exit, cause);
   const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: io.env });
   run.notes.release();
-  if (sandbox.guard.lost !== undefined) run.notes.important(guardLostText(sandbox.guard.lost));
+  if (cause === 'guard-lost') run.notes.important(guardLostText(sandbox.guard.lost ?? ''));
   return conclude(run, exit, report);
 }
 
@@ -217,6 +217,12 @@ function onOwnSignal(run: Foreground, sandbox: StartedSandbox, signal: NodeJS.Si
   run.state.ended = signal;
   run.state.cause ??= 'killed';
   terminate(sandbox);
+}
+
+/** A guard that goes when the command has ended already is another run tidying up. */
+function endCause(run: Foreground, sandbox: StartedSandbox, exit: AgentExit | undefined): EndCause {
+  if (exit === undefined && sandbox.guard.lost !== undefined) return 'guard-lost';
+  return run.state.cause ?? causeOf(exit);
 }
 
 function causeOf(exit: AgentExit | undefined): EndCause {

@@ -56,7 +56,7 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
   const seen = sandbox.usage();
   const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };
   const finished = await sweep(sandbox, input.env);
-  const lost = sandbox.guard.lost !== undefined;
+  const lost = sandbox.guard.lost !== undefined && input.cause === 'lost';
   const cause = lost
     ? 'guard-lost'
     : usage.hit.length > 0 && input.cause === 'signal'
