@@ -37,7 +37,7 @@ interface SurveyState {
 /**
  * Looks at the host for everything that `deny` and `protect` name, and says where it really lies: through symlinks,
  * hard links, other mounts of the same file system, and globs. Literal paths cost a few `lstat` each, whatever the size
- * of the workspace; only globs, and denied files with several links, walk a tree.
+ * of the workspace; only globs, denied files with several links, and trees beside the workspace are walked.
  */
 export async function surveyGuards(
   filesystem: FilesystemPolicy,
@@ -52,6 +52,7 @@ export async function surveyGuards(
   for (const rule of filesystem.deny) addRule(state, 'deny', rule);
   await addGlobs(state, filesystem);
   addHardLinks(state);
+  hideSockets(state);
   return [...state.guards.values()];
 }
 
@@ -170,6 +171,21 @@ function addHardLinks(state: SurveyState): void {
     if (isWithin(tree.source, '/usr')) continue;
     walkTree(tree.source, (entry) => {
       if (entry.type === 'file') addLink(state, entry.path, wanted);
+      return true;
+    });
+  }
+}
+
+/**
+ * Sockets of the host in trees that the policy shares: connect(2) needs no write permission on the mount, and whoever
+ * answers acts outside. The workspace is the project's own and is left as it is.
+ */
+function hideSockets(state: SurveyState): void {
+  for (const tree of state.trees) {
+    if (tree.rule === 'filesystem.workspace' || isWithin(tree.source, '/usr')) continue;
+    walkTree(tree.source, (entry) => {
+      if (entry.type === 'socket')
+        addGuard(state, { action: 'deny', path: entry.path, type: 'socket', rule: tree.rule });
       return true;
     });
   }

@@ -102,7 +102,7 @@ describe('a workspace that cannot be one', () => {
     using box = new TestBox();
     const result = await hostShell(
       box,
-      `mkdir shut; cd shut; chmod 0 .; ${commandText(['run', '--', 'true'])}; code=$?; chmod 700 .; exit $code`,
+      `mkdir shut; cd shut; chmod 0 .; ${commandText(['run', '--', 'true'])}; code=$?; chmod 700 "$PWD"; exit $code`,
     );
     expectRefusal(result, 'E_', 'shut');
   });
