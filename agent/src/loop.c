@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "fail.h"
+
+/* A host that does not close its end by then is gone or stopped. */
+enum { LEAVE_MS = 1000 };
 
 int64_t now_ms(void) {
     struct timespec t;
@@ -86,9 +90,25 @@ static void end_oneshot(struct loop *l) {
     l->finishing = true;
 }
 
-static void exit_when_sent(struct loop *l, int code) {
-    if (l->out.len > 0) return;
+/*
+ * Closing a socket with unread data, or one that is written to afterwards, makes the kernel throw away what the other side has
+ * not read yet (ECONNRESET, EPIPE). So we say that nothing more comes, and read until the host has closed its end.
+ */
+static _Noreturn void leave(int code) {
+    char ignored[4096];
+    shutdown(CHANNEL_FD, SHUT_WR);
+    struct pollfd host = {.fd = CHANNEL_FD, .events = POLLIN};
+    int64_t until = now_ms() + LEAVE_MS;
+    for (int64_t left = LEAVE_MS; left > 0; left = until - now_ms()) {
+        if (poll(&host, 1, (int)left) < 0 && errno != EINTR) break;
+        ssize_t n = read(CHANNEL_FD, ignored, sizeof ignored);
+        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) break;
+    }
     _exit(code);
+}
+
+static void exit_when_sent(struct loop *l, int code) {
+    if (l->out.len == 0) leave(code);
 }
 
 /* All writers are dead: an empty pipe stays empty, so idle is as good as closed. */

@@ -1,5 +1,5 @@
 import { chmodSync, mkdirSync, statSync } from 'node:fs';
-import { homedir } from 'node:os';
+import { userInfo } from 'node:os';
 import path from 'node:path';
 import { GloveboxError, systemCode } from './errors.ts';
 
@@ -32,12 +32,12 @@ export function gloveboxDirs(env: NodeJS.ProcessEnv = process.env): GloveboxDirs
   };
 }
 
-/** The caller's home directory: `$HOME` when absolute, else the password entry. */
+/** The caller's home directory: `$HOME` when absolute, else the password entry (`os.homedir` would answer the same relative `$HOME`). */
 export function homeDirectory(env: NodeJS.ProcessEnv = process.env): string {
   const home = env['HOME'];
   return home !== undefined && path.isAbsolute(home)
     ? path.normalize(home).replace(/(.)\/$/, '$1')
-    : homedir();
+    : userInfo().homedir;
 }
 
 /** Creates a private directory (0700) and refuses one that somebody else owns or may write. */

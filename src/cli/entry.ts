@@ -1,3 +1,4 @@
+import { GloveboxError } from '../base/errors.ts';
 import { main } from './main.ts';
 
 /** The process's own streams and environment; the only place that touches `process` for the command line. */
@@ -13,7 +14,20 @@ export async function entry(): Promise<void> {
       return process.stdin;
     },
     env: process.env,
-    cwd: process.cwd(),
+    get cwd() {
+      return currentDirectory();
+    },
     json: false,
   });
+}
+
+function currentDirectory(): string {
+  try {
+    return process.cwd();
+  } catch (error) {
+    throw new GloveboxError('E_WORKSPACE_INVALID', {
+      what: 'the current directory does not exist any more',
+      cause: error,
+    });
+  }
 }

@@ -9,7 +9,6 @@ import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { LimitName, ResolvedPolicy } from '../policy/contract.ts';
 import { endSandbox, type EndCause, type EndReport } from '../sandbox/end.ts';
 import { preparePlan, type PreparedPlan } from '../sandbox/prepare.ts';
-import { publishPorts } from '../sandbox/publish.ts';
 import { startSandbox, type StartedSandbox } from '../sandbox/start.ts';
 import type { CliIo } from './contract.ts';
 import { hiddenProgramHint } from './hints.ts';
@@ -99,6 +98,7 @@ async function runPrepared(
     audit,
     exec: execSpec(run, prepared),
     stdio: run.stdio.jail,
+    publish: run.parsed.publish,
     onNetwork: (event) => refusals.event(event),
   });
   sandbox.session.hello.then(
@@ -168,8 +168,7 @@ async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<Agen
     limits.timeoutMs === undefined
       ? undefined
       : setTimeout(() => end('timeout', 'timeout'), limits.timeoutMs);
-  const published = await publishPorts(run.parsed.publish, sandbox);
-  for (const port of published)
+  for (const port of sandbox.ports)
     run.notes.say(`127.0.0.1:${port.hostPort} reaches port ${port.sandboxPort} of the sandbox`);
   try {
     return await commandEnd(run, sandbox, relay);

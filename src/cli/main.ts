@@ -10,7 +10,8 @@ export async function main(argv: readonly string[], io: CliIo): Promise<number> 
   try {
     return await dispatch(argv, io);
   } catch (error) {
-    return report(error, io);
+    const json = argv.slice(0, separatorIndex(argv)).includes('--json');
+    return report(error, json && !io.json ? withJson(io) : io);
   }
 }
 
@@ -53,7 +54,9 @@ function withJson(io: CliIo): CliIo {
       return io.stdin;
     },
     env: io.env,
-    cwd: io.cwd,
+    get cwd() {
+      return io.cwd;
+    },
     json: true,
   };
 }

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { AgentProcess } from '../agent/contract.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
@@ -75,13 +76,23 @@ function relayInput(input: RelayInput, undo: (() => void)[]): void {
   });
 }
 
+/**
+ * Node's own raw mode leaves output processing on, which would add a carriage return to each that the inner terminal has
+ * added. stty(1) is part of every base system.
+ */
+function rawTerminal(): () => void {
+  const stty = (...args: string[]): string =>
+    execFileSync('stty', args, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' }).trim();
+  const before = stty('-g');
+  stty('raw', '-echo');
+  return () => {
+    stty(before);
+  };
+}
+
 /** Raw mode: every key belongs to the command's own terminal. Restored whatever happens. */
 function followTerminal(input: RelayInput, undo: (() => void)[]): void {
-  const { stdin } = input.io;
-  stdin.setRawMode(true);
-  const restore = (): void => {
-    stdin.setRawMode(false);
-  };
+  const restore = rawTerminal();
   process.once('exit', restore);
   const resize = (): void => input.main.resize(process.stdout.rows, process.stdout.columns);
   process.on('SIGWINCH', resize);

@@ -69,9 +69,16 @@ function refuseDangerous(kind: DescriptorKind, fd: number): void {
   });
 }
 
-/** What one of our own descriptors is. */
+/** True when the terminal belongs to another job: reading it, or changing its mode, would stop us (SIGTTIN, SIGTTOU). */
+function inBackground(): boolean {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return group !== foreground;
+}
+
+/** What one of our own descriptors is. A terminal that is somebody else's at the moment gives no input. */
 export function descriptorKind(fd: number): DescriptorKind {
-  if (isatty(fd)) return 'tty';
+  if (isatty(fd)) return fd === 0 && inBackground() ? 'closed' : 'tty';
   try {
     const stat = fstatSync(fd);
     if (stat.isFile()) return 'file';

@@ -54,6 +54,7 @@ export function compilePlan(policy: Policy, facts: PlanFacts): Plan {
       ...facts.view.trees.filter((tree) => tree.writable).map((tree) => tree.target),
       facts.home,
       '/tmp',
+      '/var/tmp',
       '/dev',
     ],
   });

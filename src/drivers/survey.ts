@@ -1,5 +1,6 @@
 import path from 'node:path';
-import { isWithin, pathToBytes } from '../base/path-bytes.ts';
+import { GloveboxError } from '../base/errors.ts';
+import { isWithin, pathToBytes, printablePath } from '../base/path-bytes.ts';
 import type { FilesystemPolicy, PathRule } from '../policy/contract.ts';
 import { hostMounts, linkTarget, realPath, tryPathFact, type HostMount, type PathType } from './facts.ts';
 import { gitSinks } from './git-dirs.ts';
@@ -49,11 +50,29 @@ export async function surveyGuards(
   for (const sink of gitSinks(filesystem.workspace)) {
     if (!lifted.has(sink.path)) addPath(state, 'protect', sink.path, 'builtin.git');
   }
-  for (const rule of filesystem.deny) addRule(state, 'deny', rule);
+  for (const rule of filesystem.deny) {
+    addRule(state, 'deny', rule);
+    if (rule.origin.layer === 'command-line') refuseUseless(state, rule);
+  }
   await addGlobs(state, filesystem);
   addHardLinks(state);
   hideSockets(state);
   return [...state.guards.values()];
+}
+
+/** A path that was just typed and lies in no visible tree is most likely meant relative to another directory. */
+function refuseUseless(state: SurveyState, rule: PathRule): void {
+  const place = locate(rule.glob ? literalPrefix(rule.path) : rule.path).path;
+  if (
+    deepestTree(state.trees, place) !== undefined ||
+    state.trees.some((tree) => isWithin(tree.source, place))
+  )
+    return;
+  throw new GloveboxError('E_POLICY_INVALID', {
+    what: `--deny ${printablePath(rule.path)} would hide nothing`,
+    why: 'it lies in no tree that the sandbox sees; relative paths start at the current directory',
+    next: 'Name a path in the workspace, or leave it out.',
+  });
 }
 
 function addRule(state: SurveyState, action: Guard['action'], rule: PathRule): void {

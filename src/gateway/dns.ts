@@ -75,10 +75,14 @@ interface UdpHandle {
 export function serveDnsUdp(core: GatewayCore, handle: object): () => Promise<void> {
   const socket = isUdpSocket(handle) ? handle : adoptHandle(handle);
   socket.on('error', () => undefined);
+  let open = true;
+  socket.on('close', () => {
+    open = false;
+  });
   socket.on('message', (message, peer) => {
     const reply = answerDns(core, message);
-    // A reply that cannot be sent is a lost datagram, as ever with UDP.
-    if (reply !== undefined) socket.send(reply, peer.port, peer.address, () => undefined);
+    // A reply that cannot be sent is a lost datagram, as ever with UDP. Answering may have closed the gateway.
+    if (reply !== undefined && open) socket.send(reply, peer.port, peer.address, () => undefined);
   });
   return () =>
     new Promise((resolve) => {

@@ -29,7 +29,7 @@ export interface PreparedPlan {
 }
 
 /** Homes that cannot be an empty directory of their own inside. */
-const UNUSABLE_HOMES = ['/usr', '/bin', '/sbin', '/lib', '/etc', '/proc', '/dev', '/tmp', '/var/tmp'];
+const UNUSABLE_HOMES = ['/usr', '/bin', '/sbin', '/lib', '/etc', '/proc', '/dev', '/tmp'];
 const FALLBACK_HOME = '/home/sandbox';
 
 /** Looks at the machine and compiles the plan; nothing is created or changed. */

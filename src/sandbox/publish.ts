@@ -25,7 +25,7 @@ export function parsePublish(text: string): PublishedPort {
 
 /** What publishing needs of a sandbox. */
 export interface PublishTarget {
-  readonly session: { dial(port: number): Promise<Duplex> };
+  dial(port: number): Promise<Duplex>;
   readonly teardown: Teardown;
 }
 
@@ -63,7 +63,7 @@ async function publishPort(port: PublishedPort, target: PublishTarget): Promise<
 async function connectInside(socket: Socket, port: number, target: PublishTarget): Promise<void> {
   socket.on('error', () => socket.destroy());
   try {
-    const inside = await target.session.dial(port);
+    const inside = await target.dial(port);
     inside.on('error', () => socket.destroy());
     socket.on('close', () => inside.destroy());
     inside.on('close', () => socket.destroy());

@@ -1,5 +1,6 @@
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { GloveboxError, systemCode } from '../base/errors.ts';
 import { ensurePrivateDir } from '../base/paths.ts';
 import { isAlive, processIdentity, type ProcessIdentity } from '../base/process-identity.ts';
 
@@ -28,7 +29,15 @@ export class RunRegistry {
   add(id: string, held: readonly HeldPath[]): void {
     ensurePrivateDir(this.#dir);
     const owner = processIdentity(process.pid) ?? { pid: process.pid, startTicks: '0' };
-    writeFileSync(this.#file(id), JSON.stringify({ id, owner, held } satisfies RunEntry), { mode: 0o600 });
+    try {
+      writeFileSync(this.#file(id), JSON.stringify({ id, owner, held } satisfies RunEntry), { mode: 0o600 });
+    } catch (error) {
+      throw new GloveboxError('E_AUDIT_UNWRITABLE', {
+        what: `cannot write to ${this.#dir}`,
+        why: systemCode(error) ?? String(error),
+        cause: error,
+      });
+    }
   }
 
   remove(id: string): void {

@@ -1,3 +1,4 @@
+import path from 'node:path';
 import type { Duplex } from 'node:stream';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { GloveboxError } from '../base/errors.ts';
@@ -10,7 +11,7 @@ import { policyContext } from './context.ts';
 import { Command, CommandExitError, type CommandOptions, type CommandResult } from './command.ts';
 import { endSandbox, type EndCause, type EndReport } from './end.ts';
 import { preparePlan } from './prepare.ts';
-import { publishPorts, type PublishedPort } from './publish.ts';
+import type { PublishedPort } from './publish.ts';
 import { awaitHello, startSandbox, type StartedSandbox } from './start.ts';
 
 /** What a sandbox is made from. Everything left out comes from the organisation, user and trusted project policy. */
@@ -19,7 +20,7 @@ export interface SandboxOptions {
   readonly profile?: string | readonly string[];
   /** A policy file besides the organisation and user policy. */
   readonly policyFile?: string;
-  /** The one writable tree; default the current directory. */
+  /** The one writable tree; default the current directory. Relative paths below are meant inside it. */
   readonly workspace?: string;
   readonly tier?: Tier;
   /** `host` or `host:port`. */
@@ -69,22 +70,17 @@ export class Sandbox implements AsyncDisposable {
   readonly #extraEnv: Readonly<Record<string, string>>;
   #end: Promise<EndReport> | undefined;
 
-  private constructor(
-    started: StartedSandbox,
-    audit: AuditWriter,
-    options: SandboxOptions,
-    ports: readonly PublishedPort[],
-  ) {
+  private constructor(started: StartedSandbox, audit: AuditWriter, options: SandboxOptions) {
     this.id = started.id;
     this.plan = started.prepared.plan;
-    this.ports = ports;
+    this.ports = started.ports;
     this.#started = started;
     this.#audit = audit;
     this.#env = options.hostEnv ?? process.env;
     this.#extraEnv = options.env ?? {};
     this.commands = {
       run: (command, extra) => this.#run(command, extra ?? {}),
-      exec: (argv, extra) => this.#start(argv, extra ?? {}).wait(),
+      exec: async (argv, extra) => this.#start(argv, extra ?? {}).wait(),
       start: (command, extra) => this.#start(command, extra ?? {}),
     };
   }
@@ -104,8 +100,7 @@ export class Sandbox implements AsyncDisposable {
     try {
       started = await start(options, env, audit);
       await awaitHello(started);
-      const ports = await publishPorts(options.publish ?? [], started);
-      const box = new Sandbox(started, audit, options, ports);
+      const box = new Sandbox(started, audit, options);
       box.#watch(options);
       if (isAborted(signal)) {
         await box.kill();
@@ -113,7 +108,7 @@ export class Sandbox implements AsyncDisposable {
       }
       return box;
     } catch (error) {
-      await started?.teardown.run();
+      if (started !== undefined) await endSandbox({ sandbox: started, audit, cause: 'lost', hit: [], env });
       await audit.close();
       throw error;
     }
@@ -192,7 +187,7 @@ async function start(
 ): Promise<StartedSandbox> {
   const dirs = gloveboxDirs(env);
   const home = homeDirectory(env);
-  const resolved = await loadPolicy(policyContext(env, process.cwd()), layerOf(options));
+  const resolved = await loadPolicy(policyContext(env, baseDirectory(options)), layerOf(options));
   const prepared = await preparePlan({ policy: resolved.policy, env, home });
   return startSandbox({
     prepared,
@@ -201,8 +196,14 @@ async function start(
     env,
     audit,
     stdio: ['ignore', 'ignore', 'pipe'],
+    publish: options.publish ?? [],
     onNetwork: (event) => options.onNetwork?.(event),
   });
+}
+
+/** Relative paths of the options are meant inside the workspace. */
+function baseDirectory(options: SandboxOptions): string {
+  return path.resolve(options.workspace ?? '.');
 }
 
 function layerOf(options: SandboxOptions): CommandLineLayer {
@@ -210,7 +211,7 @@ function layerOf(options: SandboxOptions): CommandLineLayer {
   return {
     ...(profile === undefined ? {} : { profiles: typeof profile === 'string' ? [profile] : profile }),
     ...(options.policyFile === undefined ? {} : { policyFile: options.policyFile }),
-    ...(options.workspace === undefined ? {} : { workspace: options.workspace }),
+    ...(options.workspace === undefined ? {} : { workspace: baseDirectory(options) }),
     ...(options.tier === undefined ? {} : { tier: options.tier }),
     ...(options.allow === undefined ? {} : { allow: options.allow }),
     ...(options.read === undefined ? {} : { read: options.read }),

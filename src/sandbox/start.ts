@@ -1,10 +1,13 @@
 import type { AirlockReady, BootSpec, ExecSpec } from '../agent/contract.ts';
+import type { Duplex } from 'node:stream';
+import { runFinish } from '../agent/finish.ts';
 import { locateAgent } from '../agent/locate.ts';
 import type { AgentSession } from '../agent/session.ts';
 import type { AuditSink } from '../audit/contract.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
+import { pathToBytes } from '../base/path-bytes.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
 import { Teardown } from '../base/teardown.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
@@ -17,6 +20,7 @@ import { createGateway } from '../gateway/gateway.ts';
 import { GuardWatch } from './guard-watch.ts';
 import { enforceLimits, type EnforcedLimits } from './limits.ts';
 import type { PreparedPlan } from './prepare.ts';
+import { publishPorts, type PublishedPort } from './publish.ts';
 import { RunRegistry, type HeldPath } from './registry.ts';
 
 export interface StartInput {
@@ -28,6 +32,9 @@ export interface StartInput {
   /** Present: one command, then the end. Absent: a sandbox that serves commands. */
   readonly exec?: ExecSpec;
   readonly stdio: JailStdio;
+  /** Ports of the sandbox to open on the host's 127.0.0.1, before anything runs. */
+  readonly publish: readonly string[];
+  /** A throw is the caller's own and changes nothing here. */
   readonly onNetwork: (event: NetworkEvent) => void;
 }
 
@@ -50,6 +57,7 @@ export interface StartedSandbox {
   readonly stopWatching: () => void;
   readonly held: readonly HeldPath[];
   readonly limits: EnforcedLimits;
+  readonly ports: readonly PublishedPort[];
   /** Milliseconds since the epoch. */
   readonly startedAt: number;
   /** Undone last-in first-out when the sandbox ends or its start fails. */
@@ -69,8 +77,17 @@ export async function startSandbox(input: StartInput): Promise<StartedSandbox> {
     return await bringUp(input, teardown);
   } catch (error) {
     await teardown.run();
+    await releaseHeld(input);
     throw error;
   }
+}
+
+/** After a start that failed half-way: the airlock may have made placeholders already. */
+async function releaseHeld(input: StartInput): Promise<void> {
+  const placeholders = heldPaths(input.prepared).map(({ root, path }) => ({ root, path: pathToBytes(path) }));
+  if (placeholders.length === 0) return;
+  // The error of the start is the one to tell; what could not be released, the next run sweeps.
+  await runFinish(locateAgent(input.env), { placeholders }).catch(() => undefined);
 }
 
 async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSandbox> {
@@ -85,6 +102,11 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   teardown.add('registry', () => registry.remove(id));
   const limits = enforceLimits(id, prepared.plan.limits, teardown);
   const gateway = startGateway(input, id, teardown);
+  const live: { session?: AgentSession } = {};
+  const ports = await publishPorts(input.publish, {
+    teardown,
+    dial: (port) => dialInside(live.session, port),
+  });
   const spec = airlockSpec({
     plan: prepared.plan,
     agent,
@@ -109,6 +131,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   });
   teardown.add('guard watch', () => watched[Symbol.dispose]());
   const { session } = jail;
+  live.session = session;
   teardown.add('session', () => session.destroy());
   return {
     id,
@@ -121,6 +144,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     stopWatching: () => watched[Symbol.dispose](),
     held,
     limits,
+    ports,
     startedAt,
     teardown,
     usage: () => limits.usage(),
@@ -152,6 +176,21 @@ async function bootFrame(input: StartInput, limits: EnforcedLimits, ready: Airlo
   });
 }
 
+async function dialInside(session: AgentSession | undefined, port: number): Promise<Duplex> {
+  if (session === undefined)
+    throw new GloveboxError('E_SANDBOX_START', { what: 'the sandbox is still starting' });
+  return session.dial(port);
+}
+
+/** The caller's callback must not be able to close the gateway or end the process. */
+function tell(input: StartInput, event: NetworkEvent): void {
+  try {
+    input.onNetwork(event);
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error), { type: 'GloveboxCallback' });
+  }
+}
+
 async function endJail(jail: Jail): Promise<void> {
   jail.kill();
   await jail.exited;
@@ -175,7 +214,7 @@ function startGateway(input: StartInput, id: string, teardown: Teardown): Gatewa
     policy: input.prepared.plan.network.policy,
     onEvent: (event) => {
       report('network.verdict', event);
-      input.onNetwork(event);
+      tell(input, event);
     },
     onConnection: (summary) => report('network.summary', summary),
   });

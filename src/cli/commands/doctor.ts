@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { GloveboxError } from '../../base/errors.ts';
 import { EXIT } from '../../base/exit-codes.ts';
 import type { CliCommand, CliIo } from '../contract.ts';
 import { checkMachine, type Finding } from '../doctor/checks.ts';
@@ -16,7 +17,8 @@ export const doctorCommand: CliCommand = {
     'Checks every layer by itself, then starts a sandbox that does nothing. Needs no root.',
     'Exit code 0 when sandboxes start, 125 when something is missing.',
   ].join('\n'),
-  run: async (_args, io) => {
+  run: async (args, io) => {
+    if (args.length > 0) throw new GloveboxError('E_USAGE', { what: `doctor takes no "${args[0]}"` });
     const findings = [...(await checkMachine(io.env)), ...checkLimits()];
     const broken = findings.some((finding) => finding.state === 'fail');
     const all = broken ? findings : [...findings, await trial(io)];

@@ -47,7 +47,7 @@ describe('planLimits', () => {
     expect(writes(made)).toEqual([
       'memory.limit_in_bytes=1073741824',
       'memory.memsw.limit_in_bytes=1073741824 if there',
-      'pids.max=260',
+      'pids.max=258',
       'cpu.cfs_period_us=100000',
       'cpu.cfs_quota_us=150000 if there',
     ]);
@@ -62,7 +62,7 @@ describe('planLimits', () => {
       'memory.max=1073741824',
       'memory.swap.max=0 if there',
       'memory.oom.group=1 if there',
-      'pids.max=260',
+      'pids.max=258',
       'cpu.max=1000 100000',
     ]);
   });
