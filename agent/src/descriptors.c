@@ -13,13 +13,13 @@ static void close_from(unsigned first) {
     for (unsigned fd = first; fd < FD_LIMIT; fd++) close((int)fd);
 }
 
-/* The airlock put the locks behind the channel, and something that is no directory behind them. */
+/* The airlock put the locks, directories and files, behind the channel, and /dev/null behind them. */
 void keep_descriptors(void) {
     struct stat st;
     if (fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", "channel");
     close(IPC_FD);
     int fd = CHANNEL_FD + 1;
-    for (; fstat(fd, &st) == 0 && S_ISDIR(st.st_mode); fd++)
+    for (; fstat(fd, &st) == 0 && !S_ISCHR(st.st_mode); fd++)
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", "lock");
     close_from((unsigned)fd);
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import type { AgentExit, ExecSpec } from '../agent/contract.ts';
 import { commandError } from '../agent/process.ts';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
@@ -120,11 +121,18 @@ async function recordRefusal(audit: AuditWriter, error: unknown): Promise<void> 
   await audit.write({ kind: 'run.refused', data: { code: error.code, what: error.what, why: error.why } });
 }
 
+/** Node decodes its arguments as UTF-8; the kernel still has the bytes of those that are not (proc_pid_cmdline(5)). */
+function commandWords(command: readonly string[]): readonly (string | Uint8Array)[] {
+  if (!command.some((word) => word.includes('\uFFFD'))) return command;
+  const raw = readFileSync('/proc/self/cmdline', 'latin1').split('\0').slice(0, -1);
+  return raw.slice(-command.length).map((word) => Buffer.from(word, 'latin1'));
+}
+
 function execSpec(run: Foreground, prepared: PreparedPlan): ExecSpec {
   const { stdout } = run.io;
   const terminal = run.stdio.terminal && 'rows' in stdout && 'columns' in stdout;
   return {
-    argv: run.command,
+    argv: commandWords(run.command),
     env: prepared.plan.env,
     cwd: prepared.plan.cwd,
     stdio: run.stdio.command,

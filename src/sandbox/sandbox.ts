@@ -103,6 +103,7 @@ export class Sandbox implements AsyncDisposable {
       const box = new Sandbox(started, audit, options);
       box.#watch(options);
       if (isAborted(signal)) {
+        started = undefined;
         await box.kill();
         throw abortedStart(signal);
       }

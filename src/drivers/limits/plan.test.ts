@@ -78,7 +78,7 @@ describe('planLimits', () => {
       timeout: 'full',
     });
     expect(rlimit(made, RLIMIT.DATA)).toBe(1024n ** 3n);
-    expect(rlimit(made, RLIMIT.NPROC)).toBe(260n);
+    expect(rlimit(made, RLIMIT.NPROC)).toBe(258n);
     expect(made.refused).toEqual([]);
     expect(made.notices).toEqual([
       'no CPU limit (no writable cgroup)',
@@ -227,7 +227,7 @@ describe('a made-up tree', () => {
     expect(cgroup.procsPaths).toEqual([path.join(dir, 'cgroup.procs')]);
     expect(readFileSync(path.join(dir, 'memory.max'), 'utf8')).toBe('1073741824');
     expect(readFileSync(path.join(dir, 'cpu.max'), 'utf8')).toBe('150000 100000');
-    expect(readFileSync(path.join(dir, 'pids.max'), 'utf8')).toBe('260');
+    expect(readFileSync(path.join(dir, 'pids.max'), 'utf8')).toBe('258');
   });
 
   test('version 2: what the kernel counted', () => {
