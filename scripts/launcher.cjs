@@ -27,7 +27,9 @@ Module.prototype._compile = function compileFromCache(content, filename) {
     importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
   });
   if (process.env.GLOVEBOX_WRITE_CODE_CACHE === filename) {
-    process.on('exit', () => require('node:fs').writeFileSync(`${filename}.cache`, script.createCachedData()));
+    process.on('exit', () =>
+      require('node:fs').writeFileSync(`${filename}.cache`, script.createCachedData()),
+    );
   }
   const run = script.runInThisContext();
   return run.call(this.exports, this.exports, Module.createRequire(filename), this, filename, __dirname);

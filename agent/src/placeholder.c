@@ -163,12 +163,15 @@ static bool acquire_once(struct airlock_spec *spec, struct locks *locks, uint32_
     int dir = walk_parents(spec, locks, index, root);
     if (dir < 0) return dir == -1;
     const char *slash = strrchr(m->path, '/');
+    struct stat st;
     int lock = -1;
     mode_t kind = 0;
     mode_t want = (m->flags & MASK_DOT_FILE) != 0 ? MARKER_DOT : MARKER_LEAF;
     int got = acquire_name(dir, slash == NULL ? m->path : slash + 1, want, &lock, &kind);
+    bool owned = fstat(dir, &st) == 0 && st.st_uid == geteuid();
     if (dir != root) close(dir);
     if (got == -ENOENT) return false;
+    if (got == -EACCES && owned) fail_msg("placeholder", m->path, "its directory is yours and not writable; the sandbox could change that");
     if (got < 0 && !nobody_can_create(-got)) refuse("placeholder", m->path, -got);
     m->result = got < 0 ? PH_SKIPPED : (uint8_t)got;
     if (lock >= 0) keep_lock(spec, locks, lock);

@@ -84,7 +84,7 @@ enum boot_tag {
 };
 
 enum boot_mode { MODE_ONESHOT = 1, MODE_SERVE = 2 };
-enum verify_kind { VERIFY_HIDDEN = 1, VERIFY_READONLY = 2, VERIFY_PINNED = 3, VERIFY_PLACEHOLDER = 4 };
+enum verify_kind { VERIFY_HIDDEN = 1, VERIFY_READONLY = 2, VERIFY_PINNED = 3, VERIFY_PLACEHOLDER = 4, VERIFY_IDENTITY = 5 };
 enum landlock_mode { LANDLOCK_OFF = 0, LANDLOCK_BEST_EFFORT = 1, LANDLOCK_REQUIRED = 2 };
 enum landlock_flag { LANDLOCK_RULE_OPTIONAL = 1 };
 

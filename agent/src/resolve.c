@@ -8,7 +8,8 @@
 #include "kernel.h"
 
 int resolve_root(const char *root) {
-    return k_openat2(AT_FDCWD, root, O_PATH | O_DIRECTORY | O_CLOEXEC, K_RESOLVE_NO_MAGICLINKS);
+    return k_openat2(AT_FDCWD, root, O_PATH | O_DIRECTORY | O_CLOEXEC,
+                     K_RESOLVE_NO_MAGICLINKS | K_RESOLVE_NO_SYMLINKS);
 }
 
 static void forget_parent(struct resolver *r) {

@@ -112,12 +112,20 @@ static bool take_rlimit(struct arena *a, struct rlimits *list, struct slice v) {
 }
 
 static bool take_verify(struct boot_spec *s, struct slice v) {
-    if (v.len < 2 || v.ptr[0] < VERIFY_HIDDEN || v.ptr[0] > VERIFY_PLACEHOLDER) return false;
+    if (v.len < 2 || v.ptr[0] < VERIFY_HIDDEN || v.ptr[0] > VERIFY_IDENTITY) return false;
     s->verifies = arena_grow(&s->arena, s->verifies, s->verify_count, &s->verify_cap, sizeof *s->verifies);
     if (s->verifies == NULL) return false;
     struct verify *item = &s->verifies[s->verify_count++];
     item->kind = v.ptr[0];
-    return take_text(&s->arena, (struct slice){v.ptr + 1, v.len - 1}, &item->path);
+    size_t head = 1;
+    if (item->kind == VERIFY_IDENTITY) {
+        if (v.len < 18) return false;
+        item->ino = get_u64(v.ptr + 1);
+        item->major = get_u32(v.ptr + 9);
+        item->minor = get_u32(v.ptr + 13);
+        head = 17;
+    }
+    return take_text(&s->arena, (struct slice){v.ptr + head, v.len - head}, &item->path);
 }
 
 static bool take_rule(struct boot_spec *s, struct slice v) {

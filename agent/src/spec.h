@@ -52,6 +52,9 @@ struct rlimits {
 struct verify {
     uint8_t kind;
     char *path;
+    /* For an identity: statx(2). */
+    uint64_t ino;
+    uint32_t major, minor;
 };
 
 struct landlock_rule {

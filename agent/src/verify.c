@@ -21,6 +21,11 @@ static void verify_one(const struct verify *v) {
     if (fd < 0) lost(v->path, NULL, errno);
     if (k_statx(fd, "", K_AT_EMPTY_PATH, &st) < 0 || fstatfs(fd, &fs) < 0) lost(v->path, NULL, errno);
     close(fd);
+    if (v->kind == VERIFY_IDENTITY) {
+        bool same = st.ino == v->ino && st.dev_major == v->major && st.dev_minor == v->minor;
+        if (!same) lost(v->path, "another directory was put in its place", 0);
+        return;
+    }
     if ((st.attributes_mask & K_STATX_ATTR_MOUNT_ROOT) == 0) lost(v->path, "the kernel does not report mounts", 0);
     if ((st.attributes & K_STATX_ATTR_MOUNT_ROOT) == 0) lost(v->path, "nothing is mounted there", 0);
     if (v->kind == VERIFY_PINNED) return;

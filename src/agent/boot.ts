@@ -101,6 +101,14 @@ export function encodeBootSpec(spec: BootSpec): Buffer {
   for (const { kind, path: at } of spec.verify ?? []) {
     out.text(n.BOOT_TAG.verify, Buffer.concat([Uint8Array.of(n.VERIFY_KIND[kind]), bytesOf(at)]));
   }
+  for (const identity of spec.identities ?? []) {
+    const head = Buffer.allocUnsafe(17);
+    head.writeUInt8(n.VERIFY_KIND.identity, 0);
+    head.writeBigUInt64LE(identity.ino, 1);
+    head.writeUInt32LE(identity.major, 9);
+    head.writeUInt32LE(identity.minor, 13);
+    out.bytes(n.BOOT_TAG.verify, Buffer.concat([head, bytesOf(identity.path)]));
+  }
   out.u8(n.BOOT_TAG.landlockMode, n.LANDLOCK_MODE[spec.landlock?.mode ?? 'off']);
   for (const rule of spec.landlock?.rules ?? []) {
     const head = Buffer.allocUnsafe(12);

@@ -84,6 +84,15 @@ export interface VerifyMask {
   readonly path: PathBytes;
 }
 
+/** A directory that has to be the very one that the host looked at. */
+export interface VerifyIdentity {
+  /** Inside. */
+  readonly path: PathBytes;
+  readonly ino: bigint;
+  readonly major: number;
+  readonly minor: number;
+}
+
 export interface LandlockRule {
   readonly path: PathBytes;
   /** LANDLOCK_ACCESS_FS_* bits; those the kernel does not know are left out. */
@@ -120,6 +129,7 @@ export interface BootSpec {
   /** One command that ends the sandbox, or a sandbox that serves commands. */
   readonly mode: 'oneshot' | 'serve';
   readonly verify?: readonly VerifyMask[];
+  readonly identities?: readonly VerifyIdentity[];
   readonly landlock?: { readonly mode: 'best-effort' | 'required'; readonly rules: readonly LandlockRule[] };
   /** An array of `struct sock_filter`; none is installed when left out. */
   readonly seccomp?: Uint8Array;

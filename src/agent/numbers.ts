@@ -70,7 +70,7 @@ export const BOOT_TAG = {
   exec: 7,
 } as const;
 export const BOOT_MODE = { oneshot: 1, serve: 2 } as const;
-export const VERIFY_KIND = { hidden: 1, readonly: 2, pinned: 3, placeholder: 4 } as const;
+export const VERIFY_KIND = { hidden: 1, readonly: 2, pinned: 3, placeholder: 4, identity: 5 } as const;
 export const LANDLOCK_MODE = { off: 0, 'best-effort': 1, required: 2 } as const;
 export const LANDLOCK_FLAG = { optional: 1 } as const;
 

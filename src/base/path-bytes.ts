@@ -44,7 +44,7 @@ function utf8Length(buffer: Buffer, at: number): number {
 /** A path for a terminal: control characters, lone bytes and bidirectional controls are written as escapes. */
 export function printablePath(path: string): string {
   return path.replaceAll(
-    /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069\uDC80-\uDCFF]/g,
+    /[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\uDC80-\uDCFF]/g,
     (char) => {
       const code = char.charCodeAt(0);
       if (code >= 0xdc80 && code <= 0xdcff) return `\\x${(code & 0xff).toString(16).padStart(2, '0')}`;

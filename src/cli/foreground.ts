@@ -256,7 +256,8 @@ function conclude(run: Foreground, exit: AgentExit | undefined, report: EndRepor
     return exit?.status ?? EXIT.refused;
   }
   for (const limit of report.usage.hit) notes.important(limitText(limit), { limit });
-  if (report.appeared.length > 0) notes.say(appearedText(report), { appeared: report.appeared });
+  if (report.appeared.length > 0 || report.appearedTruncated)
+    notes.say(appearedText(report), { appeared: report.appeared });
   if (report.cause === 'lost' && report.usage.hit.length === 0)
     notes.important('the sandbox ended without an answer from inside');
   return exitStatus(run, exit, report.cause);
@@ -274,6 +275,8 @@ function limitText(limit: LimitName): string {
 function appearedText(report: EndReport): string {
   const shown = report.appeared.slice(0, CAPS.appearedShown).map((name) => `\n  ${printablePath(name)}`);
   const more = report.appeared.length - shown.length;
+  if (shown.length === 0)
+    return 'part of the workspace could not be searched for files your machine may execute';
   const rest =
     more > 0 || report.appearedTruncated ? `\n  and ${Math.max(more, 1)} more: glovebox audit show` : '';
   return `files your machine may execute appeared or changed:${shown.join('')}${rest}`;

@@ -15,7 +15,7 @@ export interface GitSink {
 const SINKS = GIT_INTERNAL.filter((entry) => !entry.name.includes('*'));
 
 /** Children of the workspace that are looked into for a repository of their own. */
-const CHILDREN_CAP = 512;
+const CHILDREN_CAP = 10_000;
 /** `modules/` nests by the submodule's path. */
 const MODULE_DEPTH = 6;
 
@@ -38,13 +38,22 @@ function childDirectories(dir: string): readonly string[] {
 }
 
 function repositorySinks(root: string): readonly GitSink[] {
+  if (isGitDirectory(root)) return gitDirectorySinks(root, root);
   const dotGit = path.join(root, '.git');
   const type = tryPathFact(dotGit).type;
   if (type === 'missing') return [];
   if (type === 'dir') return gitDirectorySinks(dotGit, root);
   const pointer = { path: dotGit, why: 'points git at its directory' };
   const target = type === 'file' ? gitFileTarget(dotGit) : undefined;
-  return target === undefined ? [pointer] : [pointer, ...gitDirectorySinks(target, root)];
+  if (target === undefined) return [pointer];
+  const common = smallFile(path.join(target, 'commondir')).trim();
+  const shared = common === '' ? [] : gitDirectorySinks(path.resolve(target, common), root);
+  return [pointer, ...gitDirectorySinks(target, root), ...shared];
+}
+
+/** A bare repository, or a git directory that was shared by itself. */
+function isGitDirectory(dir: string): boolean {
+  return ['HEAD', 'objects', 'refs'].every((name) => tryPathFact(path.join(dir, name)).type !== 'missing');
 }
 
 /** The directory a `.git` file names (`gitdir: PATH`). */
@@ -66,7 +75,7 @@ function gitDirectorySinks(gitDir: string, root: string): readonly GitSink[] {
 /** Hook directories and included files that the configuration names inside the repository. */
 function configuredSinks(config: string, root: string): readonly GitSink[] {
   const sinks: GitSink[] = [];
-  for (const match of smallFile(config).matchAll(/^\s*(hooksPath|path)\s*=\s*"?([^"\n#;]+)"?/gim)) {
+  for (const match of smallFile(config).matchAll(/(?:^|\])\s*(hooksPath|path)\s*=\s*"?([^"\n#;]+)"?/gim)) {
     const [, key, value] = match;
     if (key === undefined || value === undefined || value.startsWith('~')) continue;
     const base = key.toLowerCase() === 'hookspath' ? root : path.dirname(config);

@@ -47,7 +47,8 @@ export async function surveyGuards(
   const state: SurveyState = { trees, mounts: hostMounts(), guards: new Map() };
   for (const rule of filesystem.protect) addRule(state, 'protect', rule);
   const lifted = new Set(filesystem.unprotect.map((rule) => rule.path));
-  for (const sink of gitSinks(filesystem.workspace)) {
+  const writable = trees.filter((tree) => tree.writable).map((tree) => tree.source);
+  for (const sink of writable.flatMap(gitSinks)) {
     if (!lifted.has(sink.path)) addPath(state, 'protect', sink.path, 'builtin.git');
   }
   for (const rule of filesystem.deny) {
@@ -146,25 +147,47 @@ async function addGlobs(state: SurveyState, filesystem: FilesystemPolicy): Promi
   if (globs.length === 0) return;
   const { default: picomatch } = await import('picomatch');
   for (const { action, rule } of globs) {
-    const matches = picomatch(bytesAsText(rule.path), { dot: true, nonegate: true });
-    expandGlob(state, rule, (candidate) => matches(bytesAsText(candidate)), action);
+    const prefix = literalPrefix(rule.path);
+    const base = realPath(prefix);
+    if (base === undefined) continue;
+    // What is found has real paths, so the pattern has to start with one.
+    const pattern = joinInside(escapeGlob(base), rule.path.slice(prefix === '/' ? 1 : prefix.length + 1));
+    const matches = picomatch(bytesAsText(pattern), { dot: true, nonegate: true });
+    for (const root of globRoots(state, base)) expandGlob(state, { action, rule, root, matches });
   }
 }
 
-function expandGlob(
-  state: SurveyState,
-  rule: PathRule,
-  matches: (candidate: string) => boolean,
-  action: Guard['action'],
-): void {
-  const base = realPath(literalPrefix(rule.path));
-  if (base === undefined || deepestTree(state.trees, base) === undefined) return;
-  walkTree(base, (entry) => {
-    if (!matches(entry.path)) return true;
-    addGuard(state, { action, path: entry.path, type: entry.type, rule: rule.id });
-    if (entry.type === 'symlink') addPath(state, action, entry.path, rule.id);
-    return false;
-  });
+/** The tree that holds the pattern's directory, or every tree below it. */
+function globRoots(state: SurveyState, base: string): readonly string[] {
+  if (deepestTree(state.trees, base) !== undefined) return [base];
+  return state.trees.filter((tree) => isWithin(tree.source, base)).map((tree) => tree.source);
+}
+
+const escapeGlob = (literal: string): string => literal.replaceAll(/[\\*?[\]{}()!+@|]/g, String.raw`\$&`);
+
+interface GlobSearch {
+  readonly action: Guard['action'];
+  readonly rule: PathRule;
+  readonly root: string;
+  readonly matches: (candidate: string) => boolean;
+}
+
+function expandGlob(state: SurveyState, search: GlobSearch): void {
+  const { action, rule } = search;
+  walkTree(
+    search.root,
+    (entry) => {
+      if (!search.matches(bytesAsText(entry.path))) return true;
+      addGuard(state, { action, path: entry.path, type: entry.type, rule: rule.id });
+      if (entry.type === 'symlink') addPath(state, action, entry.path, rule.id);
+      return false;
+    },
+    (dir) => {
+      // The owner may make it readable again, also from inside: what cannot be searched is hidden whole.
+      if (dir !== search.root)
+        addGuard(state, { action: 'deny', path: dir, type: 'dir', rule: `${rule.id} (unreadable)` });
+    },
+  );
 }
 
 /** One character a byte, so that a pattern also meets names that are not UTF-8. */
@@ -180,10 +203,17 @@ export function literalPrefix(glob: string): string {
 /** Other names of guarded files, in the trees that are not the base system. */
 function addHardLinks(state: SurveyState): void {
   const wanted = new Map<string, Guard>();
+  const want = (guard: Guard, file: string): void => {
+    const fact = tryPathFact(file);
+    if (fact.type === 'file' && fact.nlink > 1) wanted.set(`${fact.dev}:${fact.ino}`, guard);
+  };
   for (const guard of state.guards.values()) {
-    if (guard.type !== 'file') continue;
-    const fact = tryPathFact(guard.path);
-    if (fact.nlink > 1) wanted.set(`${fact.dev}:${fact.ino}`, guard);
+    if (guard.type === 'file') want(guard, guard.path);
+    if (guard.type !== 'dir') continue;
+    walkTree(guard.path, (entry) => {
+      if (entry.type === 'file') want(guard, entry.path);
+      return true;
+    });
   }
   if (wanted.size === 0) return;
   for (const tree of state.trees) {
@@ -213,6 +243,6 @@ function hideSockets(state: SurveyState): void {
 function addLink(state: SurveyState, found: string, wanted: ReadonlyMap<string, Guard>): void {
   const fact = tryPathFact(found);
   const guard = fact.nlink > 1 ? wanted.get(`${fact.dev}:${fact.ino}`) : undefined;
-  if (guard === undefined) return;
+  if (guard === undefined || isWithin(found, guard.path)) return;
   addGuard(state, { action: guard.action, path: found, type: 'file', rule: `${guard.rule} (hard link)` });
 }

@@ -13,15 +13,21 @@ export interface WalkEntry {
 
 /**
  * Visits every entry below a directory, parents first, without following symlinks. `visit` answers whether to go
- * into a directory. Unreadable directories are passed over: the sandbox has no more rights than the caller.
+ * into a directory; `unreadable` hears of one that cannot be listed.
  *
  * @throws E_POLICY_INVALID when more than CAPS.globVisits entries were seen.
  */
-export function walkTree(root: string, visit: (entry: WalkEntry) => boolean): void {
+export function walkTree(
+  root: string,
+  visit: (entry: WalkEntry) => boolean,
+  unreadable: (dir: string) => void = () => undefined,
+): void {
   const stack = [root];
   let seen = 0;
   for (let dir = stack.pop(); dir !== undefined; dir = stack.pop()) {
-    for (const entry of listDirectory(dir)) {
+    const entries = readDirectory(dir);
+    if (entries === undefined) unreadable(dir);
+    for (const entry of entries ?? []) {
       if (++seen > CAPS.globVisits) throw tooLarge(root);
       if (visit(entry) && entry.type === 'dir') stack.push(entry.path);
     }
@@ -30,6 +36,10 @@ export function walkTree(root: string, visit: (entry: WalkEntry) => boolean): vo
 
 /** The entries of one directory, or none when it cannot be read. */
 export function listDirectory(dir: string): readonly WalkEntry[] {
+  return readDirectory(dir) ?? [];
+}
+
+function readDirectory(dir: string): readonly WalkEntry[] | undefined {
   const base = dir === '/' ? '' : dir;
   try {
     return readdirSync(fsPath(dir), { withFileTypes: true, encoding: 'buffer' }).map((entry) => ({
@@ -37,7 +47,7 @@ export function listDirectory(dir: string): readonly WalkEntry[] {
       type: direntType(entry),
     }));
   } catch {
-    return [];
+    return undefined;
   }
 }
 

@@ -118,7 +118,12 @@ function relay(exchange: Exchange, answer: IncomingMessage): void {
   const { core, target, response } = exchange;
   // A refusal of the body may have been answered already, while the origin did not wait for all of it.
   if (response.headersSent || response.destroyed) return void answer.destroy();
-  const status = answer.statusCode ?? 502;
+  const status = answer.statusCode ?? 0;
+  // Node refuses to write such a status, and throws.
+  if (status < 200 || status > 999) {
+    answer.destroy();
+    return void response.destroy();
+  }
   answer.on('data', (chunk: Buffer) => {
     const verdict = core.budgets.take(target.rule, 'downloadBytes', chunk.length);
     if (verdict !== undefined) cut(exchange, verdict, () => answer.destroy());

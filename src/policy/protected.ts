@@ -98,6 +98,26 @@ const appeared = (why: string, ...list: readonly string[]): readonly AppearedPat
 
 /** Reported when it appears or changes deeper in the tree, where holding every absent name would cost a mount each. */
 export const APPEARED_PATTERNS: readonly AppearedPattern[] = [
+  ...appeared('a repository that git enters by itself', '.git'),
+  ...appeared(
+    'git runs what it names when the operation goes on',
+    '.git/rebase-merge/git-rebase-todo',
+    '.git/rebase-apply/*',
+    '.git/sequencer/todo',
+  ),
+  ...appeared('points git at another configuration', '.git/commondir'),
+  ...appeared(
+    'moved or linked into its place as a whole',
+    '.vscode',
+    '.idea',
+    '.husky',
+    '.devcontainer',
+    '.claude',
+    '.cursor',
+    '.codex',
+    '.gemini',
+  ),
+
   ...appeared(
     'git runs it',
     '.git/hooks/*',

@@ -113,8 +113,17 @@ async function sweep(
     umask: process.umask(),
     ...(writable ? { scan: scanOf(sandbox) } : {}),
   });
-  for (const entry of dead) sandbox.registry.remove(entry.id);
-  return { appeared: result.appeared.map(nameOf), appearedTruncated: result.truncated };
+  // What another run still holds is its own to release; the entry of a dead one stays until nothing is left of it.
+  if (result.kept === 0) for (const entry of dead) sandbox.registry.remove(entry.id);
+  return {
+    appeared: result.appeared.filter(isTelling).map(nameOf),
+    appearedTruncated: result.truncated || result.unreadable > 0,
+  };
+}
+
+/** A `.git` directory changes with every commit; its files that matter have patterns of their own. */
+function isTelling(file: AppearedFile): boolean {
+  return !(file.type === 'dir' && /(^|\/)\.git$/.test(nameOf(file)));
 }
 
 function scanOf(sandbox: StartedSandbox): {
@@ -138,7 +147,7 @@ async function recordEnd(input: EndInput, report: EndReport, audit: AuditSink): 
   const writes = report.usage.hit.map((limit) =>
     audit.write({ kind: 'limit.hit', sandbox, data: { limit, value: limitValue(input.sandbox, limit) } }),
   );
-  if (report.appeared.length > 0) {
+  if (report.appeared.length > 0 || report.appearedTruncated) {
     const data = { files: report.appeared, truncated: report.appearedTruncated };
     writes.push(audit.write({ kind: 'files.appeared', sandbox, data }));
   }

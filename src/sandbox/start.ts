@@ -13,7 +13,8 @@ import { Teardown } from '../base/teardown.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import { startJail, type Jail, type JailStdio } from '../drivers/bubblewrap/driver.ts';
 import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
-import { airlockSpec, bootSpec } from '../drivers/bubblewrap/spec.ts';
+import { airlockSpec, bootSpec, type BootInput } from '../drivers/bubblewrap/spec.ts';
+import { treeIdentities } from '../drivers/identity.ts';
 import { seccompProgram } from '../drivers/seccomp-program.ts';
 import type { ConnectionSummary, Gateway, NetworkEvent } from '../gateway/contract.ts';
 import { createGateway } from '../gateway/gateway.ts';
@@ -107,6 +108,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     teardown,
     dial: (port) => dialInside(live.session, port),
   });
+  const identities = treeIdentities(prepared.plan);
   const spec = airlockSpec({
     plan: prepared.plan,
     agent,
@@ -119,7 +121,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   recorded.catch(() => undefined);
   const boot = async (ready: AirlockReady): Promise<BootSpec> => {
     await recorded;
-    return bootFrame(input, limits, ready);
+    return bootFrame(input, { rlimits: limits.rlimits, placeholders: ready.placeholders, identities });
   };
   const jail = await startJail({ agent, spec, mode, boot, stdio: input.stdio });
   teardown.add('jail', () => endJail(jail));
@@ -163,15 +165,19 @@ function attachListeners(prepared: PreparedPlan, gateway: Gateway, jail: Jail): 
   }
 }
 
-async function bootFrame(input: StartInput, limits: EnforcedLimits, ready: AirlockReady): Promise<BootSpec> {
+async function bootFrame(
+  input: StartInput,
+  facts: Pick<BootInput, 'placeholders' | 'identities'> & Pick<EnforcedLimits, 'rlimits'>,
+): Promise<BootSpec> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
   const seccomp = await seccompProgram({ arch, ...plan.syscalls });
   return bootSpec({
     plan,
     seccomp,
-    limits: limits.rlimits,
-    placeholders: ready.placeholders,
+    limits: facts.rlimits,
+    placeholders: facts.placeholders,
+    identities: facts.identities,
     ...(input.exec === undefined ? {} : { exec: input.exec }),
   });
 }

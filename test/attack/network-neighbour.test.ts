@@ -25,7 +25,7 @@ report('processes', len([name for name in os.listdir('/proc') if name.isdigit()]
     first.tell('go');
     await first.finish();
     expectRefused(second, ['tcp', 'any', 'abstract'], ['ECONNREFUSED', 'ENETUNREACH']);
-    expectRefused(second, ['tmp', 'shm', 'sandbox'], ['ENOENT']);
+    expectRefused(second, ['tmp', 'shm', 'home'], ['ENOENT']);
     expectRefused(second, ['processes'], ['True']);
     expectRecorded(box);
   },

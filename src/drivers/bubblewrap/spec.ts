@@ -6,6 +6,7 @@ import type {
   LandlockRule,
   MaskOp,
   ResourceLimit,
+  VerifyIdentity,
   VerifyMask,
 } from '../../agent/contract.ts';
 import { pathToBytes } from '../../base/path-bytes.ts';
@@ -56,6 +57,8 @@ export interface BootInput {
   readonly plan: Plan;
   readonly seccomp: Uint8Array;
   readonly limits: readonly ResourceLimit[];
+  /** The shared trees as they were when the plan was made. */
+  readonly identities: readonly VerifyIdentity[];
   /** What became of each placeholder, by index into the plan's masks. */
   readonly placeholders: AirlockReady['placeholders'];
   /** Present: run this and end. Absent: serve. */
@@ -65,6 +68,7 @@ export interface BootInput {
 /** What the inside stage does for a plan. Pure. */
 export function bootSpec(input: BootInput): BootSpec {
   const base = {
+    identities: input.identities,
     verify: verifyEntries(input.plan, absentMasks(input)).map(verifyMask),
     landlock: { mode: 'best-effort' as const, rules: landlockRules(input.plan) },
     seccomp: input.seccomp,
