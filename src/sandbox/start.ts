@@ -127,11 +127,8 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   teardown.add('jail', () => endJail(jail));
   attachListeners(prepared, gateway, jail);
   const guard: GuardState = { lost: undefined };
-  const watched = new GuardWatch(prepared.plan.masks, (lost) => {
-    guard.lost = lost;
-    jail.kill();
-  });
-  teardown.add('guard watch', () => watched[Symbol.dispose]());
+  const stopWatching = watchGuards(prepared, jail, guard);
+  teardown.add('guard watch', stopWatching);
   const { session } = jail;
   live.session = session;
   teardown.add('session', () => session.destroy());
@@ -143,7 +140,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     gateway,
     registry,
     guard,
-    stopWatching: () => watched[Symbol.dispose](),
+    stopWatching,
     held,
     limits,
     ports,
@@ -151,6 +148,15 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     teardown,
     usage: () => limits.usage(),
   };
+}
+
+/** Ends the jail when a guarded path is replaced on the host; answers how to stop looking. */
+function watchGuards(prepared: PreparedPlan, jail: Jail, guard: GuardState): () => void {
+  const watched = new GuardWatch(prepared.plan.masks, (lost) => {
+    guard.lost = lost;
+    jail.kill();
+  });
+  return () => watched[Symbol.dispose]();
 }
 
 function attachListeners(prepared: PreparedPlan, gateway: Gateway, jail: Jail): void {
