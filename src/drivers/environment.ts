@@ -1,14 +1,11 @@
 import { isWithin } from '../base/path-bytes.ts';
 import type { Policy } from '../policy/contract.ts';
+import { NEVER_PASSED } from '../policy/environment-names.ts';
 import type { PlanListener } from './contract.ts';
 import { listenerPort } from './listeners.ts';
 
 /** Where programs of the base system live; the caller's own PATH may name directories that are not visible. */
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-
-/** Names that would let the host's environment steer the loader or an interpreter inside: never passed through. */
-const NEVER_PASSED =
-  /^(LD_|GLIBC_|GLOVEBOX_|NODE_OPTIONS$|NODE_CHANNEL|BASH_ENV$|ENV$|BASH_FUNC_|PYTHONSTARTUP$|PERL5OPT$|RUBYOPT$|GIT_SSH|GIT_CONFIG)/;
 
 export interface EnvironmentInput {
   readonly policy: Policy;

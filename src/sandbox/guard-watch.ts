@@ -57,7 +57,11 @@ export class GuardWatch implements Disposable {
   }
 }
 
-/** 0 when there is nothing. */
+/** 0 when there is nothing, or nothing that we may look at. */
 function inodeOf(target: string): number {
-  return lstatSync(fsPath(target), { throwIfNoEntry: false })?.ino ?? 0;
+  try {
+    return lstatSync(fsPath(target), { throwIfNoEntry: false })?.ino ?? 0;
+  } catch {
+    return 0;
+  }
 }
