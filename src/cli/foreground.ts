@@ -17,6 +17,7 @@ import { Notes, RefusalNotes } from './notes.ts';
 import type { ParsedRun } from './options.ts';
 import { startRelay, type Relay } from './relay.ts';
 import { loadRunPolicy } from './run-policy.ts';
+import { SignalCatcher } from './signals.ts';
 import { chooseStdio, descriptorKind, hasLandlock, rememberLandlock, type StdioPlan } from './stdio.ts';
 
 /** What happened to a run besides the command's own end. */
@@ -33,6 +34,7 @@ interface Request {
   readonly io: CliIo;
   readonly notes: Notes;
   readonly audit: AuditWriter;
+  readonly signals: SignalCatcher;
 }
 
 interface Foreground extends Request {
@@ -48,13 +50,15 @@ export async function runForeground(
 ): Promise<number> {
   const notes = new Notes({ quiet: parsed.quiet, verbose: parsed.verbose, json: io.json });
   const audit = openAudit({ stateDir: gloveboxDirs(io.env).state });
+  const signals = new SignalCatcher();
   try {
-    return await planAndRun({ parsed, command, io, notes, audit });
+    return await planAndRun({ parsed, command, io, notes, audit, signals });
   } catch (error) {
     notes.release();
     await recordRefusal(audit, error);
     throw error;
   } finally {
+    signals[Symbol.dispose]();
     await audit.close();
   }
 }
@@ -165,6 +169,7 @@ async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<Agen
   };
   const relay = startRelay({
     main,
+    signals: run.signals,
     plan: run.stdio,
     io: run.io,
     ...(limits.outputBytes === undefined ? {} : { outputBytes: limits.outputBytes }),

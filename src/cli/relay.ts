@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { AgentProcess } from '../agent/contract.ts';
-import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
 import type { CliIo } from './contract.ts';
+import type { SignalCatcher } from './signals.ts';
 import type { StdioPlan } from './stdio.ts';
 
 export interface RelayInput {
@@ -12,6 +12,8 @@ export interface RelayInput {
   /** Bytes of output before the command is ended. */
   readonly outputBytes?: number;
   readonly onOutputLimit: () => void;
+  /** Our own signals, caught since before the start. */
+  readonly signals: SignalCatcher;
   /** A signal that was sent to Glovebox itself. */
   readonly onSignal: (signal: NodeJS.Signals) => void;
 }
@@ -23,21 +25,13 @@ export interface Relay {
   stop(): void;
 }
 
-/** Signals that are passed on. A terminal's own keys never get here when the command has a terminal of its own. */
-const FORWARDED: readonly NodeJS.Signals[] = [
-  'SIGINT',
-  'SIGTERM',
-  'SIGHUP',
-  'SIGQUIT',
-  'SIGUSR1',
-  'SIGUSR2',
-  'SIGCONT',
-];
-
 /** Wires a foreground command up. */
 export function startRelay(input: RelayInput): Relay {
   const undo: (() => void)[] = [];
-  relaySignals(input, undo);
+  input.signals.forwardTo((signal, number) => {
+    input.onSignal(signal);
+    input.main.kill(number);
+  });
   if (input.plan.command[0] === 'pipe' || input.plan.command[0] === 'pty') relayInput(input, undo);
   if (input.plan.terminal) followTerminal(input, undo);
   const count = outputCounter(input);
@@ -51,17 +45,6 @@ export function startRelay(input: RelayInput): Relay {
       for (const step of undo.splice(0)) step();
     },
   };
-}
-
-function relaySignals(input: RelayInput, undo: (() => void)[]): void {
-  for (const signal of FORWARDED) {
-    const listener = (): void => {
-      input.onSignal(signal);
-      input.main.kill(SIGNAL_NUMBERS[signal] ?? 15);
-    };
-    process.on(signal, listener);
-    undo.push(() => process.off(signal, listener));
-  }
 }
 
 function relayInput(input: RelayInput, undo: (() => void)[]): void {

@@ -78,7 +78,7 @@ describe('planLimits', () => {
       timeout: 'full',
     });
     expect(rlimit(made, RLIMIT.DATA)).toBe(1024n ** 3n);
-    expect(rlimit(made, RLIMIT.NPROC)).toBe(258n);
+    expect(rlimit(made, RLIMIT.NPROC)).toBe(257n);
     expect(made.refused).toEqual([]);
     expect(made.notices).toEqual([
       'no CPU limit (no writable cgroup)',

@@ -38,6 +38,8 @@ export interface LimitsInput {
 
 /** bubblewrap and the agent share the group with the user's processes. */
 const OWN_PROCESSES = 2;
+/** RLIMIT_NPROC counts per user namespace: of ours only the agent is in the jail's. */
+const OWN_IN_JAIL = 1;
 /** Period of the CPU quota; the kernel's default (Documentation/scheduler/sched-bwc.rst). */
 const CPU_PERIOD_US = 100_000;
 /** The least quota that the kernel takes. */
@@ -153,7 +155,7 @@ function planRlimits(
     own.push(clamp(RLIMIT.DATA, BigInt(limits.memoryBytes), 'memory'));
   }
   if (limits.pids !== undefined && strength.pids === 'weak') {
-    own.push(clamp(RLIMIT.NPROC, BigInt(limits.pids + OWN_PROCESSES), 'pids'));
+    own.push(clamp(RLIMIT.NPROC, BigInt(limits.pids + OWN_IN_JAIL), 'pids'));
   }
   return own;
 }
