@@ -32,6 +32,10 @@ const LINK_DEPTH = 40;
 interface SurveyState {
   readonly trees: readonly VisibleTree[];
   readonly mounts: readonly HostMount[];
+  /** Latest first: the mount that a path is seen through. */
+  readonly topMounts: readonly HostMount[];
+  /** Real paths of parents: most guarded names share theirs. */
+  readonly parents: Map<string, string | undefined>;
   readonly guards: Map<string, Guard>;
 }
 
@@ -44,7 +48,14 @@ export async function surveyGuards(
   filesystem: FilesystemPolicy,
   trees: readonly VisibleTree[],
 ): Promise<readonly Guard[]> {
-  const state: SurveyState = { trees, mounts: hostMounts(), guards: new Map() };
+  const mounts = hostMounts();
+  const state: SurveyState = {
+    trees,
+    mounts,
+    topMounts: mounts.toReversed(),
+    parents: new Map(),
+    guards: new Map(),
+  };
   for (const rule of filesystem.protect) addRule(state, 'protect', rule);
   const lifted = new Set(filesystem.unprotect.map((rule) => rule.path));
   const writable = trees.filter((tree) => tree.writable).map((tree) => tree.source);
@@ -63,7 +74,7 @@ export async function surveyGuards(
 
 /** A path that was just typed and lies in no visible tree is most likely meant relative to another directory. */
 function refuseUseless(state: SurveyState, rule: PathRule): void {
-  const place = locate(rule.glob ? literalPrefix(rule.path) : rule.path).path;
+  const place = locate(state, rule.glob ? literalPrefix(rule.path) : rule.path).path;
   if (
     deepestTree(state.trees, place) !== undefined ||
     state.trees.some((tree) => isWithin(tree.source, place))
@@ -83,7 +94,7 @@ function addRule(state: SurveyState, action: Guard['action'], rule: PathRule): v
 function addPath(state: SurveyState, action: Guard['action'], target: string, rule: string): void {
   let place: string | undefined = target;
   for (let depth = 0; place !== undefined && depth < LINK_DEPTH; depth++) {
-    const located = locate(place);
+    const located = locate(state, place);
     const type = located.missing ? 'missing' : tryPathFact(located.path).type;
     for (const seen of aliases(state, located.path)) addGuard(state, { action, path: seen, type, rule });
     place = type === 'symlink' ? linkTarget(located.path) : undefined;
@@ -91,11 +102,11 @@ function addPath(state: SurveyState, action: Guard['action'], target: string, ru
 }
 
 /** The real parent plus the rest of the path, which may not exist yet. */
-function locate(target: string): { readonly path: string; readonly missing: boolean } {
+function locate(state: SurveyState, target: string): { readonly path: string; readonly missing: boolean } {
   const rest: string[] = [path.basename(target)];
   let parent = path.dirname(target);
   for (;;) {
-    const real = realPath(parent);
+    const real = realParent(state, parent);
     if (real !== undefined) return { path: path.join(real, ...rest), missing: rest.length > 1 };
     if (parent === '/') return { path: target, missing: true };
     rest.unshift(path.basename(parent));
@@ -103,9 +114,14 @@ function locate(target: string): { readonly path: string; readonly missing: bool
   }
 }
 
+function realParent(state: SurveyState, parent: string): string | undefined {
+  if (!state.parents.has(parent)) state.parents.set(parent, realPath(parent));
+  return state.parents.get(parent);
+}
+
 /** The path itself and every other place where the same directory of the same file system is mounted. */
 function aliases(state: SurveyState, target: string): readonly string[] {
-  const home = [...state.mounts].reverse().find((mount) => isWithin(target, mount.point));
+  const home = state.topMounts.find((mount) => isWithin(target, mount.point));
   if (home === undefined) return [target];
   const onDevice = joinInside(home.root, relativeInside(target, home.point));
   const found = new Set([target]);
