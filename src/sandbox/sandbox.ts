@@ -1,8 +1,10 @@
+import { existsSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { canonicalHash } from '../base/canonical-json.ts';
 import type { Duplex } from 'node:stream';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { GloveboxError } from '../base/errors.ts';
-import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
+import { ensurePrivateDir, gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { Plan } from '../drivers/contract.ts';
 import type { NetworkEvent } from '../gateway/contract.ts';
 import type { CommandLineLayer, LimitName, Tier } from '../policy/contract.ts';
@@ -18,8 +20,8 @@ import { awaitHello, startSandbox, type StartedSandbox } from './start.ts';
 export interface SandboxOptions {
   /** Built-in profiles by name. */
   readonly profile?: string | readonly string[];
-  /** A policy file besides the organisation and user policy. */
-  readonly policyFile?: string;
+  /** A policy besides the organisation's and the user's: the path of a file, or the policy itself as an object. */
+  readonly policy?: string | Readonly<Record<string, unknown>>;
   /** The one writable tree; default the current directory. Relative paths below are meant inside it. */
   readonly workspace?: string;
   readonly tier?: Tier;
@@ -188,7 +190,7 @@ async function start(
 ): Promise<StartedSandbox> {
   const dirs = gloveboxDirs(env);
   const home = homeDirectory(env);
-  const resolved = await loadPolicy(policyContext(env, baseDirectory(options)), layerOf(options));
+  const resolved = await loadPolicy(policyContext(env, baseDirectory(options)), layerOf(options, dirs.cache));
   const prepared = await preparePlan({ policy: resolved.policy, env, home });
   return startSandbox({
     prepared,
@@ -207,11 +209,24 @@ function baseDirectory(options: SandboxOptions): string {
   return path.resolve(options.workspace ?? '.');
 }
 
-function layerOf(options: SandboxOptions): CommandLineLayer {
+/** An object goes through a file named for its content, so that errors and the cache have something to point at. */
+function policyFile(policy: string | Readonly<Record<string, unknown>>, cacheDir: string): string {
+  if (typeof policy === 'string') return path.resolve(policy);
+  const dir = ensurePrivateDir(path.join(cacheDir, 'inline'));
+  const file = path.join(dir, `${canonicalHash(policy)}.json`);
+  if (!existsSync(file)) {
+    const draft = `${file}.${process.pid}`;
+    writeFileSync(draft, JSON.stringify(policy, null, 2), { mode: 0o600 });
+    renameSync(draft, file);
+  }
+  return file;
+}
+
+function layerOf(options: SandboxOptions, cacheDir: string): CommandLineLayer {
   const { profile } = options;
   return {
     ...(profile === undefined ? {} : { profiles: typeof profile === 'string' ? [profile] : profile }),
-    ...(options.policyFile === undefined ? {} : { policyFile: options.policyFile }),
+    ...(options.policy === undefined ? {} : { policyFile: policyFile(options.policy, cacheDir) }),
     ...(options.workspace === undefined ? {} : { workspace: baseDirectory(options) }),
     ...(options.tier === undefined ? {} : { tier: options.tier }),
     ...(options.allow === undefined ? {} : { allow: options.allow }),

@@ -488,3 +488,27 @@ while True:
     expect(await codeOf(create(box, { publish: [`${used}:8080`] }))).toBe('E_PORT_TAKEN');
   });
 });
+
+describe('the policy option', () => {
+  it('takes a policy as an object, and as a file', async () => {
+    using box = new TestBox();
+    box.write('.secret', 'canary\n');
+    const policy = { version: 1, filesystem: { deny: ['.secret'] }, limits: { pids: 99 } };
+    const file = box.write('../policy.json', JSON.stringify(policy));
+    for (const option of [policy, file]) {
+      await using sandbox = await create(box, { policy: option });
+      const result = await sandbox.commands.exec(['cat', `${box.workspace}/.secret`]);
+      expect([result.exitCode, result.stdout]).toEqual([1, '']);
+      expect(sandbox.plan.limits.pids).toBe(99);
+    }
+  });
+
+  it('refuses an object with a misspelt key, and names the nearest', async () => {
+    using box = new TestBox();
+    const failed = create(box, { policy: { version: 1, limts: { pids: 9 } } });
+    await expect(failed).rejects.toMatchObject({
+      code: 'E_POLICY_INVALID',
+      message: expect.stringContaining('limits'),
+    });
+  });
+});
