@@ -96,7 +96,6 @@ static bool open_network(const struct airlock_spec *spec) {
     if (!net_any_ip(AF_INET)) fail_sys("route", "0.0.0.0/0");
     bool ipv6 = net_any_ip(AF_INET6);
     net_hand_over(spec, ipv6, IPC_FD);
-    close(IPC_FD);
     return ipv6;
 }
 
@@ -161,7 +160,6 @@ int airlock_main(void) {
     fail_channel(CHANNEL_FD);
     tie_to_parent(0);
     k_close_range(CHANNEL_FD + 1, ~0u, 0);
-    fcntl(IPC_FD, F_SETFD, FD_CLOEXEC);
 
     fail_stage("spec");
     int got = frame_read(CHANNEL_FD, F_AIRLOCK_SPEC, &payload, &len);

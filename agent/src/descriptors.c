@@ -17,7 +17,8 @@ static void close_from(unsigned first) {
 void keep_descriptors(void) {
     struct stat st;
     if (fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", "channel");
-    close(IPC_FD);
+    /* Open until the boot frame is there: see net_hand_over. Not there at all without a network. */
+    fcntl(IPC_FD, F_SETFD, FD_CLOEXEC);
     int fd = CHANNEL_FD + 1;
     for (; fstat(fd, &st) == 0 && !S_ISCHR(st.st_mode); fd++)
         if (fcntl(fd, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", "lock");

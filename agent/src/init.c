@@ -49,6 +49,7 @@ int init_main(void) {
     leave_keyring(&confinement);
     fail_stage("boot");
     int got = frame_read(CHANNEL_FD, F_BOOT, &payload, &len);
+    close(IPC_FD);
     if (got == 0) return EXIT_REFUSED;
     const char *problem = got < 0 ? "malformed frame" : boot_parse((struct slice){payload, len}, &boot);
     if (problem != NULL) fail_with(&(struct failure){.code = ERR_PROTOCOL, .op = "parse", .message = problem});

@@ -137,19 +137,10 @@ static bool send_handle(int ipc, int fd, const struct listener *l) {
 }
 
 /*
- * Node answers each handle with one line. Waiting for them is necessary: libuv takes a hang-up that it sees together with a
- * read cut short by a descriptor for the end of the stream, and would lose what follows (uv__stream_io).
+ * The socket stays open beyond this stage: libuv takes a hang-up that it sees together with a read cut short by a descriptor
+ * for the end of the stream, and would lose what follows (uv__stream_io). The inside stage closes it when it has its boot
+ * frame, which the host sends only when it has every socket. Node's answers are left unread.
  */
-static void await_answers(int ipc, size_t count) {
-    char text[512];
-    while (count > 0) {
-        ssize_t n = read(ipc, text, sizeof text);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) fail_sys("hand over", "answer");
-        for (ssize_t i = 0; i < n && count > 0; i++) count -= text[i] == '\n';
-    }
-}
-
 void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc) {
     char path[32];
     for (size_t i = 0; i < spec->listener_count; i++) {
@@ -160,7 +151,6 @@ void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc) {
         if (!send_handle(ipc, fd, l)) fail_sys("hand over", path);
         close(fd);
     }
-    await_answers(ipc, spec->listener_count);
     static const char ready[] = "{\"ready\":true}\n";
     if (!write_all(ipc, ready, sizeof ready - 1)) fail_sys("hand over", "ready");
 }

@@ -59,10 +59,13 @@ export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
   const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
   channel.write(spec);
   // After READY only: writing to a stage that has failed would throw away the reason it gave.
-  const booted = session.ready.then(launch.boot).then((boot) => channel.write(encodeBootSpec(boot)));
+  const standing = Promise.all([session.ready, handedOver]);
+  const booted = standing
+    .then(([ready]) => launch.boot(ready))
+    .then((boot) => channel.write(encodeBootSpec(boot)));
   try {
-    const work = Promise.all([session.ready, handedOver, booted]);
-    const [ready] = await withTimeout(work, session, launch.timeoutMs);
+    const work = booted.then(() => session.ready);
+    const ready = await withTimeout(work, session, launch.timeoutMs);
     return { child, session, ready, listeners, exited };
   } catch (error) {
     child.kill('SIGKILL');
