@@ -1,5 +1,4 @@
-import type { Duplex } from 'node:stream';
-import type { LimitName, NetworkPolicy, Tier } from '../policy/contract.ts';
+import type { LimitName, LimitPolicy, NetworkPolicy, Tier } from '../policy/contract.ts';
 
 /** One mount of the sandbox's view, in order; a later one covers an earlier one. */
 export type Mount =
@@ -38,18 +37,8 @@ export interface Mask {
   readonly rule: string;
 }
 
-export interface PlanLimits {
-  readonly cpu?: number;
-  readonly memoryBytes?: number;
-  readonly pids?: number;
-  readonly files?: number;
-  readonly fileSizeBytes?: number;
-  readonly outputBytes?: number;
-  readonly timeoutMs?: number;
-  readonly ttlMs?: number;
-  readonly require: readonly LimitName[];
-  readonly explicit: readonly LimitName[];
-}
+/** Limits reach the plan as the policy has them. */
+export type PlanLimits = LimitPolicy;
 
 export interface PlanListener {
   readonly id: number;
@@ -83,36 +72,6 @@ export interface Plan {
 
 /** How strongly a driver holds something. */
 export type Strength = 'full' | 'weak' | 'none';
-
-/** Answers about one driver on this machine; callers ask, they never look at a driver's name. */
-export interface Capability {
-  readonly usable: boolean;
-  /** One line: which version, or why not. */
-  readonly detail: string;
-  /** The exact fix when not usable. */
-  readonly fix?: string;
-  readonly limits: Readonly<Record<LimitName, Strength>>;
-}
-
-export interface StdioChoice {
-  readonly stdin: 'inherit' | 'pipe' | 'null';
-  readonly stdout: 'inherit' | 'pipe' | 'null';
-  readonly stderr: 'inherit' | 'pipe' | 'null';
-}
-
-/** A started containment, before anything of the user's runs in it. */
-export interface Containment {
-  /** Channel to the agent inside. */
-  readonly channel: Duplex;
-  /** Listening sockets of the sandbox's network namespace, by listener id. */
-  readonly listeners: ReadonlyMap<number, object>;
-  /** Resolves when the last process is gone. */
-  readonly exited: Promise<{ readonly code: number | null; readonly signal: NodeJS.Signals | null }>;
-  /** Ends everything at once; resolves when it is verified from outside that nothing is left. */
-  kill(): Promise<void>;
-  /** What the limits saw: kills, peaks. Call after `exited`. */
-  usage(): Promise<ContainmentUsage>;
-}
 
 export interface ContainmentUsage {
   readonly peakMemoryBytes?: number;
