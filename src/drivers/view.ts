@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs';
 import { GloveboxError } from '../base/errors.ts';
 import { isWithin, printablePath } from '../base/path-bytes.ts';
 import type { Origin, PathRule, Policy } from '../policy/contract.ts';
@@ -93,9 +92,4 @@ function pathProblem(rule: PathRule, writable: boolean, why: string): GloveboxEr
 export function originText(origin: Origin): string {
   const { position } = origin;
   return position === undefined ? '' : `${position.file}:${position.line}:${position.column}: `;
-}
-
-/** True when the host has this program; used to choose the login shell. */
-export function hostHas(path: string): boolean {
-  return existsSync(path);
 }

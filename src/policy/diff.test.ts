@@ -1,6 +1,4 @@
-import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { classifyPath } from './classify.ts';
 import type { CommandLineLayer, Policy } from './contract.ts';
 import { diffPolicies, formatDifference } from './diff.ts';
 import { explainPolicy } from './explain.ts';
@@ -80,40 +78,5 @@ describe('explainPolicy', () => {
     expect(text).toMatch(/protect {2}\d+ built-in names \(shown with --sources\)/);
     expect(text).toContain('network\n  nothing');
     expect(text).not.toContain('<-');
-  });
-});
-
-describe('classifyPath', () => {
-  it('lets deny beat protect, protect beat write, write beat read', () => {
-    using fixture = new PolicyFixture();
-    fixture.user(
-      'version: 1\nfilesystem:\n  read: [/opt]\n  write: [/opt/w]\n  deny: [secrets, "**/*.pem", /opt/w/no]\n  protect: [Makefile, "docs/**"]\n',
-    );
-    const policy = policyOf(fixture);
-    const access = (target: string): string =>
-      classifyPath(policy, path.resolve(fixture.workspace, target)).access;
-    expect(
-      [
-        'src/a.ts',
-        'Makefile',
-        'docs/a/b.md',
-        '.vscode/tasks.json',
-        'secrets/x',
-        'a/b/k.pem',
-        'docs/k.pem',
-      ].map(access),
-    ).toEqual(['write', 'protected', 'protected', 'protected', 'denied', 'denied', 'denied']);
-    expect(
-      [
-        '/opt/x',
-        '/opt/w/y',
-        '/opt/w/no/z',
-        '/opt/w/.bashrc',
-        '/opt/.bashrc',
-        '/usr/bin/env',
-        fixture.context.stateDir,
-      ].map(access),
-    ).toEqual(['read', 'write', 'denied', 'protected', 'read', 'base', 'denied']);
-    expect(classifyPath(policy, '/opt/w/y').rule).toBe('user/filesystem.write[0]');
   });
 });
