@@ -3,6 +3,7 @@ import { EXIT } from '../base/exit-codes.ts';
 import { nearest } from '../base/nearest.ts';
 import type { CliIo } from './contract.ts';
 import { helpFor, helpText } from './help.ts';
+import { ownWordCount } from './options.ts';
 import { COMMANDS } from './table.ts';
 
 /** Runs one command line and returns the exit code; every failure is a message on stderr, never a stack trace. */
@@ -10,7 +11,9 @@ export async function main(argv: readonly string[], io: CliIo): Promise<number> 
   try {
     return await dispatch(argv, io);
   } catch (error) {
-    const json = argv.slice(0, separatorIndex(argv)).includes('--json');
+    const [verb, ...words] = argv;
+    const own = verb === 'run' ? words.slice(0, ownWordCount(words)) : argv.slice(0, separatorIndex(argv));
+    const json = own.includes('--json');
     return report(error, json && !io.json ? withJson(io) : io);
   }
 }
@@ -32,7 +35,7 @@ async function runVerb(name: string, args: readonly string[], io: CliIo): Promis
   const row = COMMANDS.find((candidate) => candidate.name === name);
   if (row === undefined) throw unknownCommand(name);
   const command = await row.load();
-  const own = args.slice(0, separatorIndex(args));
+  const own = args.slice(0, name === 'run' ? ownWordCount(args) : separatorIndex(args));
   if (own.includes('--help') || own.includes('-h')) {
     io.stdout.write(`${command.usage}\n`);
     return EXIT.ok;
@@ -61,7 +64,7 @@ function withJson(io: CliIo): CliIo {
   };
 }
 
-/** What follows `--` is the contained command's own. `run` also takes it from the first word that is not an option. */
+/** What follows `--` is the contained command's own. */
 function separatorIndex(args: readonly string[]): number {
   const dashes = args.indexOf('--');
   return dashes === -1 ? args.length : dashes;

@@ -90,6 +90,18 @@ export function parseRun(args: readonly string[]): ParsedRun {
   return assemble(values, args.slice(i));
 }
 
+/** How many leading words of `run` are Glovebox's own: the rest, `--json` and `--help` among them, is the command's. */
+export function ownWordCount(args: readonly string[]): number {
+  let i = 0;
+  while (i < args.length) {
+    const arg = args[i] ?? '';
+    if (arg === '--' || arg === '-' || !arg.startsWith('-')) break;
+    const option = RUN_OPTIONS.find((row) => arg === `--${row.name}` || arg === `-${row.short ?? '-'}`);
+    i += option?.value === undefined ? 1 : 2;
+  }
+  return Math.min(i, args.length);
+}
+
 /** Stores one option and answers how many further words it took. */
 function readOption(arg: string, next: string | undefined, values: Map<string, string[]>): number {
   const equals = arg.startsWith('--') ? arg.indexOf('=') : -1;
