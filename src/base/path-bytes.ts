@@ -64,3 +64,8 @@ export function isWithin(inner: string, outer: string): boolean {
 export function fsPath(path: string): string | Buffer {
   return LONE_BYTE.test(path) ? pathToBytes(path) : path;
 }
+
+/** The part of `inner` below `outer`, without a leading slash; empty when they are the same. Preconditions: `isWithin`. */
+export function relativeInside(inner: string, outer: string): string {
+  return inner === outer ? '' : inner.slice(outer === '/' ? 1 : outer.length + 1);
+}

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { GloveboxError } from '../base/errors.ts';
-import { isWithin, pathToBytes, printablePath } from '../base/path-bytes.ts';
+import { isWithin, pathToBytes, printablePath, relativeInside } from '../base/path-bytes.ts';
 import type { FilesystemPolicy, PathRule } from '../policy/contract.ts';
 import { hostMounts, linkTarget, realPath, tryPathFact, type HostMount, type PathType } from './facts.ts';
 import { gitSinks } from './git-dirs.ts';
@@ -131,9 +131,6 @@ function aliases(state: SurveyState, target: string): readonly string[] {
   }
   return [...found];
 }
-
-const relativeInside = (inner: string, outer: string): string =>
-  inner === outer ? '' : inner.slice(outer === '/' ? 1 : outer.length + 1);
 
 const joinInside = (outer: string, rest: string): string =>
   rest === '' ? outer : `${outer === '/' ? '' : outer}/${rest}`;

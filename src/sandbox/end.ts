@@ -3,11 +3,11 @@ import { runFinish } from '../agent/finish.ts';
 import { locateAgent } from '../agent/locate.ts';
 import type { AuditSink } from '../audit/contract.ts';
 import { CAPS } from '../base/caps.ts';
-import { pathFromBytes, pathToBytes } from '../base/path-bytes.ts';
+import { pathFromBytes } from '../base/path-bytes.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
-import type { HeldPath } from './registry.ts';
+import { placeholdersOf } from './registry.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** Why a sandbox ended. */
@@ -109,7 +109,7 @@ async function sweep(
     (mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace,
   );
   const result = await runFinish(locateAgent(env), {
-    placeholders: held.map(({ root, path }: HeldPath) => ({ root, path: pathToBytes(path) })),
+    placeholders: placeholdersOf(held),
     umask: process.umask(),
     ...(writable ? { scan: scanOf(sandbox) } : {}),
   });

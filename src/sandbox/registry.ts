@@ -1,6 +1,8 @@
 import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import type { FinishSpec } from '../agent/contract.ts';
 import { GloveboxError, systemCode } from '../base/errors.ts';
+import { pathToBytes } from '../base/path-bytes.ts';
 import { ensurePrivateDir } from '../base/paths.ts';
 import { isAlive, processIdentity, type ProcessIdentity } from '../base/process-identity.ts';
 
@@ -8,6 +10,11 @@ import { isAlive, processIdentity, type ProcessIdentity } from '../base/process-
 export interface HeldPath {
   readonly root: string;
   readonly path: string;
+}
+
+/** As the agent's `finish` takes them. */
+export function placeholdersOf(held: readonly HeldPath[]): NonNullable<FinishSpec['placeholders']> {
+  return held.map(({ root, path: inside }) => ({ root, path: pathToBytes(inside) }));
 }
 
 /** What a run leaves on the host if it is killed. */

@@ -7,7 +7,7 @@ import type { AuditSink } from '../audit/contract.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
-import { pathToBytes } from '../base/path-bytes.ts';
+import { relativeInside } from '../base/path-bytes.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
 import { Teardown } from '../base/teardown.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
@@ -22,7 +22,7 @@ import { GuardWatch } from './guard-watch.ts';
 import { enforceLimits, type EnforcedLimits } from './limits.ts';
 import type { PreparedPlan } from './prepare.ts';
 import { publishPorts, type PublishedPort } from './publish.ts';
-import { RunRegistry, type HeldPath } from './registry.ts';
+import { placeholdersOf, RunRegistry, type HeldPath } from './registry.ts';
 
 export interface StartInput {
   readonly prepared: PreparedPlan;
@@ -85,7 +85,7 @@ export async function startSandbox(input: StartInput): Promise<StartedSandbox> {
 
 /** After a start that failed half-way: the airlock may have made placeholders already. */
 async function releaseHeld(input: StartInput): Promise<void> {
-  const placeholders = heldPaths(input.prepared).map(({ root, path }) => ({ root, path: pathToBytes(path) }));
+  const placeholders = placeholdersOf(heldPaths(input.prepared));
   if (placeholders.length === 0) return;
   // The error of the start is the one to tell; what could not be released, the next run sweeps.
   await runFinish(locateAgent(input.env), { placeholders }).catch(() => undefined);
@@ -210,7 +210,7 @@ async function endJail(jail: Jail): Promise<void> {
 
 function heldPaths(prepared: PreparedPlan): readonly HeldPath[] {
   return prepared.plan.masks.flatMap((mask) =>
-    mask.kind === 'placeholder' ? [{ root: mask.root, path: mask.path.slice(mask.root.length + 1) }] : [],
+    mask.kind === 'placeholder' ? [{ root: mask.root, path: relativeInside(mask.path, mask.root) }] : [],
   );
 }
 

@@ -9,7 +9,7 @@ import type {
   VerifyIdentity,
   VerifyMask,
 } from '../../agent/contract.ts';
-import { pathToBytes } from '../../base/path-bytes.ts';
+import { pathToBytes, relativeInside } from '../../base/path-bytes.ts';
 import type { Mask, Plan } from '../contract.ts';
 import { verifyEntries } from '../masks.ts';
 import { bubblewrapArgs, scratchName } from './args.ts';
@@ -41,11 +41,10 @@ export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'>
 }
 
 function maskOp(mask: Mask): MaskOp {
-  const relative = mask.path.slice(mask.root === '/' ? 1 : mask.root.length + 1);
   return {
     kind: mask.kind,
     root: mask.root,
-    path: pathToBytes(relative),
+    path: pathToBytes(relativeInside(mask.path, mask.root)),
     expect: mask.type,
     // A placeholder's parents may come and go; everything else was there a moment ago.
     missing: mask.kind === 'pin' ? 'skip' : 'fail',
