@@ -1,6 +1,16 @@
 // Builds everything: the C agent, the bundles the command line and the SDK run from, and the type declarations.
-import { execFileSync } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { rolldown } from 'rolldown';
@@ -40,10 +50,32 @@ async function bundleCommandLine() {
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name].js',
     codeSplitting: { groups: [{ name: 'run-path', test: (id) => hot.has(id) }] },
+    // Every start reads the source beside its cache. Names stay, for stack traces.
+    minify: { compress: false, mangle: false, codegen: true },
   });
   await build.close();
+  const main = path.join(out, 'bin/main.js');
+  writeFileSync(main, withLateModules(readFileSync(main, 'utf8')));
   writeFileSync(path.join(out, 'bin/package.json'), '{ "type": "commonjs" }\n');
   cpSync(path.join(root, 'scripts/launcher.cjs'), path.join(out, 'bin/glovebox.js'));
+}
+
+/** Parts of Node that every start needs before its first process. */
+const EARLY = new Set(['child_process', 'fs', 'net', 'os', 'path', 'stream', 'tty', 'url', 'util']);
+
+/**
+ * Loads every other part when something of it is first used: that overlaps with the sandbox's own start, or never happens. A
+ * default import copies the part, and is left as it is.
+ */
+function withLateModules(source) {
+  return source.replaceAll(
+    /\blet (node_\w+)=require\("node:([\w/]+)"\);(?!\1=)/g,
+    (whole, variable, name) => {
+      if (EARLY.has(name)) return whole;
+      const load = `(part??=require("node:${name}"))`;
+      return `let ${variable}=(part=>new Proxy({},{get:(_,key)=>${load}[key]}))();`;
+    },
+  );
 }
 
 /** The SDK: an ES module with its lazy parts beside it. */
@@ -53,11 +85,29 @@ async function bundleLibrary() {
   await build.close();
 }
 
-/** One run of each hot command in place, so that the cache holds the functions they use. */
+/**
+ * Two runs in place, so that the cache holds the functions a start uses: the first fills the policy cache, as every later one
+ * finds it. Where a sandbox cannot start, the cache holds what was used until then, and the rest is compiled when needed.
+ */
 function writeCodeCache(dist) {
   const main = path.join(dist, 'bin/main.js');
-  const env = { ...process.env, GLOVEBOX_WRITE_CODE_CACHE: main };
-  execFileSync(process.execPath, [path.join(dist, 'bin/glovebox.js'), 'version'], { env, stdio: 'ignore' });
+  const home = mkdtempSync(path.join(tmpdir(), 'glovebox-build-'));
+  const dir = (name) => path.join(home, name);
+  const env = {
+    PATH: process.env.PATH,
+    HOME: home,
+    XDG_CONFIG_HOME: dir('config'),
+    XDG_STATE_HOME: dir('state'),
+    XDG_CACHE_HOME: dir('cache'),
+    XDG_RUNTIME_DIR: dir('run'),
+    GLOVEBOX_WRITE_CODE_CACHE: main,
+  };
+  mkdirSync(dir('workspace'));
+  for (const name of ['config', 'state', 'cache', 'run']) mkdirSync(dir(name), { mode: 0o700 });
+  const argv = [path.join(dist, 'bin/glovebox.js'), 'run', '--', 'true'];
+  for (let i = 0; i < 2; i++)
+    spawnSync(process.execPath, argv, { cwd: dir('workspace'), env, stdio: 'ignore', timeout: 60_000 });
+  rmSync(home, { recursive: true, force: true });
 }
 
 // The system-call filters are compiled here once, so that a start only reads a file.

@@ -1,9 +1,11 @@
 import { ERRORS } from '../src/base/errors.ts';
 import { helpText } from '../src/cli/help.ts';
 import { COMMANDS } from '../src/cli/table.ts';
+import { patternReference } from '../src/content/dlp/patterns.ts';
 import { ETC_ENTRIES, SYSTEM_ROOTS, syntheticEtc } from '../src/drivers/base-system.ts';
 import { seccompReference } from '../src/drivers/seccomp/index.ts';
 import { policyJsonSchema } from '../src/policy/json-schema.ts';
+import { presetReference } from '../src/policy/presets-reference.ts';
 import { APPEARED_PATTERNS, PROTECT } from '../src/policy/protected.ts';
 
 /** Every generated file by its path, with its text. */
@@ -11,7 +13,9 @@ export async function generated(): Promise<Record<string, string>> {
   return {
     'schemas/policy.schema.json': `${JSON.stringify(policyJsonSchema(), null, 2)}\n`,
     'docs/reference/cli.md': await cliPage(),
+    'docs/reference/dlp-patterns.md': `${HEAD}${patternReference()}`,
     'docs/reference/errors.md': errorPage(),
+    'docs/reference/policy-presets.md': `${HEAD}${presetReference()}`,
     'docs/reference/view.md': viewPage(),
     'docs/reference/protected.md': protectedPage(),
     'docs/reference/seccomp.md': seccompReference(),

@@ -2,11 +2,12 @@
 'use strict';
 // Starts the command line from V8's code cache, which saves compiling half a megabyte on each start. The cache is made by the
 // build; V8 checks its version and flags and rejects any other, and then the source is compiled as usual.
-const { readFileSync } = require('node:fs');
-const Module = require('node:module');
+const { readFileSync, writeFileSync } = require('node:fs');
 const path = require('node:path');
 const vm = require('node:vm');
 
+// The class itself: the module that exports it brings more with it.
+const Module = module.constructor;
 const main = path.join(__dirname, 'main.js');
 
 function cachedData() {
@@ -17,21 +18,19 @@ function cachedData() {
   }
 }
 
-const compile = Module.prototype._compile;
-Module.prototype._compile = function compileFromCache(content, filename) {
-  if (filename !== main) return compile.call(this, content, filename);
-  Module.prototype._compile = compile;
-  const script = new vm.Script(Module.wrap(content), {
-    filename,
-    cachedData: cachedData(),
-    importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
-  });
-  if (process.env.GLOVEBOX_WRITE_CODE_CACHE === filename) {
-    process.on('exit', () =>
-      require('node:fs').writeFileSync(`${filename}.cache`, script.createCachedData()),
-    );
-  }
-  const run = script.runInThisContext();
-  return run.call(this.exports, this.exports, Module.createRequire(filename), this, filename, __dirname);
-};
-require(main);
+const script = new vm.Script(Module.wrap(readFileSync(main, 'utf8')), {
+  filename: main,
+  cachedData: cachedData(),
+  importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+});
+if (process.env.GLOVEBOX_WRITE_CODE_CACHE === main)
+  process.on('exit', () => writeFileSync(`${main}.cache`, script.createCachedData()));
+
+// As require() would, without its search for the file and for a package around it. Lazy parts find it in the cache.
+const loaded = new Module(main, module);
+loaded.filename = main;
+require.cache[main] = loaded;
+script
+  .runInThisContext()
+  .call(loaded.exports, loaded.exports, Module.createRequire(main), loaded, main, __dirname);
+loaded.loaded = true;

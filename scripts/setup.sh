@@ -7,8 +7,11 @@ cd "$(dirname "$0")/.."
 
 # bubblewrap: the jail. gcc, libc6-dev, musl-tools: the agent, one small static C program. ca-certificates: TLS of npm.
 packages=(bubblewrap gcc libc6-dev musl-tools ca-certificates)
-# git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer.
-dev_packages=(git python3 util-linux procps iproute2 clang libclang-rt-14-dev)
+# git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer; the others are real clients and
+# servers that the gateway is tried with.
+dev_packages=(git python3 util-linux procps iproute2 clang libclang-rt-14-dev
+  openssh-client openssh-server curl openssl python3-requests python3-grpcio golang-go openjdk-17-jdk-headless
+  redis-server postgresql)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

@@ -15,5 +15,12 @@ export type { EndReport } from './sandbox/end.ts';
 export type { PublishedPort } from './sandbox/publish.ts';
 export { ERRORS, GloveboxError, isGloveboxError, type ErrorCode } from './base/errors.ts';
 export { EXIT } from './base/exit-codes.ts';
-export type { NetworkEvent } from './gateway/contract.ts';
+export type {
+  AskAnswer,
+  AskQuestion,
+  Dialler,
+  NetworkEvent,
+  RequestRecord,
+  Resolver,
+} from './gateway/contract.ts';
 export type { Plan } from './drivers/contract.ts';

@@ -13,10 +13,10 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "fail.h"
+#include "join.h"
 #include "kernel.h"
 #include "mask.h"
 #include "net.h"
@@ -49,33 +49,6 @@ static void check_stdio(void) {
         if (!S_ISCHR(st.st_mode) || harmless_device(st.st_rdev)) continue;
         fail_msg("check", name, isatty(fd) ? "a terminal may not enter the sandbox" : "a device may not enter the sandbox");
     }
-}
-
-/*
- * Joining a version 1 group waits for an RCU grace period, some ten milliseconds. A child moves us meanwhile; whatever we
- * start before it is done would stay outside, so nothing is started before `finish_joining`.
- */
-static pid_t begin_joining(const struct airlock_spec *spec) {
-    fail_stage("cgroup");
-    if (spec->cgroups.count == 0) return 0;
-    char self[16];
-    snprintf(self, sizeof self, "%d", (int)getpid());
-    pid_t child = fork();
-    if (child < 0) fail_sys("fork", NULL);
-    if (child > 0) return child;
-    for (size_t i = 0; i < spec->cgroups.count; i++)
-        if (!write_file(spec->cgroups.items[i], self)) _exit(errno > 0 && errno < 128 ? errno : EIO);
-    _exit(0);
-}
-
-static void finish_joining(pid_t child) {
-    int status = 0;
-    if (child == 0) return;
-    fail_stage("cgroup");
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) fail_sys("waitpid", NULL);
-    errno = WIFEXITED(status) ? WEXITSTATUS(status) : EIO;
-    if (errno != 0) fail_sys("join", "cgroup.procs");
 }
 
 /* One descriptor for each placeholder: the usual soft limit of 1024 is soon too small. */
@@ -168,7 +141,7 @@ int airlock_main(void) {
     if (problem != NULL) fail_with(&(struct failure){.code = ERR_PROTOCOL, .op = "parse", .message = problem});
     tie_to_parent(spec.parent_pid);
     check_stdio();
-    pid_t joining = begin_joining(&spec);
+    pid_t joining = begin_joining(&spec.cgroups);
     raise_file_limit();
 
     fail_stage("placeholder");
@@ -179,6 +152,7 @@ int airlock_main(void) {
     tie_to_parent(spec.parent_pid);
     scratch_prepare(&spec);
     masks_apply(&spec, &locks);
+    scratch_assemble(&spec);
     bool ipv6 = open_network(&spec);
     finish_joining(joining);
     send_ready(&spec, ipv6);

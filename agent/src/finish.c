@@ -6,6 +6,7 @@
 
 #include "airlock.h"
 #include "fail.h"
+#include "memory.h"
 #include "proto.h"
 
 static bool encode_finished(struct buf *out, const struct release_counts *released, const struct scan_counts *scanned) {
@@ -30,7 +31,7 @@ int finish_main(void) {
     struct finish_spec spec;
     struct release_counts released = {0};
     struct scan_counts scanned = {0};
-    struct buf out = {0};
+    struct buf out = {0}, memory = {0};
     uint8_t *payload;
     size_t len;
     fail_stage("finish");
@@ -40,9 +41,12 @@ int finish_main(void) {
     if (problem != NULL) fail_msg("parse", NULL, problem);
     raise_file_limit();
     release_placeholders(&spec, &released);
-    if (spec.scan_root != NULL) scan_tree(&spec, &out, STDOUT_FILENO, &scanned);
+    if (spec.scan_root != NULL) scan_tree(&spec, &out, STDOUT_FILENO, &scanned, &memory);
     if (!encode_finished(&out, &released, &scanned)) fail_msg("write", NULL, "out of memory");
     if (!write_all(STDOUT_FILENO, buf_head(&out), out.len)) fail_sys("write", NULL);
+    /* The host has its answer and does not wait for this. */
+    if (memory.len > 0) memory_store(&memory, spec.memory);
+    buf_free(&memory);
     buf_free(&out);
     arena_free(&spec.arena);
     free(payload);

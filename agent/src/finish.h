@@ -17,7 +17,10 @@ struct scan_counts {
     bool truncated;
 };
 
-/* Appends an APPEARED frame to `out` for each name that matches and changed since; writes it to `fd` when it grows. */
-void scan_tree(const struct finish_spec *spec, struct buf *out, int fd, struct scan_counts *counts);
+/*
+ * Appends an APPEARED frame to `out` for each name that matches and changed since; writes it to `fd` when it grows. `memory` gets
+ * what the next scan of the same tree can use, and stays empty when that is nothing.
+ */
+void scan_tree(const struct finish_spec *spec, struct buf *out, int fd, struct scan_counts *counts, struct buf *memory);
 
 #endif

@@ -47,8 +47,7 @@ static _Noreturn void lost(const char *path, const char *message, int err) {
     fail_with(&(struct failure){.code = ERR_MASK_LOST, .op = "mask", .err = err, .path = path, .message = message});
 }
 
-/* True when the object is a mount already: it cannot be renamed or removed. statx(2), STATX_ATTR_MOUNT_ROOT. */
-static bool is_mount(int fd) {
+bool is_mount(int fd) {
     struct k_statx st;
     return k_statx(fd, "", K_AT_EMPTY_PATH, &st) == 0 && (st.attributes & K_STATX_ATTR_MOUNT_ROOT) != 0;
 }

@@ -8,6 +8,12 @@
 /* Mounts the scratch tmpfs and fills it: the host's files and the objects that masks show instead. */
 void scratch_prepare(const struct airlock_spec *spec);
 
+/* Puts directories of the view together in the scratch. Preconditions: masks_apply, so that nothing masked is copied. Fails closed. */
+void scratch_assemble(const struct airlock_spec *spec);
+
+/* True when the object is a mount of its own: it cannot be renamed or removed. statx(2), STATX_ATTR_MOUNT_ROOT. */
+bool is_mount(int fd);
+
 /* Applies every mask in order. Preconditions: scratch_prepare. Fails closed. */
 void masks_apply(const struct airlock_spec *spec, const struct locks *locks);
 

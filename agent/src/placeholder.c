@@ -193,7 +193,7 @@ void placeholders_acquire(struct airlock_spec *spec, struct locks *locks) {
     umask(before);
 }
 
-int placeholder_release(int parent, const char *name) {
+int placeholder_release(int parent, const char *name, int *kept) {
     struct stat st;
     int fd = openat(parent, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return 0;
@@ -208,6 +208,7 @@ int placeholder_release(int parent, const char *name) {
             }
         }
     }
-    close(fd);
+    if (result == 1 && kept != NULL) *kept = fd;
+    else close(fd);
     return result;
 }

@@ -52,7 +52,7 @@ enum { CH_IN = 0, CH_OUT = 1, CH_ERR = 2 };
 
 enum airlock_tag {
     A_PARENT_PID = 1,
-    A_CGROUP_PROCS = 2,
+    A_CGROUP = 2,
     A_SCRATCH = 3,
     A_SCRATCH_FILE = 4,
     A_ROOT = 5,
@@ -61,9 +61,12 @@ enum airlock_tag {
     A_LISTENER = 8,
     A_ARGV = 9,
     A_ENV = 10,
+    A_ASSEMBLED = 11,
 };
 
 enum scratch_tag { SF_NAME = 1, SF_MODE = 2, SF_CONTENT = 3 };
+enum assembled_tag { AS_KIND = 1, AS_NAME = 2, AS_SOURCE = 3 };
+enum assembled_kind { ASSEMBLE_DIR = 1, ASSEMBLE_TAKE = 2, ASSEMBLE_POINT = 3 };
 
 enum mask_kind { MASK_HIDE = 1, MASK_READONLY = 2, MASK_PIN = 3, MASK_PLACEHOLDER = 4 };
 enum mask_expect { EXPECT_ANY = 0, EXPECT_FILE = 1, EXPECT_DIR = 2, EXPECT_SYMLINK = 3 };
@@ -128,6 +131,7 @@ enum finish_tag {
     FS_MAX_RESULTS = 7,
     FS_MAX_ENTRIES = 8,
     FS_MAX_DEPTH = 9,
+    FS_MEMORY = 10,
 };
 enum appeared_tag { AP_PATH = 1, AP_TYPE = 2 };
 enum finished_tag {

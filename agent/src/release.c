@@ -23,12 +23,18 @@ static int open_parent(int root, const char *path, size_t length, char name[256]
     return k_openat2(root, parent, O_PATH | O_DIRECTORY | O_CLOEXEC, how);
 }
 
-static int release_prefix(int root, const char *path, size_t length) {
+/* Removed markers that stay open until the process ends, so that whoever waits for the result need not wait for them. */
+enum { KEPT_OPEN = 256 };
+
+static int release_prefix(int root, const char *path, size_t length, struct release_counts *counts) {
     char name[256];
     int parent = open_parent(root, path, length, name);
     if (parent < 0) return 0;
-    int result = placeholder_release(parent, name);
+    int ignored;
+    int result = placeholder_release(parent, name, counts->removed < KEPT_OPEN ? &ignored : NULL);
     close(parent);
+    if (result == 1) counts->removed++;
+    if (result == -1) counts->kept++;
     return result;
 }
 
@@ -62,18 +68,11 @@ static bool adopt_prefix(int root, const char *path, size_t length, uint32_t uma
     return adopt;
 }
 
-static void count(struct release_counts *counts, int result) {
-    if (result == 1) counts->removed++;
-    if (result == -1) counts->kept++;
-}
-
 /* Empties upwards: a parent can only go when what it was made for is gone. */
 static void release_parents(int root, const char *path, struct release_counts *counts) {
     for (size_t n = strlen(path); n > 0; n--) {
         if (path[n] != '/') continue;
-        int result = release_prefix(root, path, n);
-        count(counts, result);
-        if (result < 0) return;
+        if (release_prefix(root, path, n, counts) < 0) return;
     }
 }
 
@@ -93,7 +92,7 @@ void release_placeholders(const struct finish_spec *spec, struct release_counts 
                 root = resolve_root(spec->roots.items[p->root]);
             }
             if (root < 0) continue;
-            if (pass == 0) count(counts, release_prefix(root, p->path, strlen(p->path)));
+            if (pass == 0) release_prefix(root, p->path, strlen(p->path), counts);
             if (pass == 1) release_parents(root, p->path, counts);
             if (pass == 2) adopt_parents(root, p->path, spec->umask, counts);
         }

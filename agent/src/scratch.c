@@ -26,7 +26,8 @@ static void make_spec_file(int dir, const struct scratch_file *file) {
         size_t n = (size_t)(slash - file->name);
         memcpy(parent, file->name, n);
         parent[n] = '\0';
-        if (mkdirat(dir, parent, 0755) < 0 && errno != EEXIST) fail_sys("mkdir", file->name);
+        if (mkdirat(dir, parent, 0700) == 0 ? fchmodat(dir, parent, 0755, 0) < 0 : errno != EEXIST)
+            fail_sys("mkdir", file->name);
     }
     make_file(dir, file->name, file->mode, file->content);
 }

@@ -42,6 +42,23 @@ static bool take_scratch_file(struct airlock_spec *s, struct slice v) {
     return more == 0 && f->name != NULL;
 }
 
+static bool take_assembled(struct airlock_spec *s, struct slice v) {
+    s->assembled = arena_grow(&s->arena, s->assembled, s->assembled_count, &s->assembled_cap, sizeof *s->assembled);
+    if (s->assembled == NULL) return false;
+    struct assembled *a = &s->assembled[s->assembled_count++];
+    *a = (struct assembled){0};
+    struct tlv t;
+    int more;
+    while ((more = tlv_next(&v, &t)) == 1) {
+        bool ok = false;
+        if (t.tag == AS_KIND) ok = slice_u8(t.value, &a->kind) && a->kind >= ASSEMBLE_DIR && a->kind <= ASSEMBLE_POINT;
+        if (t.tag == AS_NAME) ok = take_text(&s->arena, t.value, &a->name) && path_is_plain(a->name);
+        if (t.tag == AS_SOURCE) ok = take_text(&s->arena, t.value, &a->source) && a->source[0] == '/';
+        if (!ok) return false;
+    }
+    return more == 0 && a->kind != 0 && a->name != NULL && (a->kind == ASSEMBLE_DIR) == (a->source == NULL);
+}
+
 static bool take_mask(struct airlock_spec *s, struct slice v) {
     if (v.len < 9) return false;
     s->masks = arena_grow(&s->arena, s->masks, s->mask_count, &s->mask_cap, sizeof *s->masks);
@@ -69,7 +86,7 @@ static const char *airlock_take(struct airlock_spec *s, const struct tlv *t) {
     bool ok;
     switch (t->tag) {
     case A_PARENT_PID: ok = slice_u32(t->value, &s->parent_pid); break;
-    case A_CGROUP_PROCS: ok = strings_push(a, &s->cgroups, t->value); break;
+    case A_CGROUP: ok = strings_push(a, &s->cgroups, t->value); break;
     case A_SCRATCH: ok = take_text(a, t->value, &s->scratch) && s->scratch[0] == '/'; break;
     case A_SCRATCH_FILE: ok = take_scratch_file(s, t->value); break;
     case A_ROOT: ok = t->value.len > 0 && t->value.ptr[0] == '/' && strings_push(a, &s->roots, t->value); break;
@@ -81,6 +98,7 @@ static const char *airlock_take(struct airlock_spec *s, const struct tlv *t) {
     case A_LISTENER: ok = take_listener(s, t->value); break;
     case A_ARGV: ok = strings_push(a, &s->argv, t->value); break;
     case A_ENV: ok = strings_push(a, &s->env, t->value); break;
+    case A_ASSEMBLED: ok = take_assembled(s, t->value); break;
     default: return unknown;
     }
     return ok ? NULL : bad_value;
@@ -242,6 +260,7 @@ static const char *finish_take(struct finish_spec *s, const struct tlv *t) {
     case FS_PATH: ok = take_finish_path(s, t->value); break;
     case FS_UMASK: ok = slice_u32(t->value, &s->umask) && s->umask <= 0777; break;
     case FS_SCAN_ROOT: ok = take_text(a, t->value, &s->scan_root) && s->scan_root[0] == '/'; break;
+    case FS_MEMORY: ok = take_text(a, t->value, &s->memory) && s->memory[0] == '/'; break;
     case FS_SINCE:
         ok = t->value.len == 12;
         if (ok) s->since_sec = (int64_t)get_u64(t->value.ptr), s->since_nsec = get_u32(t->value.ptr + 8);

@@ -11,6 +11,13 @@ struct scratch_file {
     struct slice content;
 };
 
+/* Something of an assembled directory of the view. */
+struct assembled {
+    uint8_t kind;
+    char *name;   /* below the scratch, no "." or ".." */
+    char *source; /* absolute; NULL for a directory */
+};
+
 struct mask {
     uint8_t kind, expect;
     uint16_t flags;
@@ -33,6 +40,8 @@ struct airlock_spec {
     struct strings cgroups, roots, argv, env;
     struct scratch_file *files;
     size_t file_count, file_cap;
+    struct assembled *assembled;
+    size_t assembled_count, assembled_cap;
     struct mask *masks;
     size_t mask_count, mask_cap;
     struct listener *listeners;
@@ -96,7 +105,7 @@ struct finish_spec {
     struct finish_path *paths;
     size_t path_count, path_cap;
     uint32_t umask;
-    char *scan_root;
+    char *scan_root, *memory;
     int64_t since_sec;
     uint32_t since_nsec;
     uint32_t max_results, max_entries, max_depth;

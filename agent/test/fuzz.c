@@ -3,12 +3,23 @@
 #include <string.h>
 
 #include "../src/glob.h"
+#include "../src/memory.h"
 #include "../src/proto.h"
 #include "../src/spec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static void parse_memory(struct slice payload) {
+    struct memory m;
+    uint8_t *copy = malloc(payload.len + 1);
+    if (copy == NULL) return;
+    memcpy(copy, payload.ptr, payload.len);
+    uint64_t key = payload.len < 14 ? 0 : get_u64(payload.ptr + 6);
+    if (memory_parse(&m, copy, payload.len, key)) memory_free(&m);
+}
+
 static void parse(uint16_t type, struct slice payload) {
+    parse_memory(payload);
     struct airlock_spec airlock = {0};
     struct boot_spec boot = {0};
     struct exec_spec exec = {0};

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../src/glob.h"
+#include "../src/memory.h"
 #include "../src/placeholder.h"
 #include "../src/proto.h"
 #include "../src/spec.h"
@@ -156,13 +157,48 @@ static void test_markers(void) {
     CHECK(fstatat(parent, "plain", &st, 0) == 0 && marker_kind(&st) == 0);
     int held = openat(parent, "leaf", O_RDONLY | O_DIRECTORY);
     CHECK(flock(held, LOCK_SH) == 0);
-    CHECK(placeholder_release(parent, "leaf") == -1);
+    CHECK(placeholder_release(parent, "leaf", NULL) == -1);
     close(held);
-    CHECK(placeholder_release(parent, "plain") == 0 && placeholder_release(parent, "absent") == 0);
-    CHECK(placeholder_release(parent, "leaf") == 1 && placeholder_release(parent, "leaf") == 0);
+    CHECK(placeholder_release(parent, "plain", NULL) == 0 && placeholder_release(parent, "absent", NULL) == 0);
+    CHECK(placeholder_release(parent, "leaf", NULL) == 1 && placeholder_release(parent, "leaf", NULL) == 0);
     unlinkat(parent, "plain", AT_REMOVEDIR);
     close(parent);
     CHECK(rmdir(dir) == 0);
+}
+
+static struct slice text(const char *t) { return (struct slice){(const uint8_t *)t, strlen(t)}; }
+
+/* memory_parse owns what it gets. */
+static bool parsed(struct memory *m, const struct buf *b, uint64_t key) {
+    uint8_t *copy = malloc(b->len);
+    memcpy(copy, buf_head(b), b->len);
+    return memory_parse(m, copy, b->len, key);
+}
+
+static void test_memory(void) {
+    struct buf b = {0};
+    struct memory m;
+    struct k_statx st = {.ino = 7, .dev_minor = 3, .ctime = {.sec = 100, .nsec = 5}, .mtime = {.sec = 90, .nsec = 6}};
+    uint8_t stamp[STAMP_BYTES], fresh[STAMP_BYTES];
+    memory_stamp(stamp, &st, false);
+    memory_stamp(fresh, &st, true);
+    CHECK(memory_begin(&b, 42) && memory_open(&b, stamp, text("")) && memory_match(&b, text("Makefile")));
+    CHECK(memory_open(&b, fresh, text("src")) && memory_close(&b) && memory_open(&b, stamp, text("doc")) && memory_close(&b));
+    CHECK(!parsed(&m, &b, 42));
+    CHECK(memory_close(&b) && parsed(&m, &b, 42) && m.node_count == 3 && m.match_count == 1);
+    CHECK(memory_same(&m.nodes[1], &st) && !memory_same(&m.nodes[2], &st) && memory_same(&m.nodes[3], &st));
+    CHECK(m.nodes[1].child == 2 && m.nodes[2].next == 3 && m.nodes[3].next == NO_NODE && m.nodes[1].match == 1);
+    memory_free(&m);
+    struct k_statx changed[] = {st, st, st, st, st};
+    changed[0].ino++, changed[1].dev_minor++, changed[2].ctime.nsec++, changed[3].mtime.nsec++, changed[4].ctime.sec++;
+    CHECK(parsed(&m, &b, 42));
+    for (size_t i = 0; i < 5; i++) CHECK(!memory_same(&m.nodes[1], &changed[i]));
+    memory_free(&m);
+    CHECK(!parsed(&m, &b, 43) && memory_close(&b) && !parsed(&m, &b, 42));
+    buf_consume(&b, b.len);
+    CHECK(memory_begin(&b, 1) && memory_open(&b, stamp, text("")) && memory_match(&b, text("../x")) && memory_close(&b));
+    CHECK(!parsed(&m, &b, 1));
+    buf_free(&b);
 }
 
 int main(void) {
@@ -174,6 +210,7 @@ int main(void) {
     test_globs();
     test_specs();
     test_markers();
+    test_memory();
     printf("%d %d\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }

@@ -1,8 +1,10 @@
 import type { Subject } from '../lib/context.ts';
 import { audit } from './audit.ts';
+import { dlp } from './dlp.ts';
 import { footprint } from './footprint.ts';
 import { gatewayAlone } from './gateway-alone.ts';
 import { gateway } from './gateway.ts';
+import { h2 } from './h2.ts';
 import { masks } from './masks.ts';
 import { policy } from './policy.ts';
 import { sdk } from './sdk.ts';
@@ -17,7 +19,9 @@ export const SUBJECTS: readonly Subject[] = [
   footprint,
   gateway,
   gatewayAlone,
+  h2,
   audit,
   policy,
   masks,
+  dlp,
 ];

@@ -7,14 +7,12 @@ import { encodeAirlockSpec, encodeBootSpec } from './boot.ts';
 import type { AirlockReady, AirlockSpec, BootSpec, Identity } from './contract.ts';
 import { AgentSession } from './session.ts';
 
-/** What `launchAirlock` needs. */
+/** What the airlock stage is started with. */
 export interface AirlockLaunch {
   /** Path of the agent on the host. */
   readonly agent: string;
   readonly spec: Omit<AirlockSpec, 'parentPid'>;
   readonly mode: BootSpec['mode'];
-  /** Asked for when the airlock stands. When it throws, the jail is ended. */
-  readonly boot: (ready: AirlockReady) => BootSpec | Promise<BootSpec>;
   /** stdin, stdout, stderr of the jail, as for `spawn`; a terminal or a directory is refused. */
   readonly stdio: readonly [
     'ignore' | 'pipe' | number,
@@ -23,7 +21,7 @@ export interface AirlockLaunch {
   ];
   /** Runs the jail as this user; only root can. Default: the caller. */
   readonly identity?: Identity;
-  /** Time until the listeners are there, in milliseconds. Default `CAPS.startMs`. */
+  /** Time from `boot` until the listeners are there, in milliseconds. Default `CAPS.startMs`. */
   readonly timeoutMs?: number;
 }
 
@@ -43,30 +41,67 @@ export interface JailExit {
   readonly signal: NodeJS.Signals | null;
 }
 
+/** Asked for when the airlock stands. When it throws, the jail is ended. */
+export type MakeBoot = (ready: AirlockReady) => BootSpec | Promise<BootSpec>;
+
+/** An airlock stage at work. Nothing of the user's runs before `boot`. */
+export interface SpawnedAirlock {
+  /** Waits for the listeners and tells the inside stage what to do. */
+  boot(make: MakeBoot): Promise<Airlock>;
+  /** KILL; resolves when it is gone. */
+  kill(): Promise<void>;
+}
+
 /**
- * Starts the airlock stage, sends both boot frames and waits for its listeners. Throws `E_SANDBOX_START`, `E_MASK_LOST` or
- * `E_PROTOCOL`; nothing is left running then.
+ * Starts the airlock stage and sends its specification; whatever the caller does before `boot` overlaps with its work. `boot`
+ * throws `E_SANDBOX_START`, `E_MASK_LOST` or `E_PROTOCOL`; nothing is left running then.
  */
-export async function launchAirlock(launch: AirlockLaunch): Promise<Airlock> {
+export function spawnAirlock(launch: AirlockLaunch): SpawnedAirlock {
   const spec = encodeAirlockSpec({ ...launch.spec, parentPid: process.pid });
   const stdio: StdioOptions = [...launch.stdio, 'ipc', 'pipe'];
   const child = spawn(launch.agent, ['airlock'], { stdio, detached: true, env: {}, ...launch.identity });
   const exited = exitOf(child);
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await exited;
+  };
   const channel = child.stdio[4];
-  if (!(channel instanceof Duplex)) throw notExecutable(launch.agent, (await exited).why);
+  if (!(channel instanceof Duplex)) {
+    const boot = async (): Promise<never> => {
+      throw notExecutable(launch.agent, (await exited).why);
+    };
+    return { boot, kill };
+  }
   const session = new AgentSession(channel, { oneshot: launch.mode === 'oneshot' });
   const listeners = new Map<number, unknown>();
   const handedOver = launch.spec.network ? collectListeners(child, listeners) : Promise.resolve();
   channel.write(spec);
+  const standing = Promise.all([session.ready, handedOver]).then(([ready]) => ready);
+  standing.catch(() => undefined);
+  const boot = (make: MakeBoot): Promise<Airlock> =>
+    bootJail({ child, session, listeners, exited }, launch, { channel, standing, make });
+  return { boot, kill };
+}
+
+interface Booting {
+  readonly channel: Duplex;
+  readonly standing: Promise<AirlockReady>;
+  readonly make: MakeBoot;
+}
+
+async function bootJail(
+  jail: Omit<Airlock, 'ready' | 'exited'> & { readonly exited: Promise<JailExit & { readonly why: string }> },
+  launch: AirlockLaunch,
+  { channel, standing, make }: Booting,
+): Promise<Airlock> {
+  const { child, session, exited } = jail;
   // After READY only: writing to a stage that has failed would throw away the reason it gave.
-  const standing = Promise.all([session.ready, handedOver]);
-  const booted = standing
-    .then(([ready]) => launch.boot(ready))
-    .then((boot) => channel.write(encodeBootSpec(boot)));
+  const booted = standing.then(async (ready) => {
+    channel.write(encodeBootSpec(await make(ready)));
+    return ready;
+  });
   try {
-    const work = booted.then(() => session.ready);
-    const ready = await withTimeout(work, session, launch.timeoutMs);
-    return { child, session, ready, listeners, exited };
+    return { ...jail, ready: await withTimeout(booted, session, launch.timeoutMs) };
   } catch (error) {
     child.kill('SIGKILL');
     session.destroy();

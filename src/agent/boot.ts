@@ -1,7 +1,9 @@
 import path from 'node:path';
 import { GloveboxError } from '../base/errors.ts';
+import { pathToBytes } from '../base/path-bytes.ts';
 import type {
   AirlockSpec,
+  AssembledEntry,
   BootSpec,
   ExecSpec,
   FinishSpec,
@@ -20,18 +22,26 @@ const bytesOf = (value: PathBytes): Uint8Array => (typeof value === 'string' ? B
 /** The AIRLOCK_SPEC frame. Throws `E_SANDBOX_START` when something does not fit. */
 export function encodeAirlockSpec(spec: AirlockSpec): Buffer {
   const out = new TlvWriter().u32(n.AIRLOCK_TAG.parentPid, spec.parentPid);
-  for (const procs of spec.cgroupProcs ?? []) out.text(n.AIRLOCK_TAG.cgroupProcs, procs);
+  for (const group of spec.cgroups ?? []) out.text(n.AIRLOCK_TAG.cgroup, group);
   out.text(n.AIRLOCK_TAG.scratch, absolute(spec.scratch));
   for (const file of spec.files ?? []) {
     const record = new TlvWriter().text(n.SCRATCH_TAG.name, file.name).u32(n.SCRATCH_TAG.mode, file.mode);
     out.bytes(n.AIRLOCK_TAG.scratchFile, record.bytes(n.SCRATCH_TAG.content, file.content).finish());
   }
+  for (const entry of spec.assembled ?? []) out.bytes(n.AIRLOCK_TAG.assembled, assembledBytes(entry));
   writeMasks(out, spec.masks ?? []);
   out.u8(n.AIRLOCK_TAG.network, spec.network ? 1 : 0);
   for (const listener of spec.listeners ?? []) out.bytes(n.AIRLOCK_TAG.listener, listenerBytes(listener));
   for (const argument of spec.argv) out.text(n.AIRLOCK_TAG.argv, argument);
   writeEnv(out, n.AIRLOCK_TAG.env, spec.env);
   return encodeFrame(n.FRAME.airlockSpec, 0, out.finish());
+}
+
+function assembledBytes(entry: AssembledEntry): Buffer {
+  const record = new TlvWriter().u8(n.ASSEMBLED_TAG.kind, n.ASSEMBLED_KIND[entry.kind]);
+  record.text(n.ASSEMBLED_TAG.name, pathToBytes(entry.name));
+  if (entry.kind !== 'dir') record.text(n.ASSEMBLED_TAG.source, pathToBytes(entry.source));
+  return record.finish();
 }
 
 function absolute(directory: string): string {
@@ -180,6 +190,7 @@ function writeScan(out: TlvWriter, scan: ScanSpec): void {
   since.writeUInt32LE(Number(scan.sinceNs % 1_000_000_000n), 8);
   out.text(n.FINISH_TAG.scanRoot, absolute(scan.root)).bytes(n.FINISH_TAG.since, since);
   for (const pattern of scan.patterns) out.text(n.FINISH_TAG.pattern, pattern);
+  if (scan.memory !== undefined) out.text(n.FINISH_TAG.memory, absolute(scan.memory));
   if (scan.maxResults !== undefined) out.u32(n.FINISH_TAG.maxResults, scan.maxResults);
   if (scan.maxEntries !== undefined) out.u32(n.FINISH_TAG.maxEntries, scan.maxEntries);
   if (scan.maxDepth !== undefined) out.u32(n.FINISH_TAG.maxDepth, scan.maxDepth);

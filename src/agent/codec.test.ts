@@ -19,6 +19,28 @@ const anyFrame = fc.record({
   payload: fc.uint8Array({ maxLength: 300 }),
 });
 
+describe('TLV records', () => {
+  it('come back as they were, however many there are', () => {
+    const values = fc.array(
+      fc.oneof(fc.nat(255), fc.string({ maxLength: 40 }), fc.uint8Array({ maxLength: 3000 })),
+    );
+    fc.assert(
+      fc.property(values, (all) => {
+        const out = new TlvWriter();
+        all.forEach((value, tag) =>
+          typeof value === 'number' ? out.u32(tag, value) : out.bytes(tag, value),
+        );
+        const record = new TlvRecord(out.u8(60_000, 7).finish());
+        expect(record.u8(60_000)).toBe(7);
+        all.forEach((value, tag) => {
+          if (typeof value === 'number') expect(record.u32(tag)).toBe(value);
+          else expect(record.bytes(tag)).toEqual(Buffer.from(value));
+        });
+      }),
+    );
+  });
+});
+
 describe('frames', () => {
   it('come back as they were, however they are cut', () => {
     fc.assert(

@@ -18,6 +18,17 @@ export interface ScratchFile {
 }
 
 /**
+ * Part of a directory that the airlock puts together in its scratch, after the masks are in force. `name` is relative, at any
+ * depth; missing directories above it are made.
+ *
+ * - `dir`: an empty directory. - `take`: what `source` is: a small file as a copy, anything else mounted read-only.
+ * - `point`: a place that a later mount of `source` can cover.
+ */
+export type AssembledEntry =
+  | { readonly kind: 'dir'; readonly name: string }
+  | { readonly kind: 'take' | 'point'; readonly name: string; readonly source: string };
+
+/**
  * One step that covers a path, applied in order: an ancestor's pin comes before what lies below it.
  *
  * - `hide`: an empty unreadable object stands there. - `readonly`: the object itself, read-only, recursive.
@@ -53,11 +64,12 @@ export interface ListenerSpec {
 export interface AirlockSpec {
   /** The process that spawned the airlock; when it dies, so does the sandbox. */
   readonly parentPid: number;
-  /** Absolute paths of `cgroup.procs` files to join first. */
-  readonly cgroupProcs?: readonly string[];
+  /** Absolute paths of `tasks` (version 1) or `cgroup.procs` files to join first. */
+  readonly cgroups?: readonly string[];
   /** Existing private directory; a tmpfs is mounted there, visible to the airlock and bubblewrap only. */
   readonly scratch: string;
   readonly files?: readonly ScratchFile[];
+  readonly assembled?: readonly AssembledEntry[];
   readonly masks?: readonly MaskOp[];
   /** Routes and listeners; loopback is up either way. */
   readonly network: boolean;
@@ -215,6 +227,8 @@ export interface ScanSpec {
   readonly sinceNs: bigint;
   /** Trailing path segments with `*` inside a segment: `Makefile`, `.git/hooks/*`. */
   readonly patterns: readonly string[];
+  /** File in a private directory: what the last scan of this tree saw, so that an unchanged directory is not read again. */
+  readonly memory?: string;
   readonly maxResults?: number;
   readonly maxEntries?: number;
   readonly maxDepth?: number;

@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcessByStdio } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 import { GloveboxError } from '../base/errors.ts';
 import { encodeFinishSpec } from './boot.ts';
 import type { AppearedFile, FinishResult, FinishSpec, Identity } from './contract.ts';
@@ -8,40 +10,80 @@ import { APPEARED_TAG, FINISHED_TAG, FRAME, MASK_EXPECT } from './numbers.ts';
 import { TlvRecord } from './tlv.ts';
 
 /**
- * Releases a run's placeholders and lists what appeared; with placeholders alone it is the sweep before a run. Throws `E_IO`
- * when the agent fails. Preconditions: the sandbox has ended, otherwise its placeholders stay.
+ * The helper that tidies up after a run. It is started while the sandbox still dies, so that it stands ready when that is
+ * over, and does nothing before `finish`.
  */
-export async function runFinish(agent: string, spec: FinishSpec, identity?: Identity): Promise<FinishResult> {
-  const child = spawn(agent, ['finish'], { stdio: ['pipe', 'pipe', 'pipe'], env: {}, ...identity });
-  const ended = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('close', (code, signal) => resolve(code === 0 ? '' : `it ended with ${signal ?? code}`));
-  });
-  child.stdin.on('error', () => undefined);
-  child.stdin.end(encodeFinishSpec(spec));
-  const [result, complaint, problem] = await Promise.all([
-    readResult(child.stdout),
-    readComplaint(child.stderr),
-    ended,
-  ]);
-  if (problem === '' && result !== undefined) return result;
-  const why = complaint === '' ? problem : complaint;
-  throw new GloveboxError('E_IO', { what: 'the run could not be finished', why });
+export class Finisher {
+  /** Resolves when the helper is gone; never rejects. */
+  readonly gone: Promise<void>;
+  readonly #child: ChildProcessByStdio<Writable, Readable, Readable>;
+  readonly #problem: Promise<string>;
+
+  constructor(agent: string, identity?: Identity) {
+    this.#child = spawn(agent, ['finish'], { stdio: ['pipe', 'pipe', 'pipe'], env: {}, ...identity });
+    this.#problem = new Promise((resolve) => {
+      this.#child.once('error', (error) => resolve(error.message));
+      this.#child.once('close', (code, signal) =>
+        resolve(code === 0 ? '' : `it ended with ${signal ?? code}`),
+      );
+    });
+    this.gone = this.#problem.then(() => undefined);
+    this.#child.stdin.on('error', () => undefined);
+  }
+
+  /**
+   * Releases a run's placeholders and lists what appeared. Resolves as soon as that is known; the helper may need a moment
+   * more to leave. Preconditions: the sandbox has ended, otherwise its placeholders stay.
+   *
+   * @throws E_IO when the helper fails
+   */
+  async finish(spec: FinishSpec): Promise<FinishResult> {
+    this.#child.stdin.end(encodeFinishSpec(spec));
+    const complaint = readComplaint(this.#child.stderr);
+    const result = await readResult(this.#child.stdout);
+    if (result !== undefined) return result;
+    const problem = await this.#problem;
+    const said = complaint();
+    throw new GloveboxError('E_IO', {
+      what: 'the run could not be finished',
+      why: said === '' ? problem : said,
+    });
+  }
+
+  /** Lets the helper go with nothing done. Does nothing after `finish`. */
+  dismiss(): void {
+    this.#child.stdin.end();
+    this.#child.stdout.resume();
+    this.#child.stderr.resume();
+  }
 }
 
-async function readResult(output: AsyncIterable<Buffer>): Promise<FinishResult | undefined> {
+/** A helper's whole life: the sweep before a run, or after one that failed to start. Throws `E_IO` when the helper fails. */
+export async function runFinish(agent: string, spec: FinishSpec, identity?: Identity): Promise<FinishResult> {
+  const finisher = new Finisher(agent, identity);
+  const result = await finisher.finish(spec);
+  await finisher.gone;
+  return result;
+}
+
+/** Undefined when the output ends before the result. Listens instead of iterating, which would load more of Node. */
+function readResult(output: Readable): Promise<FinishResult | undefined> {
   const decoder = new FrameDecoder();
   const appeared: AppearedFile[] = [];
-  let result: FinishResult | undefined;
-  for await (const chunk of output) {
-    for (const frame of decoder.push(chunk)) {
-      if (result !== undefined) throw protocolError('a frame after FINISHED');
-      if (frame.type === FRAME.appeared) appeared.push(readAppeared(frame));
-      else if (frame.type === FRAME.finished) result = readFinished(frame, appeared);
-      else throw protocolError(`frame type ${frame.type} from finish`);
-    }
-  }
-  return result;
+  return new Promise((resolve, reject) => {
+    output.on('data', (chunk: Buffer) => {
+      try {
+        for (const frame of decoder.push(chunk)) {
+          if (frame.type === FRAME.finished) resolve(readFinished(frame, appeared));
+          else if (frame.type === FRAME.appeared) appeared.push(readAppeared(frame));
+          else throw protocolError(`frame type ${frame.type} from finish`);
+        }
+      } catch (error) {
+        reject(error);
+      }
+    });
+    output.once('close', () => resolve(undefined));
+  });
 }
 
 function readAppeared(frame: Frame): AppearedFile {
@@ -69,8 +111,10 @@ function readFinished(frame: Frame, appeared: readonly AppearedFile[]): FinishRe
 }
 
 /** The agent's own message: one short line. */
-async function readComplaint(errors: AsyncIterable<Buffer>): Promise<string> {
+function readComplaint(errors: Readable): () => string {
   let text = '';
-  for await (const chunk of errors) if (text.length < 4096) text += chunk.toString('utf8');
-  return text.slice(0, 4096).trim();
+  errors.on('data', (chunk: Buffer) => {
+    if (text.length < 4096) text += chunk.toString('utf8');
+  });
+  return () => text.slice(0, 4096).trim();
 }

@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
-import { launchAirlock } from './airlock.ts';
+import { spawnAirlock } from './airlock.ts';
 import type { Airlock, AirlockLaunch } from './airlock.ts';
 import type { AirlockSpec, BootSpec, ExecSpec, Identity, MaskOp } from './contract.ts';
 import { locateAgent } from './locate.ts';
@@ -94,15 +94,14 @@ export class JailSite {
     this.#scratches += 1;
     const scratch = this.directory(`scratch-${this.#scratches}`);
     chmodSync(scratch, 0o700);
-    return launchAirlock({
+    return spawnAirlock({
       agent: this.agent,
       spec: { scratch, network: false, argv: this.argv(), env: JAIL_ENV, ...spec },
       mode: boot.mode,
-      boot: () => boot,
       stdio: ['ignore', 'ignore', 'ignore'],
       ...(this.identity === undefined ? {} : { identity: this.identity }),
       ...more,
-    });
+    }).boot(() => boot);
   }
 
   /** Runs one shell script to its end. */

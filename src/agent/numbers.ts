@@ -42,7 +42,7 @@ export const ONESHOT_STREAM = 1;
 
 export const AIRLOCK_TAG = {
   parentPid: 1,
-  cgroupProcs: 2,
+  cgroup: 2,
   scratch: 3,
   scratchFile: 4,
   root: 5,
@@ -51,7 +51,10 @@ export const AIRLOCK_TAG = {
   listener: 8,
   argv: 9,
   env: 10,
+  assembled: 11,
 } as const;
+export const ASSEMBLED_TAG = { kind: 1, name: 2, source: 3 } as const;
+export const ASSEMBLED_KIND = { dir: 1, take: 2, point: 3 } as const;
 export const SCRATCH_TAG = { name: 1, mode: 2, content: 3 } as const;
 export const MASK_KIND = { hide: 1, readonly: 2, pin: 3, placeholder: 4 } as const;
 export const MASK_EXPECT = { any: 0, file: 1, dir: 2, symlink: 3 } as const;
@@ -104,6 +107,7 @@ export const FINISH_TAG = {
   maxResults: 7,
   maxEntries: 8,
   maxDepth: 9,
+  memory: 10,
 } as const;
 export const APPEARED_TAG = { path: 1, type: 2 } as const;
 export const FINISHED_TAG = {

@@ -7,43 +7,62 @@ const TLV_HEADER_BYTES = 6;
 /** Bytes or text of one value; text is encoded as UTF-8. */
 export type TlvBytes = string | Uint8Array;
 
+/** Room for most messages; more is taken when it is needed. */
+const FIRST_BYTES = 1024;
+
 /** Collects TLV records. */
 export class TlvWriter {
-  readonly #parts: Uint8Array[] = [];
+  #data = Buffer.allocUnsafe(FIRST_BYTES);
+  #length = 0;
 
   bytes(tag: number, value: TlvBytes): this {
-    const data = typeof value === 'string' ? Buffer.from(value) : value;
-    const head = Buffer.allocUnsafe(TLV_HEADER_BYTES);
-    head.writeUInt16LE(tag, 0);
-    head.writeUInt32LE(data.length, 2);
-    this.#parts.push(head, data);
+    const length = typeof value === 'string' ? Buffer.byteLength(value) : value.length;
+    const at = this.#claim(tag, length);
+    if (typeof value === 'string') this.#data.write(value, at);
+    else this.#data.set(value, at);
     return this;
   }
 
   /** Text or a path that C code reads: a NUL byte inside would cut it. Throws `E_SANDBOX_START`. */
   text(tag: number, value: TlvBytes): this {
-    const data = typeof value === 'string' ? Buffer.from(value) : value;
-    if (data.includes(0)) {
+    if (typeof value === 'string' ? value.includes('\0') : value.includes(0)) {
       throw new GloveboxError('E_SANDBOX_START', {
         what: 'an argument, variable or path contains a NUL byte',
         next: 'Remove the NUL byte: no program can receive it.',
       });
     }
-    return this.bytes(tag, data);
+    return this.bytes(tag, value);
   }
 
   u8(tag: number, value: number): this {
-    return this.bytes(tag, Uint8Array.of(value));
+    const at = this.#claim(tag, 1);
+    this.#data.writeUInt8(value, at);
+    return this;
   }
 
   u32(tag: number, value: number): this {
-    const data = Buffer.allocUnsafe(4);
-    data.writeUInt32LE(value);
-    return this.bytes(tag, data);
+    const at = this.#claim(tag, 4);
+    this.#data.writeUInt32LE(value, at);
+    return this;
   }
 
+  /** What was written. Preconditions: nothing is written afterwards. */
   finish(): Buffer {
-    return Buffer.concat(this.#parts);
+    return this.#data.subarray(0, this.#length);
+  }
+
+  /** Writes the head of a record and answers where its value goes; the buffer may be another one afterwards. */
+  #claim(tag: number, length: number): number {
+    const head = this.#length;
+    this.#length = head + TLV_HEADER_BYTES + length;
+    if (this.#length > this.#data.length) {
+      const grown = Buffer.allocUnsafe(Math.max(this.#length, this.#data.length * 2));
+      this.#data.copy(grown, 0, 0, head);
+      this.#data = grown;
+    }
+    this.#data.writeUInt16LE(tag, head);
+    this.#data.writeUInt32LE(length, head + 2);
+    return head + TLV_HEADER_BYTES;
   }
 }
 

@@ -6,9 +6,15 @@ export type EventKind =
   | 'run.refused'
   | 'network.verdict'
   | 'network.summary'
+  | 'network.request'
+  | 'network.asked'
+  | 'credential.alarm'
+  | 'credential.source'
+  | 'credential.signed'
   | 'files.appeared'
   | 'limit.hit'
   | 'policy.trust'
+  | 'policy.changed'
   | 'audit.repaired'
   | 'audit.rotated';
 

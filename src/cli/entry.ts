@@ -3,12 +3,17 @@ import { main } from './main.ts';
 
 /** The process's own streams and environment; the only place that touches `process` for the command line. */
 export async function entry(): Promise<void> {
+  const opened = new Set<NodeJS.WriteStream>();
+  const use = (stream: NodeJS.WriteStream): NodeJS.WriteStream => {
+    opened.add(stream);
+    return stream;
+  };
   process.exitCode = await main(process.argv.slice(2), {
     get stdout() {
-      return process.stdout;
+      return use(process.stdout);
     },
     get stderr() {
-      return process.stderr;
+      return use(process.stderr);
     },
     get stdin() {
       return process.stdin;
@@ -19,6 +24,9 @@ export async function entry(): Promise<void> {
     },
     json: false,
   });
+  // Every command waits for its own work. Leaving at once spares Node from taking its heap apart; what a pipe has not
+  // taken yet is waited for.
+  if ([...opened].every((stream) => stream.writableLength === 0)) process.exit();
 }
 
 function currentDirectory(): string {

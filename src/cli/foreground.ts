@@ -111,6 +111,7 @@ async function runPrepared(
     () => undefined,
   );
   for (const notice of sandbox.limits.notices) run.notes.detail(notice);
+  for (const notice of sandbox.egress.notices) run.notes.say(notice);
   const exit = await superviseOrEnd(run, sandbox, audit);
   const cause = endCause(run, sandbox, exit);
   const status = exitStatus(run, exit, cause);
@@ -133,15 +134,19 @@ function commandWords(command: readonly string[]): readonly (string | Uint8Array
 }
 
 function execSpec(run: Foreground, prepared: PreparedPlan): ExecSpec {
-  const { stdout } = run.io;
-  const terminal = run.stdio.terminal && 'rows' in stdout && 'columns' in stdout;
+  const size = run.stdio.terminal ? terminalSize(run.io) : undefined;
   return {
     argv: commandWords(run.command),
     env: prepared.plan.env,
     cwd: prepared.plan.cwd,
     stdio: run.stdio.command,
-    ...(terminal ? { terminal: { rows: Number(stdout.rows), cols: Number(stdout.columns) } } : {}),
+    ...(size === undefined ? {} : { terminal: size }),
   };
+}
+
+function terminalSize({ stdout }: CliIo): ExecSpec['terminal'] {
+  if (!('rows' in stdout && 'columns' in stdout)) return undefined;
+  return { rows: Number(stdout.rows), cols: Number(stdout.columns) };
 }
 
 /** A sandbox that was lost is taken down like any other before the reason is told. */

@@ -35,6 +35,11 @@ export const COMMANDS: readonly TableRow[] = [
     load: async () => (await import('./commands/audit.ts')).auditCommand,
   },
   {
+    name: 'secrets',
+    summary: 'keep credentials in an encrypted file, for machines without a password manager',
+    load: async () => (await import('./commands/secrets.ts')).secretsCommand,
+  },
+  {
     name: 'doctor',
     summary: 'check this machine and print the exact fix for what is missing',
     load: async () => (await import('./commands/doctor.ts')).doctorCommand,

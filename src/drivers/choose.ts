@@ -1,7 +1,6 @@
 import { GloveboxError } from '../base/errors.ts';
-import type { NetworkRule, Policy } from '../policy/contract.ts';
+import type { Policy } from '../policy/contract.ts';
 import type { Plan } from './contract.ts';
-import { originText } from './view.ts';
 
 /** The tier that was taken, with the line that `auto` owes the user. */
 export interface TierChoice {
@@ -34,25 +33,8 @@ function refuseUnsupported(policy: Policy): void {
   if (policy.filesystem.mode === 'review') {
     throw unsupported('filesystem.mode: review', 'the process tier writes the workspace directly');
   }
-  const inspected = policy.network.allow.find((rule) => Object.keys(rule.inspect ?? {}).length > 0);
-  if (inspected !== undefined) throw unsupportedRule(inspected);
-  const credential = policy.credentials[0];
-  if (credential !== undefined) {
-    throw unsupported(
-      `${originText(credential.origin)}credentials.${credential.name}`,
-      'the credential broker is not in this version',
-    );
-  }
   const reserved = Object.keys(policy.reserved)[0];
   if (reserved !== undefined) throw unsupported(reserved, 'this section is not in this version');
-}
-
-function unsupportedRule(rule: NetworkRule): GloveboxError {
-  const keys = Object.keys(rule.inspect ?? {}).join(', ');
-  return unsupported(
-    `${originText(rule.origin)}${rule.id} (${keys})`,
-    'this version does not look inside TLS, so it could not hold these',
-  );
 }
 
 function unsupported(what: string, why: string): GloveboxError {

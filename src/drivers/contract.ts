@@ -21,7 +21,19 @@ export type Mount =
   | { readonly kind: 'proc'; readonly target: string; readonly why: string }
   | { readonly kind: 'dev'; readonly target: string; readonly why: string }
   | { readonly kind: 'hidden'; readonly target: string; readonly type: 'file' | 'dir'; readonly why: string }
-  | { readonly kind: 'file'; readonly target: string; readonly content: string; readonly why: string };
+  | {
+      readonly kind: 'file';
+      readonly target: string;
+      readonly content: string | Uint8Array;
+      readonly why: string;
+    }
+  /** Made when the sandbox starts, other in each: the plan says where it stands and what it is, `fillMade` puts it in. */
+  | { readonly kind: 'made'; readonly target: string; readonly what: MadeKind; readonly why: string };
+
+export type MadeKind = 'ca' | 'ca-bundle' | 'java-trust' | 'masked-file' | 'ssh-agent';
+
+/** What a made mount turns out to be: bytes, or something of the host that exists for this sandbox alone. */
+export type MadeContent = { readonly content: Uint8Array } | { readonly source: string };
 
 /** Something inside a visible tree that is hidden, frozen or held. Applied on the host's paths, before the view is built. */
 export interface Mask {

@@ -2,6 +2,7 @@ import { isWithin } from '../base/path-bytes.ts';
 import type { Policy } from '../policy/contract.ts';
 import { NEVER_PASSED } from '../policy/environment-names.ts';
 import type { PlanListener } from './contract.ts';
+import { secretVariables } from './inspection.ts';
 import { listenerPort } from './listeners.ts';
 
 /** Where programs of the base system live; the caller's own PATH may name directories that are not visible. */
@@ -29,9 +30,10 @@ export function planEnvironment(input: EnvironmentInput): Readonly<Record<string
     GLOVEBOX: '1',
     ...proxyVariables(input.listeners),
   };
+  const secret = secretVariables(input.policy.credentials);
   for (const name of input.policy.process.envPass) {
     const value = input.host[name];
-    if (value !== undefined && !NEVER_PASSED.test(name)) env[name] = value;
+    if (value !== undefined && !NEVER_PASSED.test(name) && !secret.has(name)) env[name] = value;
   }
   return { ...env, ...input.policy.process.envSet };
 }

@@ -26,7 +26,10 @@ export function planListeners(network: NetworkPolicy): readonly PlanListener[] {
   for (const port of allowed)
     if (port !== 53) listeners.push({ transport: 'tcp', port, role: 'transparent' });
   for (const port of SENTINEL_PORTS) {
-    if (!taken.has(port)) listeners.push({ transport: 'tcp', port, role: 'sentinel' });
+    if (taken.has(port)) continue;
+    // Where somebody can be asked, an attempt is a question and not yet a refusal.
+    const role = network.ask !== undefined && port !== 25 && port !== 853 ? 'transparent' : 'sentinel';
+    listeners.push({ transport: 'tcp', port, role });
   }
   return listeners.map((listener, id) => ({ id, ...listener }));
 }

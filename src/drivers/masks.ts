@@ -84,20 +84,25 @@ export interface VerifyEntry {
 
 /** Where each mask shows inside the view. One that an inner mount covers shows nowhere, and needs no check. */
 export function verifyEntries(plan: Plan, absent: ReadonlySet<string>): readonly VerifyEntry[] {
-  const binds = plan.view.flatMap((mount) => (mount.kind === 'bind' ? [mount] : []));
   const mounted = plan.masks.filter((mask) => !absent.has(mask.path));
-  return mounted.flatMap((mask) =>
-    binds
-      .filter((bind) => isWithin(mask.path, bind.source))
-      .map((bind) => ({ bind, path: bind.target + mask.path.slice(bind.source.length) }))
-      .filter(({ bind, path: inside }) => topMount(plan, inside) === bind)
-      .map(({ path: inside }) => ({ path: inside, kind: mask.kind })),
-  );
+  const roots = [...new Set(mounted.map((mask) => mask.root))];
+  return plan.view.flatMap((bind) => {
+    // Most of the view is the base system, which holds no tree with a mask.
+    if (bind.kind !== 'bind' || !roots.some((root) => related(root, bind.source))) return [];
+    const above = plan.view.filter((mount) => related(mount.target, bind.target));
+    return mounted
+      .filter((mask) => isWithin(mask.path, bind.source))
+      .map((mask) => ({ path: bind.target + mask.path.slice(bind.source.length), kind: mask.kind }))
+      .filter((entry) => topMount(above, entry.path) === bind);
+  });
 }
 
-function topMount(plan: Plan, inside: string): Plan['view'][number] | undefined {
+/** One lies in the other. */
+const related = (a: string, b: string): boolean => isWithin(a, b) || isWithin(b, a);
+
+function topMount(view: Plan['view'], inside: string): Plan['view'][number] | undefined {
   let top: Plan['view'][number] | undefined;
-  for (const mount of plan.view) {
+  for (const mount of view) {
     if (isWithin(inside, mount.target) && mount.target.length >= (top?.target.length ?? 0)) top = mount;
   }
   return top;

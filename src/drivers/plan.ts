@@ -2,6 +2,7 @@ import type { Policy } from '../policy/contract.ts';
 import { syntheticEtc } from './base-system.ts';
 import type { Mount, Plan } from './contract.ts';
 import { planEnvironment } from './environment.ts';
+import { madeMounts } from './inspection.ts';
 import { planListeners } from './listeners.ts';
 import { planMasks } from './masks.ts';
 import type { Guard } from './survey.ts';
@@ -88,7 +89,7 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
       why: 'private scratch space at its second name',
     },
   ];
-  return [...mounts, ...treeMounts(facts, tmpBytes)];
+  return [...mounts, ...treeMounts(facts, tmpBytes), ...madeMounts(policy, facts.view.trust)];
 }
 
 function systemMount(fact: SystemFact): Mount {

@@ -13,6 +13,8 @@ export interface ViewFacts {
   readonly system: readonly SystemFact[];
   /** Trees named by the policy, the workspace last. */
   readonly trees: readonly VisibleTree[];
+  /** Stores of certificates that the machine has. */
+  readonly trust: TrustFacts;
 }
 
 export interface SystemFact {
@@ -22,6 +24,16 @@ export interface SystemFact {
   /** Real source of a bind. */
   readonly source: string;
   readonly why: string;
+}
+
+/** Stores of certificates that programs read without being told. */
+export const DEBIAN_BUNDLE = '/etc/ssl/certs/ca-certificates.crt';
+export const JAVA_STORE = '/etc/ssl/certs/java/cacerts';
+
+/** Which of them the machine has. */
+export interface TrustFacts {
+  readonly bundle: boolean;
+  readonly java: boolean;
 }
 
 /** Trees that would hand the host itself to the sandbox. */
@@ -41,7 +53,14 @@ export function viewFacts(policy: Policy): ViewFacts {
       rule: 'filesystem.workspace',
     },
   ];
-  return { hidden: PROC_HIDDEN.flatMap(hiddenFact), system, trees };
+  return { hidden: PROC_HIDDEN.flatMap(hiddenFact), system, trees, trust: trustFacts() };
+}
+
+function trustFacts(): TrustFacts {
+  return {
+    bundle: tryPathFact(DEBIAN_BUNDLE).type === 'file',
+    java: tryPathFact(JAVA_STORE).type === 'file',
+  };
 }
 
 function hiddenFact(entry: BaseEntry): ViewFacts['hidden'] {

@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
-import type { NetworkPolicy, NetworkProtocol } from '../policy/contract.ts';
+import type { RawHeaders } from '../net/http-head.ts';
+import type { NetworkPolicy, NetworkProtocol, NetworkRule } from '../policy/contract.ts';
 import type { GatewayLimits } from './limits.ts';
+import type { CertificateAuthority, RootStore } from './tls/contract.ts';
 
 /** A listening socket that the airlock opened inside the sandbox's network namespace. */
 export interface ListenerSpec {
@@ -60,6 +62,135 @@ export interface ConnectionSummary {
   readonly end: 'closed' | 'reset' | 'budget' | 'error' | 'shutdown';
 }
 
+/** One request that the gateway read: who was asked for what, what came of it. Never a value of a header, query or body. */
+export interface RequestRecord {
+  readonly action: 'allow' | 'deny';
+  /** Set when the rule only observes: what it would have refused. */
+  readonly wouldDeny?: string;
+  readonly rule: string;
+  readonly reason: string;
+  readonly entry: NetworkEvent['entry'];
+  readonly host: string;
+  readonly port: number;
+  readonly http: '1.0' | '1.1' | '2';
+  readonly method: string;
+  /** Printable, at most 1 KiB, without the query. */
+  readonly path: string;
+  readonly queryNames: readonly string[];
+  /** What the client got; 0 when the connection ended before an answer. */
+  readonly status: number;
+  readonly upBytes: number;
+  readonly downBytes: number;
+  readonly durationMs: number;
+  /** Name of the credential that was put in. */
+  readonly credential?: string;
+  readonly pin?: PinState;
+  /** Keyed hash of a foreign credential: the same one can be told again, its value cannot be learnt. */
+  readonly foreign?: string;
+  readonly dlp?: readonly ScanFinding[];
+  /** A secret or placeholder where it must not be: worth waking somebody. */
+  readonly alarm?: true;
+}
+
+export type PinState = 'ok' | 'absent' | 'missing' | 'foreign' | 'multiple' | 'misplaced';
+
+/** A request that is about to leave, already judged by its rule: what the broker and the scanner look at. */
+export interface OutgoingRequest {
+  readonly rule: NetworkRule;
+  /** Canonical. */
+  readonly host: string;
+  readonly port: number;
+  /** False: it would leave in clear text, so no secret may go with it. */
+  readonly secure: boolean;
+  readonly method: string;
+  /** Path and query as they came. */
+  readonly target: string;
+  /** Canonical path, without the query. */
+  readonly path: string;
+  /** As they came, hop-by-hop ones gone; names in any case. */
+  readonly headers: RawHeaders;
+  readonly websocket: boolean;
+  /** The whole body, where `wantsBody` asked for it. */
+  readonly body?: Buffer;
+}
+
+export type CredentialVerdict =
+  | {
+      readonly state: 'pass';
+      readonly target: string;
+      readonly headers: readonly string[];
+      readonly body?: Buffer;
+      /** Name of the credential that was put in. */
+      readonly credential?: string;
+      readonly pin?: PinState;
+    }
+  | {
+      readonly state: 'refuse';
+      /** 403; 502 when the source of the secret failed. */
+      readonly status: 403 | 502;
+      readonly verdict: Verdict;
+      readonly pin?: PinState;
+      readonly foreign?: string;
+      readonly alarm?: true;
+    };
+
+/** Looks at a body as it passes, chunk by chunk, across their borders. The first hit is the last call. */
+export interface BodyWatch {
+  update(chunk: Uint8Array): Verdict | undefined;
+  end(): Verdict | undefined;
+}
+
+/** Takes secrets out of one response. Holds back at most the longest spelling of a secret. */
+export interface Scrubber {
+  headers(headers: RawHeaders): string[];
+  update(chunk: Uint8Array): Uint8Array;
+  end(): Uint8Array;
+}
+
+/** The credential broker of one sandbox; implemented in `secrets/`, joined in `sandbox/`. */
+export interface CredentialBroker {
+  /** True when the decision or the swap needs the whole body. */
+  wantsBody(request: OutgoingRequest): boolean;
+  /** Checks the pin, refuses foreign, stray and real credentials, and puts the secret in. Called after the origin's certificate was verified. */
+  authorize(request: OutgoingRequest): Promise<CredentialVerdict>;
+  /** For a body that streams through; undefined when there is nothing to look for. */
+  watchBody(request: OutgoingRequest): BodyWatch | undefined;
+  /** Undefined when nothing of this host has to be scrubbed. */
+  scrubber(host: string, port: number): Scrubber | undefined;
+}
+
+export interface ScanFinding {
+  /** Id of the pattern, such as `aws-access-key`, `canary`, `secret:NAME`, `uninspectable:depth`. */
+  readonly kind: string;
+  /** `host`, `path`, `query`, `header:NAME`, `body`, `websocket`. */
+  readonly place: string;
+  /** Keyed hash of what was found, short. */
+  readonly hash: string;
+}
+
+/** Looks for data that must not leave; implemented in `content/`. All methods take linear time. */
+export interface ContentScanner {
+  readonly maxInspectBytes: number;
+  readonly uninspectable: 'deny' | 'allow';
+  readonly action: 'deny' | 'observe';
+  readonly everywhere: boolean;
+  name(host: string): ScanFinding | undefined;
+  head(request: OutgoingRequest): ScanFinding | undefined;
+  /** A whole body; `headers` tell its codings. */
+  body(body: Uint8Array, headers: RawHeaders): ScanFinding | undefined;
+  /** One WebSocket message. */
+  message(data: Uint8Array): ScanFinding | undefined;
+}
+
+/** A question about a host that no rule knows. */
+export interface AskQuestion {
+  readonly host: string;
+  readonly port: number;
+  readonly entry: NetworkEvent['entry'];
+}
+
+export type AskAnswer = 'once' | 'sandbox' | 'deny';
+
 /** Real names to addresses; replaced in tests by fixtures. */
 export interface Resolver {
   /** All addresses of a canonical name; rejects when there are none. */
@@ -75,6 +206,15 @@ export interface GatewayOptions {
   readonly policy: NetworkPolicy;
   readonly onEvent: (event: NetworkEvent) => void;
   readonly onConnection: (summary: ConnectionSummary) => void;
+  readonly onRequest?: (record: RequestRecord) => void;
+  readonly broker?: CredentialBroker;
+  readonly scanner?: ContentScanner;
+  /** Signs for the names of `https` rules whose requests are read; without one, such rules are refused. */
+  readonly authority?: CertificateAuthority;
+  /** Whom upstream servers may be signed by; hand the same one to every gateway of a process. Default: this machine's bundle. */
+  readonly roots?: RootStore;
+  /** Asked when `policy.ask` is there and no rule knows a host; a rejection or no answer in time is a denial. */
+  readonly onAsk?: (question: AskQuestion, signal: AbortSignal) => Promise<AskAnswer>;
   readonly resolver?: Resolver;
   readonly dialler?: Dialler;
   /** Bounds that differ from the defaults. */

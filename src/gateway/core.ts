@@ -1,25 +1,52 @@
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { Budgets } from './budgets.ts';
-import type { ConnectionSummary, NetworkEvent, Verdict } from './contract.ts';
+import type {
+  ConnectionSummary,
+  ContentScanner,
+  CredentialBroker,
+  NetworkEvent,
+  RequestRecord,
+  Verdict,
+} from './contract.ts';
 import type { Allowed, Decision, Judge } from './decide.ts';
 import type { EventLog } from './event-log.ts';
+import type { AllowedOnce } from './http/allowed.ts';
+import type { OpenSession, OriginPool } from './http/contract.ts';
+import type { HeldBytes } from './http/held-body.ts';
 import type { Ledger } from './ledger.ts';
 import type { GatewayLimits } from './limits.ts';
 import type { NameGate } from './name-gate.ts';
 import type { SyntheticNames } from './synthetic.ts';
+import type { TlsHalf } from './tls/contract.ts';
 import type { Meter } from './tunnel.ts';
 import type { Upstream } from './upstream.ts';
 
 export type Entry = NetworkEvent['entry'];
 
-/** Serves HTTP on a connection whose destination is one name (`pinned`), or named request by request (`proxy`). */
+/**
+ * Serves HTTP on a connection whose destination is one name (`pinned`), or named request by request (`proxy`).
+ * One object a connection: what was recorded as allowed on it is remembered by it.
+ */
 export type HttpScope =
-  | { readonly kind: 'pinned'; readonly entry: Entry; readonly target: Allowed }
+  | {
+      readonly kind: 'pinned';
+      readonly entry: Entry;
+      readonly target: Allowed;
+      /** The client's TLS ends here, and the origin is spoken to in TLS. */
+      readonly secure: boolean;
+    }
   | { readonly kind: 'proxy'; readonly entry: 'http-proxy' };
 
-/** The HTTP half, loaded on first use: `node:http` is not needed by a sandbox that speaks TLS only. */
+/** The HTTP half, loaded on first use. */
 export interface HttpFront {
   serve(socket: Socket, scope: HttpScope): void;
+  close(): void;
+}
+
+/** HTTP/2 inside terminated TLS, loaded when a client first chooses it: `createH2Front(core)` of `http/h2-front.ts`. */
+export interface H2Front {
+  serve(socket: TLSSocket, scope: Extract<HttpScope, { kind: 'pinned' }>): void;
   close(): void;
 }
 
@@ -34,6 +61,18 @@ export interface GatewayCore {
   readonly upstream: Upstream;
   readonly ledger: Ledger;
   readonly http: () => Promise<HttpFront>;
+  readonly h2: () => Promise<H2Front>;
+  readonly tls: () => Promise<TlsHalf>;
+  readonly pool: OriginPool;
+  readonly allowed: AllowedOnce;
+  /** Room for bodies that are held back until they were looked at. */
+  readonly held: HeldBytes;
+  /** Takes the record of a request; undefined when nobody wants one. */
+  readonly onRequest?: (record: RequestRecord) => void;
+  readonly broker?: CredentialBroker;
+  readonly scanner?: ContentScanner;
+  /** HTTP/2 to origins; without it HTTP/1.1 is all that is offered. */
+  readonly openSession?: () => Promise<OpenSession>;
 }
 
 /** A destination as records name it. */

@@ -49,34 +49,55 @@ const METADATA_NAMES: ReadonlySet<string> = new Set([
   'instance-data.ec2.internal',
 ]);
 
-/** The policy, ready to judge. Pure: the same destination always gets the same verdict. */
+interface Rules {
+  readonly exact: ReadonlyMap<string, readonly NetworkRule[]>;
+  readonly wildcards: readonly Entry<NetworkRule>[];
+  readonly denies: readonly Entry<NetworkDeny>[];
+}
+
+/** The policy, ready to judge. Until it is replaced the same destination always gets the same verdict. */
 export class Judge {
-  readonly #exact = new Map<string, NetworkRule[]>();
-  readonly #wildcards: Entry<NetworkRule>[] = [];
-  readonly #denies: Entry<NetworkDeny>[] = [];
   readonly #own: Own;
+  /** Rules that a person gave while the sandbox ran; they come after the policy's own and fall with a new policy. */
+  readonly #granted: NetworkRule[] = [];
+  #rules: Rules;
+  #generation = 0;
 
   constructor(policy: NetworkPolicy, own: Own = () => new Set()) {
     this.#own = own;
-    for (const rule of policy.allow) this.#add(rule);
-    // Stable sort: rules of one specificity keep the order of the policy.
-    this.#wildcards.sort((a, b) => compareSpecificity(a.pattern, b.pattern));
-    for (const rule of policy.deny) this.#denies.push({ pattern: patternOf(rule, 'deny'), rule });
+    this.#rules = compile(policy);
+  }
+
+  /** Counts the policies; what was decided under an earlier one may no longer hold. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Puts another policy in force, whole or not at all. Throws when it names a host wrongly; then the old one stays. */
+  replace(policy: NetworkPolicy): void {
+    this.#rules = compile(policy);
+    this.#granted.length = 0;
+    this.#generation++;
+  }
+
+  /** Allows what nobody had a rule for; deny rules and structural denials stand before it as before any rule. */
+  grant(rule: NetworkRule): void {
+    this.#granted.push(rule);
   }
 
   /** Exact names of the rules, for addresses that are given out before anything else. */
   exactNames(): string[] {
-    return [...this.#exact.keys()].filter((host) => parseIp(host) === undefined);
+    return [...this.#rules.exact.keys()].filter((host) => parseIp(host) === undefined);
   }
 
   /** Canonical form, deny list, structural denials, the most specific rule, default deny: in this order. */
-  decide(rawHost: string, port: number): Decision {
+  decide(rawHost: string, port: number, extra?: NetworkRule): Decision {
     const canonical = canonicalHost(rawHost);
     if (!canonical.ok) return malformed(rawHost, port, canonical.why);
     const { host, kind } = canonical.value;
     const denied = this.#denyRule(host, port);
     if (denied !== undefined) return deny(host, port, denyVerdict(denied, host));
-    const rule = this.#find(host, port);
+    const rule = this.#find(host, port) ?? extra;
     const structural = kind === 'ip' ? this.judgeAddress(host, rule?.private ?? false) : structuralName(host);
     // A private literal without a rule is an ordinary "nobody allowed it"; the others are refused whatever rules say.
     if (structural !== undefined && (rule !== undefined || structural.rule !== 'structural.private')) {
@@ -123,35 +144,26 @@ export class Judge {
     return rule === undefined ? undefined : denyVerdict(rule, text);
   }
 
-  #add(rule: NetworkRule): void {
-    const pattern = patternOf(rule, 'allow');
-    if (pattern.kind === 'wildcard') {
-      this.#wildcards.push({ pattern, rule });
-      return;
-    }
-    const rules = this.#exact.get(pattern.host) ?? [];
-    rules.push(rule);
-    this.#exact.set(pattern.host, rules);
-  }
-
   #find(host: string, port: number): NetworkRule | undefined {
-    const exact = this.#exact.get(host)?.find((rule) => rule.ports.includes(port));
-    if (exact !== undefined) return exact;
-    return this.#wildcards.find(
-      (entry) => matchesHost(entry.pattern, host) && entry.rule.ports.includes(port),
-    )?.rule;
+    const { exact, wildcards } = this.#rules;
+    return (
+      exact.get(host)?.find((rule) => rule.ports.includes(port)) ??
+      wildcards.find((entry) => matchesHost(entry.pattern, host) && entry.rule.ports.includes(port))?.rule ??
+      this.#granted.find((rule) => rule.host === host && rule.ports.includes(port))
+    );
   }
 
   #covering(host: string): NetworkRule[] {
-    const wild = this.#wildcards
+    const wild = this.#rules.wildcards
       .filter((entry) => matchesHost(entry.pattern, host))
       .map((entry) => entry.rule);
-    return [...(this.#exact.get(host) ?? []), ...wild];
+    const granted = this.#granted.filter((rule) => rule.host === host);
+    return [...(this.#rules.exact.get(host) ?? []), ...wild, ...granted];
   }
 
   #denyRule(host: string, port: number): NetworkDeny | undefined {
     const covers = (rule: NetworkDeny): boolean => rule.ports === undefined || rule.ports.includes(port);
-    return this.#denies.find((entry) => matchesHost(entry.pattern, host) && covers(entry.rule))?.rule;
+    return this.#rules.denies.find((entry) => matchesHost(entry.pattern, host) && covers(entry.rule))?.rule;
   }
 
   #defaultDeny(host: string, port: number): Verdict {
@@ -162,6 +174,20 @@ export class Judge {
         : `${host} is allowed on port ${others.join(', ')} only, not on ${port}`;
     return { action: 'deny', rule: 'default.deny', reason, remedy: remedyFor(host, port) };
   }
+}
+
+function compile(policy: NetworkPolicy): Rules {
+  const exact = new Map<string, NetworkRule[]>();
+  const wildcards: Entry<NetworkRule>[] = [];
+  for (const rule of policy.allow) {
+    const pattern = patternOf(rule, 'allow');
+    if (pattern.kind === 'wildcard') wildcards.push({ pattern, rule });
+    else exact.set(pattern.host, [...(exact.get(pattern.host) ?? []), rule]);
+  }
+  // Stable sort: rules of one specificity keep the order of the policy.
+  wildcards.sort((a, b) => compareSpecificity(a.pattern, b.pattern));
+  const denies = policy.deny.map((rule) => ({ pattern: patternOf(rule, 'deny'), rule }));
+  return { exact, wildcards, denies };
 }
 
 function patternOf(rule: NetworkRule | NetworkDeny, use: 'allow' | 'deny'): HostPattern {
@@ -178,6 +204,20 @@ function patternOf(rule: NetworkRule | NetworkDeny, use: 'allow' | 'deny'): Host
 export function sourceOf(origin: Origin): string {
   if (origin.position !== undefined) return `${origin.position.file}:${origin.position.line}`;
   return origin.profile ?? origin.layer;
+}
+
+/** The rule that a person's answer stands for: this host and port alone, with what its port usually speaks. */
+export function ruleFromAnswer(host: string, port: number, answer: 'once' | 'sandbox'): NetworkRule {
+  const why = answer === 'once' ? 'allowed once, by an answer' : 'allowed for this sandbox, by an answer';
+  return {
+    id: `ask.${answer}`,
+    host,
+    ports: [port],
+    protocol: guessProtocol(port),
+    private: false,
+    allowNoSni: false,
+    origin: { layer: 'command-line', why },
+  };
 }
 
 /** The flag and the policy line that would allow a destination. */
@@ -197,7 +237,7 @@ export function printable(text: string): string {
   );
 }
 
-function guessProtocol(port: number): string {
+function guessProtocol(port: number): 'https' | 'http' | 'tcp' {
   if (port === 443 || port === 8443) return 'https';
   return port === 80 || port === 8080 ? 'http' : 'tcp';
 }

@@ -1,7 +1,7 @@
 import { networkInterfaces } from 'node:os';
-import { connect } from 'node:net';
 import { GloveboxError } from '../base/errors.ts';
 import { parseIp } from '../net/ip.ts';
+import { BulkSocket } from './bulk-socket.ts';
 import type { Dialler } from './contract.ts';
 
 /** TCP keep-alive finds peers that died without a word; tunnels have no idle limit of their own. */
@@ -20,10 +20,12 @@ export const netDialler: Dialler = {
         port,
         family: ip.version,
         autoSelectFamily: false,
-        allowHalfOpen: true,
         noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: KEEP_ALIVE_MS,
       };
-      const socket = connect({ ...options, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS });
+      const socket = new BulkSocket({ allowHalfOpen: true });
+      socket.connect(options);
       const abort = (): void => {
         socket.destroy(new GloveboxError('E_ABORTED', { what: `connecting to ${ip.text} took too long` }));
       };

@@ -1,22 +1,29 @@
+import { setMaxListeners } from 'node:events';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { Budgets } from './budgets.ts';
-import type { Gateway, GatewayOptions, ListenerSpec, Verdict } from './contract.ts';
-import { recordDeny } from './core.ts';
-import type { GatewayCore, HttpFront } from './core.ts';
+import type { Gateway, GatewayOptions, ListenerSpec, RequestRecord, Verdict } from './contract.ts';
+import { placeOf, recordAllow, recordDeny } from './core.ts';
+import type { GatewayCore, H2Front, HttpFront } from './core.ts';
+import type { OpenSession } from './http/contract.ts';
 import { Judge } from './decide.ts';
 import { netDialler, ownAddresses } from './dial.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns.ts';
 import { EventLog } from './event-log.ts';
+import { AllowedOnce } from './http/allowed.ts';
+import { HeldBytes } from './http/held-body.ts';
+import { UpstreamPool } from './http/pool.ts';
 import { serveHttpProxy } from './http-proxy.ts';
 import { Ledger } from './ledger.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
+import type { GatewayLimits } from './limits.ts';
 import { NameGate } from './name-gate.ts';
 import { problemBytes, problemOf } from './problem.ts';
 import { systemResolver } from './resolve.ts';
 import { serveSocks } from './socks.ts';
 import { SyntheticNames } from './synthetic.ts';
 import { refuseSentinel, serveTransparent } from './transparent.ts';
+import type { TlsHalf } from './tls/contract.ts';
 import { Upstream } from './upstream.ts';
 import { reset, sayAndClose } from './wire.ts';
 
@@ -33,10 +40,14 @@ class SandboxGateway implements Gateway {
   readonly #closing = new AbortController();
   readonly #closers: (() => Promise<void>)[] = [];
   #http: Promise<HttpFront> | undefined;
+  #h2: Promise<H2Front> | undefined;
+  #tls: Promise<TlsHalf> | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: GatewayOptions) {
     const limits = { ...GATEWAY_LIMITS, ...options.limits };
+    // One listener for each lookup and dial under way: as many as there are connections, and no leak.
+    setMaxListeners(0, this.#closing.signal);
     const { hostAddresses } = options;
     const own =
       hostAddresses === undefined ? ownAddresses() : (): ReadonlySet<string> => new Set(hostAddresses());
@@ -46,23 +57,36 @@ class SandboxGateway implements Gateway {
     const names = new SyntheticNames(options.syntheticPool ?? 'benchmark', limits.names);
     // Names of the policy come first: the same addresses in every run, and a flood under a wildcard cannot use them up.
     for (const name of judge.exactNames()) names.addressOf(name);
-    this.#core = {
-      limits,
+    const events = new EventLog((event) => this.#tell(() => options.onEvent(event)), limits);
+    const upstream = new Upstream({
       judge,
-      budgets,
-      ledger,
-      names,
+      resolver: options.resolver ?? systemResolver(),
+      dialler: options.dialler ?? netDialler,
+      limits,
+      closing: this.#closing.signal,
+      track: (socket) => ledger.addUpstream(socket),
+    });
+    const tls = (): Promise<TlsHalf> => this.#loadTls(options, limits);
+    const openSession = async (): Promise<OpenSession> =>
+      (await import('./http/h2-upstream.ts')).openH2(limits);
+    const parts = { limits, judge, budgets, ledger, names, events, upstream, tls, openSession };
+    const { onRequest, broker, scanner } = options;
+    this.#core = {
+      ...parts,
       nameGate: new NameGate(limits, budgets),
-      events: new EventLog((event) => this.#tell(() => options.onEvent(event)), limits),
-      upstream: new Upstream({
-        judge,
-        resolver: options.resolver ?? systemResolver(),
-        dialler: options.dialler ?? netDialler,
-        limits,
-        closing: this.#closing.signal,
-        track: (socket) => ledger.addUpstream(socket),
+      pool: new UpstreamPool({
+        ...parts,
+        onUntrusted: (target, verdict) => recordDeny(this.#core, placeOf('transparent', target), verdict),
       }),
+      allowed: new AllowedOnce((entry, target, address) => recordAllow(this.#core, entry, target, address)),
+      held: new HeldBytes(limits.bufferedBytes),
       http: () => this.#loadHttp(),
+      h2: () => this.#loadH2(),
+      ...(onRequest === undefined
+        ? {}
+        : { onRequest: (record: RequestRecord) => this.#tell(() => onRequest(record)) }),
+      ...(broker === undefined ? {} : { broker }),
+      ...(scanner === undefined ? {} : { scanner }),
     };
   }
 
@@ -138,8 +162,23 @@ class SandboxGateway implements Gateway {
   }
 
   #loadHttp(): Promise<HttpFront> {
-    this.#http ??= import('./http-front.ts').then((module) => module.createHttpFront(this.#core));
+    this.#http ??= import('./http/front.ts').then((module) => module.createHttpFront(this.#core));
     return this.#http;
+  }
+
+  #loadH2(): Promise<H2Front> {
+    this.#h2 ??= Promise.all([import('./http/h2-front.ts'), import('./http/exchange.ts')]).then(
+      ([front, { runExchange }]) => front.createH2Front(this.#core, { run: runExchange }),
+    );
+    return this.#h2;
+  }
+
+  #loadTls(options: GatewayOptions, limits: GatewayLimits): Promise<TlsHalf> {
+    const { authority, roots, policy } = options;
+    this.#tls ??= import('./tls/half.ts').then((module) =>
+      module.createTlsHalf({ authority, roots, trust: policy.trust, limits }),
+    );
+    return this.#tls;
   }
 
   async #shutDown(): Promise<void> {
@@ -147,6 +186,9 @@ class SandboxGateway implements Gateway {
     const listeners = this.#closers.map((close) => close());
     const http = await this.#http;
     http?.close();
+    this.#core.pool.close();
+    (await this.#h2)?.close();
+    (await this.#tls)?.close();
     await this.#core.ledger.closeAll();
     await Promise.all(listeners);
     this.#core.events.close();

@@ -35,6 +35,12 @@ export interface GatewayLimits {
   readonly refusalsPerSecond: number;
   /** Interval at which counted repeats are recorded. */
   readonly flushMs: number;
+  /** Bytes of request bodies held back for inspection, over all requests at once. */
+  readonly bufferedBytes: number;
+  /** Bytes of one request body that is held back for its rule, where the rule has no limit of its own. */
+  readonly bodyBytes: number;
+  /** Decoded bytes of one response for each encoded one, beyond a first MiB: more is a bomb. */
+  readonly inflateRatio: number;
   /** Upstream HTTP connections at once per host, and kept idle for this long. */
   readonly poolSockets: number;
   readonly poolIdleMs: number;
@@ -61,6 +67,9 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   refusalBurst: 200,
   refusalsPerSecond: 10,
   flushMs: 10_000,
+  bufferedBytes: 64 * 1024 * 1024,
+  bodyBytes: 10 * 1024 * 1024,
+  inflateRatio: 200,
   poolSockets: 64,
   poolIdleMs: 30_000,
 };

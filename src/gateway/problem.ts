@@ -63,7 +63,7 @@ export function problemBytes(problem: Problem): string {
 export function statusOf(verdict: Verdict): number {
   if (verdict.rule === 'structural.malformed') return 400;
   if (verdict.rule === 'structural.too-many-connections') return 503;
-  return verdict.rule.includes('.budget.') ? 429 : 403;
+  return verdict.rule.includes('.budget.') || verdict.rule.includes('.limits.') ? 429 : 403;
 }
 
 function build(status: number, title: string, body: string, extra: readonly string[]): Problem {

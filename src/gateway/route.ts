@@ -4,8 +4,10 @@ import { failedSummary, meterFor, placeOf, recordAllow, recordDeny, summaryOf } 
 import type { Entry, GatewayCore } from './core.ts';
 import type { Allowed, Decision } from './decide.ts';
 import { failureOf, problemBytes, problemOf, statusOf } from './problem.ts';
+import { passSshGate } from './ssh-gate.ts';
 import { passTlsGate } from './tls-gate.ts';
 import type { TlsGateResult } from './tls-gate.ts';
+import { inspect } from './tls/inspect.ts';
 import { tunnel } from './tunnel.ts';
 import { reset, sayAndClose, TLS_ALERT, tlsAlert } from './wire.ts';
 
@@ -31,16 +33,20 @@ export async function route(
   if (target.rule.protocol === 'http') {
     entrance.accept();
     const http = await core.http();
-    return http.serve(client, { kind: 'pinned', entry: entrance.entry, target });
+    return http.serve(client, { kind: 'pinned', entry: entrance.entry, target, secure: false });
   }
+  if (target.rule.requests !== undefined) return openInspected(core, client, target, entrance);
   const startedAt = Date.now();
   const vetted = await core.upstream.vet(target);
   if (client.destroyed) return recordAllow(core, entrance.entry, target);
   if (vetted.state === 'denied') return refuse(core, entrance, target, vetted.verdict);
   if (vetted.state === 'failed') return fail({ core, target, startedAt, entrance }, vetted.why);
   const journey = { core, client, target, startedAt, entrance, addresses: vetted.addresses };
-  await (target.rule.protocol === 'tcp' ? openTcp(journey) : openTls(journey));
+  await OPEN[target.rule.protocol](journey);
 }
+
+/** How connections that nobody reads begin. */
+const OPEN = { tcp: openTcp, ssh: openSsh, https: openTls } as const;
 
 interface Journey {
   readonly core: GatewayCore;
@@ -59,7 +65,8 @@ function admit(core: GatewayCore, decision: Decision, entrance: Entrance): Allow
   const { rule } = decision;
   const named = decision.kind === 'name' ? core.nameGate.admit(decision.host, rule) : undefined;
   // HTTP counts its own requests and upstream connections; elsewhere a connection is all there is to see.
-  const opaque = rule.protocol === 'http' ? undefined : takeConnection(core, decision);
+  const read = rule.protocol === 'http' || rule.requests !== undefined;
+  const opaque = read ? undefined : takeConnection(core, decision);
   const verdict = named ?? opaque;
   if (verdict === undefined) return decision;
   refuse(core, entrance, decision, verdict);
@@ -99,19 +106,55 @@ async function openTcp(journey: Journey): Promise<void> {
   join(journey, dialled.socket, undefined);
 }
 
+/** SSH keeps its secrets, but it has to be SSH. */
+async function openSsh(journey: Journey): Promise<void> {
+  const { core, client, target, entrance, startedAt } = journey;
+  const dialled = await core.upstream.dial(journey.addresses, target.port);
+  if (dialled.state === 'failed') return fail(journey, dialled.why, dialled.address);
+  const upstream = dialled.socket;
+  entrance.accept();
+  const gate = await passSshGate(client, upstream, target, core.limits);
+  if (gate.state === 'pass') {
+    recordAllow(core, entrance.entry, target, dialled.address);
+    meterFor(core, target).down(gate.downBytes);
+    return join(journey, upstream, gate.first);
+  }
+  if (gate.state === 'refuse') recordDeny(core, placeOf(entrance.entry, target), gate.verdict);
+  else recordAllow(core, entrance.entry, target, dialled.address);
+  reset(client);
+  reset(upstream);
+  core.ledger.finished(failedSummary(target, startedAt));
+}
+
+/** Every request of the rule is read, so what cannot be read does not pass: not by CONNECT, not by SOCKS, not transparently. */
+async function openInspected(
+  core: GatewayCore,
+  client: Socket,
+  target: Allowed,
+  entrance: Entrance,
+): Promise<void> {
+  if (target.rule.protocol !== 'https') return refuse(core, entrance, target, opaqueVerdict(target));
+  entrance.accept();
+  const gate = await gateTls(core, client, target, entrance.entry);
+  if (gate === undefined) return;
+  await inspect({ core, client, target, entry: entrance.entry, hello: gate });
+}
+
+function opaqueVerdict(target: Allowed): Verdict {
+  const { id, protocol } = target.rule;
+  return {
+    action: 'deny',
+    rule: 'structural.opaque',
+    reason: `${id} reads every request, which \`${protocol}\` does not let it`,
+    remedy: `set \`protocol\` of ${id} to https or http`,
+  };
+}
+
 async function openTls(journey: Journey): Promise<void> {
   const { core, client, target, entrance } = journey;
   entrance.accept();
-  const gate = await passTlsGate(client, target, core.limits.handshakeMs);
-  if (gate.state === 'gone') {
-    // The client left before it said anything; the decision so far was "allowed".
-    client.destroy();
-    return recordAllow(core, entrance.entry, target);
-  }
-  if (gate.state === 'refuse') {
-    recordDeny(core, placeOf(entrance.entry, target), gate.verdict);
-    return refuseOnWire(core, client, gate);
-  }
+  const hello = await gateTls(core, client, target, entrance.entry);
+  if (hello === undefined) return;
   const dialled = await core.upstream.dial(journey.addresses, target.port);
   if (dialled.state === 'failed') {
     const late = {
@@ -121,7 +164,27 @@ async function openTls(journey: Journey): Promise<void> {
     return fail({ ...journey, entrance: late }, dialled.why, dialled.address);
   }
   recordAllow(core, entrance.entry, target, dialled.address);
-  join(journey, dialled.socket, gate.bytes);
+  join(journey, dialled.socket, hello);
+}
+
+/** The judged ClientHello; undefined when the connection is over, recorded and answered. */
+async function gateTls(
+  core: GatewayCore,
+  client: Socket,
+  target: Allowed,
+  entry: Entry,
+): Promise<Buffer | undefined> {
+  const gate = await passTlsGate(client, target, core.limits.handshakeMs);
+  if (gate.state === 'pass') return gate.bytes;
+  if (gate.state === 'gone') {
+    // The client left before it said anything; the decision so far was "allowed".
+    client.destroy();
+    recordAllow(core, entry, target);
+    return undefined;
+  }
+  recordDeny(core, placeOf(entry, target), gate.verdict);
+  refuseOnWire(core, client, gate);
+  return undefined;
 }
 
 /** The tunnel is open already, so the refusal speaks the client's protocol: an alert, an HTTP page, or RST. */

@@ -44,6 +44,8 @@ function judgeHello(
 ): TlsGateResult {
   if (result.state === 'bad') return refuseBad(result, bytes, target);
   const { serverName, encrypted } = result.hello;
+  // Where TLS ends here nothing can hide behind the outer name: what is inside comes out, or the handshake fails.
+  if (target.rule.requests !== undefined) return judgeName(serverName, target, bytes);
   if (encrypted && !target.rule.allowNoSni) {
     return refuse(
       bytes,
@@ -53,6 +55,10 @@ function judgeHello(
     );
   }
   if (encrypted) return { state: 'pass', bytes };
+  return judgeName(serverName, target, bytes);
+}
+
+function judgeName(serverName: string | undefined, target: Allowed, bytes: Buffer): TlsGateResult {
   if (serverName === undefined) return withoutName(target, bytes);
   if (serverName === target.host) return { state: 'pass', bytes };
   const reason = `TLS asks for ${serverName} on a connection to ${target.host}`;

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { ConnectionSummary, Verdict } from './contract.ts';
+import { BulkSocket } from './bulk-socket.ts';
 import { reset } from './wire.ts';
 
 /** Says whether bytes may pass; a verdict cuts the tunnel. */
@@ -80,6 +81,16 @@ export function tunnel(client: Socket, upstream: Socket, options: TunnelOptions)
 }
 
 function pump(from: Socket, to: Socket, pass: (chunk: Uint8Array) => boolean): void {
+  if (from instanceof BulkSocket) {
+    // Past the stream's own machinery, into one buffer: it may be used again as soon as the kernel has taken all of it.
+    from.takeWith((chunk) => {
+      if (!pass(chunk)) return false;
+      const more = to.write(chunk);
+      if (to.writableLength === 0) return true;
+      from.keep();
+      return more;
+    });
+  }
   from.on('data', (chunk: Buffer) => {
     // `write` says false for every chunk over the high-water mark, also when the kernel took it at once: look at what is left.
     if (pass(chunk) && !to.write(chunk) && to.writableLength > 0) from.pause();

@@ -21,17 +21,18 @@ describe('parseHostPattern', () => {
     ['*.example.co.uk', 'wildcard', '*.example.co.uk'],
     ['192.0.2.1', 'ipv4', '192.0.2.1'],
     ['2606:4700:0:0::1111', 'ipv6', '2606:4700::1111'],
+    ['*', 'wildcard', '*'],
+    ['10.1.2.0/24', 'wildcard', '10.1.2.0/24'],
+    ['10.1.2.3/32', 'ipv4', '10.1.2.3'],
+    ['FD12:0::/32', 'wildcard', 'fd12::/32'],
   ])('%s is %s', (text, kind, host) => {
     expect(parseHostPattern(text)).toEqual({ ok: true, pattern: { kind, host } });
   });
 
   test.each([
     ['', 'empty', undefined],
-    ['*', 'every host', 'name the hosts'],
     ['**', 'every host', 'name the hosts'],
     ['*.com', 'all of .com', 'two labels'],
-    ['*.co.uk', 'public suffix', '*.yourname.co.uk'],
-    ['*.github.io', 'anybody can publish', 'yourname.github.io'],
     ['a*.example.com', 'whole first label', '*.example.com'],
     ['*.*.example.com', 'whole first label', undefined],
     ['example.*', 'whole first label', undefined],
@@ -47,7 +48,11 @@ describe('parseHostPattern', () => {
     ['api.example.com\u0000', 'control', undefined],
     ['.example.com', 'empty label', undefined],
     ['a..example.com', 'empty label', undefined],
-    ['10.0.0.0/8', 'range', 'rule of its own'],
+    ['10.0.0.1/8', 'behind its prefix', 'write 10.0.0.0/8'],
+    ['10.0.0.0/33', '0 to 32', undefined],
+    ['10.0.0/8', 'not an address range', undefined],
+    ['010.0.0.0/8', 'not an address range', undefined],
+    ['fe80::%eth0/64', 'path', undefined],
     ['0177.0.0.1', 'number', undefined],
     ['127.1', 'number', undefined],
     ['0x7f000001', 'number', undefined],
@@ -75,6 +80,18 @@ describe('parseHostPattern', () => {
 describe('matchesHost', () => {
   test.each([
     ['*.wild.test', 'a.wild.test', true],
+    ['*', 'a.test', true],
+    ['*', 'intranet', false],
+    ['*', 'host-loopback', false],
+    ['*', '8.8.8.8', false],
+    ['*', '2606:4700::1111', false],
+    ['10.1.2.0/24', '10.1.2.255', true],
+    ['10.1.2.0/24', '10.1.3.0', false],
+    ['10.1.2.0/23', '10.1.3.9', true],
+    ['0.0.0.0/0', '8.8.8.8', true],
+    ['0.0.0.0/0', '::1', false],
+    ['0.0.0.0/0', 'a.test', false],
+    ['fd12::/31', 'fd12:1::1', true],
     ['*.wild.test', 'a.b.wild.test', true],
     ['*.wild.test', 'wild.test', false],
     ['*.wild.test', 'evilwild.test', false],

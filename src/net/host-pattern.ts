@@ -1,11 +1,13 @@
 import { domainToASCII } from 'node:url';
+import { parseRange, rangeHolds } from './ip-range.ts';
 import { parseIp } from './ip.ts';
 import { canonicalName } from './name.ts';
 
-/** A host as policies write it, in canonical form: `api.example.com`, `*.example.com`, `192.0.2.1`, `2001:db8::1`. */
+/** A host as policies write it, in canonical form: `api.example.com`, `*.example.com`, `192.0.2.1`, `2001:db8::1`, `10.1.2.0/24`. */
 export interface HostPattern {
+  /** `wildcard` covers more than one host: `*.example.com`, an address range, or `*` (every name of two labels and more). */
   readonly kind: 'exact' | 'wildcard' | 'ipv4' | 'ipv6';
-  /** The whole canonical text, with the `*.` of a wildcard. */
+  /** The whole canonical text, with the `*.` of a wildcard and the prefix length of a range. */
   readonly host: string;
 }
 
@@ -14,62 +16,17 @@ export type HostPatternResult =
   | { readonly ok: true; readonly pattern: HostPattern }
   | { readonly ok: false; readonly why: string; readonly hint?: string };
 
-/**
- * Second-level labels under which country registries register names (`co.uk`, `com.au`): a wildcard there is everybody's domain.
- * Not the whole Public Suffix List: the ones that all two-letter registries share.
- */
-const REGISTRY_LABELS: ReadonlySet<string> = new Set([
-  'ac',
-  'co',
-  'com',
-  'edu',
-  'gob',
-  'go',
-  'gov',
-  'gouv',
-  'govt',
-  'ltd',
-  'mil',
-  'ne',
-  'net',
-  'nom',
-  'or',
-  'org',
-  'plc',
-  'sch',
-]);
-
-/** Suffixes under which anybody can publish: `*.` before them would allow everybody's pages. */
-const SHARED_SUFFIXES: ReadonlySet<string> = new Set([
-  'appspot.com',
-  'azurewebsites.net',
-  'blogspot.com',
-  'cloudfront.net',
-  'fly.dev',
-  'firebaseapp.com',
-  'github.io',
-  'gitlab.io',
-  'herokuapp.com',
-  'netlify.app',
-  'ngrok-free.app',
-  'ngrok.io',
-  'onrender.com',
-  'pages.dev',
-  'r2.dev',
-  'replit.app',
-  'run.app',
-  'trycloudflare.com',
-  'vercel.app',
-  'web.app',
-  'workers.dev',
-]);
+/** The pattern that `network.mode` stands for: every name of two labels and more. Nobody can write it as a host. */
+export const EVERY_NAME = '*';
 
 /**
  * Reads one host of a policy. `*.x.y` is strict: it matches every name below `x.y` and not `x.y` itself.
- * Refused with a reason: `*`, `**`, a wildcard over a top-level or registry domain, a URL, a port, brackets, Unicode, odd numerals.
- * For `deny` a wildcard may be as broad as it likes: too much refused is no hole.
+ * Refused with a reason: `**`, a wildcard over a top-level domain, a URL, a port, brackets, Unicode, odd numerals. How broad a
+ * wildcard may be is for the policy language to say. For `deny` one may be as broad as it likes: too much refused is no hole.
  */
 export function parseHostPattern(text: string, use: 'allow' | 'deny' = 'allow'): HostPatternResult {
+  if (text === EVERY_NAME && use === 'allow') return { ok: true, pattern: { kind: 'wildcard', host: text } };
+  if (/^[0-9a-f.:%]+\/[0-9a-z.]*$/i.test(text)) return rangePattern(text);
   const shape = shapeProblem(text);
   if (shape !== undefined) return shape;
   const ip = parseIp(text);
@@ -85,19 +42,23 @@ export function parseHostPattern(text: string, use: 'allow' | 'deny' = 'allow'):
 /** True when the pattern covers a canonical host (a canonical name, or an address in the text form of `parseIp`). */
 export function matchesHost(pattern: HostPattern, canonicalHost: string): boolean {
   if (pattern.kind !== 'wildcard') return pattern.host === canonicalHost;
+  if (pattern.host.includes('/')) return isInRange(pattern.host, canonicalHost);
+  if (pattern.host === EVERY_NAME) return canonicalHost.includes('.') && parseIp(canonicalHost) === undefined;
   const suffix = pattern.host.slice(1);
   return (
     canonicalHost.length > suffix.length && canonicalHost.endsWith(suffix) && !canonicalHost.includes(':')
   );
 }
 
-/** Order by specificity for `sort`: exact hosts and addresses first, then wildcards with more labels; 0 when equal. */
+/** Order by specificity for `sort`: exact hosts and addresses first, then wildcards with more labels or longer prefixes; 0 when equal. */
 export function compareSpecificity(a: HostPattern, b: HostPattern): number {
   return rank(b) - rank(a);
 }
 
 function rank(pattern: HostPattern): number {
-  return pattern.kind === 'wildcard' ? pattern.host.split('.').length : Number.MAX_SAFE_INTEGER;
+  if (pattern.kind !== 'wildcard') return Number.MAX_SAFE_INTEGER;
+  const range = parseRange(pattern.host);
+  return range.ok ? range.range.bits : pattern.host.split('.').length;
 }
 
 function shapeProblem(text: string): HostPatternResult | undefined {
@@ -109,8 +70,6 @@ function shapeProblem(text: string): HostPatternResult | undefined {
   if (/^[a-z][a-z0-9+.-]*:\/\//i.test(text)) return refuse('it is a URL', urlHint(text));
   if (text.includes('@'))
     return refuse('it holds user information', hostHint(text.slice(text.lastIndexOf('@') + 1)));
-  if (/\/[0-9]{1,3}$/.test(text))
-    return refuse('it is an address range', 'write each address as a rule of its own');
   if (/[/?#]/.test(text)) return refuse('it holds a path', hostHint(text.replace(/[/?#].*$/, '')));
   return undefined;
 }
@@ -140,21 +99,25 @@ function parseWildcard(text: string, use: 'allow' | 'deny'): HostPatternResult {
   const name = canonicalName(rest);
   if (!name.ok) return refuse(`it has ${name.why}`);
   if (use === 'deny') return { ok: true, pattern: { kind: 'wildcard', host: `*.${name.name}` } };
-  return breadthProblem(name.name) ?? { ok: true, pattern: { kind: 'wildcard', host: `*.${name.name}` } };
+  if (!name.name.includes('.'))
+    return refuse(`it would match all of .${name.name}`, 'name at least two labels after "*."');
+  return { ok: true, pattern: { kind: 'wildcard', host: `*.${name.name}` } };
 }
 
-function breadthProblem(name: string): HostPatternResult | undefined {
-  const labels = name.split('.');
-  const [second = '', top = ''] = labels;
-  if (labels.length === 1)
-    return refuse(`it would match all of .${name}`, 'name at least two labels after "*."');
-  if (labels.length === 2 && top.length === 2 && REGISTRY_LABELS.has(second)) {
-    return refuse(`${name} is a public suffix: everybody registers names there`, `write *.yourname.${name}`);
-  }
-  if (SHARED_SUFFIXES.has(name)) {
-    return refuse(`anybody can publish under ${name}`, `write the exact host, such as yourname.${name}`);
-  }
-  return undefined;
+function rangePattern(text: string): HostPatternResult {
+  const result = parseRange(text);
+  if (!result.ok) return result;
+  const { first, bits, text: host } = result.range;
+  const whole = first.version === 4 ? 32 : 128;
+  if (bits === whole)
+    return { ok: true, pattern: { kind: first.version === 4 ? 'ipv4' : 'ipv6', host: first.text } };
+  return { ok: true, pattern: { kind: 'wildcard', host } };
+}
+
+function isInRange(range: string, host: string): boolean {
+  const parsed = parseRange(range);
+  const ip = parseIp(host);
+  return parsed.ok && ip !== undefined && rangeHolds(parsed.range, ip);
 }
 
 function urlHint(text: string): string | undefined {

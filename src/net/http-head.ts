@@ -17,6 +17,9 @@ export type Body =
   | { readonly kind: 'length'; readonly bytes: number }
   | { readonly kind: 'chunked' };
 
+/** How the body of a response is delimited; `close`: by the end of its connection. */
+export type ResponseBody = Body | { readonly kind: 'close' };
+
 export interface HeadFacts {
   readonly ok: true;
   readonly body: Body;
@@ -72,17 +75,20 @@ const REBUILT: ReadonlySet<string> = new Set(['host', 'content-length', 'expect'
 /** Alt-Svc moves a client to QUIC or another host (RFC 7838); the others are ours to say, not an origin's. */
 const RESPONSE_ONLY: ReadonlySet<string> = new Set(['alt-svc', 'x-glovebox-denied']);
 
-/** Checks what Node's parser leaves open: method, header count, Host, and every ambiguity of framing (RFC 9112 §6.1, §6.3). */
+/** Lengths that a dropped name has: only such names are worth lower-casing. */
+const REQUEST_LENGTHS = lengthsOf([...HOP_BY_HOP, ...REBUILT]);
+const RESPONSE_LENGTHS = lengthsOf([...HOP_BY_HOP, ...RESPONSE_ONLY, 'content-length']);
+
+/** Checks what a grammar leaves open: method, header count, Host, and every ambiguity of framing (RFC 9112 §6.1, §6.3). */
 export function judgeHead(method: string, httpVersion: string, headers: RawHeaders): HeadFacts | HeadProblem {
   if (!METHODS.has(method)) return problem(405, `the method ${method.slice(0, 32)} is not allowed`);
   if (headers.length / 2 > HEADER_LINES_MAX) return problem(431, `over ${HEADER_LINES_MAX} header lines`);
-  const body = judgeFraming(httpVersion, headers);
+  const found = findFraming(headers);
+  const body = judgeFraming(httpVersion, found);
   if ('ok' in body) return body;
-  const hosts = valuesOf(headers, 'host');
-  const [host] = hosts;
-  if (host === undefined || hosts.length > 1)
+  if (found.host === undefined || found.hosts > 1)
     return problem(400, 'not exactly one Host header (RFC 9112 §3.2)');
-  const authority = parseAuthority(host, 0);
+  const authority = parseAuthority(found.host, 0);
   if (!authority.ok) return problem(400, `a Host header that is malformed: ${authority.why}`);
   return {
     ok: true,
@@ -92,22 +98,82 @@ export function judgeHead(method: string, httpVersion: string, headers: RawHeade
   };
 }
 
-function judgeFraming(httpVersion: string, headers: RawHeaders): Body | HeadProblem {
-  const codings = valuesOf(headers, 'transfer-encoding');
-  const lengths = valuesOf(headers, 'content-length');
-  const [coding] = codings;
-  const [length] = lengths;
+/** The headers that delimit a message and name its host: the last of each, and how many there are. */
+interface Framing {
+  host: string | undefined;
+  hosts: number;
+  coding: string | undefined;
+  codings: number;
+  length: string | undefined;
+  lengths: number;
+}
+
+function findFraming(headers: RawHeaders): Framing {
+  const found: Framing = {
+    host: undefined,
+    hosts: 0,
+    coding: undefined,
+    codings: 0,
+    length: undefined,
+    lengths: 0,
+  };
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    // Lower-casing every name of every request would cost more than the rest of this function.
+    if (name.length !== 4 && name.length !== 14 && name.length !== 17) continue;
+    const key = name.toLowerCase();
+    if (key === 'host') {
+      found.host = headers[i + 1];
+      found.hosts++;
+    } else if (key === 'content-length') {
+      found.length = headers[i + 1];
+      found.lengths++;
+    } else if (key === 'transfer-encoding') {
+      found.coding = headers[i + 1];
+      found.codings++;
+    }
+  }
+  return found;
+}
+
+function judgeFraming(httpVersion: string, found: Framing): Body | HeadProblem {
+  const { coding, length } = found;
   if (coding !== undefined) {
-    if (codings.length > 1 || coding.toLowerCase() !== 'chunked')
+    if (found.codings > 1 || coding.toLowerCase() !== 'chunked')
       return problem(400, 'a Transfer-Encoding other than "chunked"');
     if (length !== undefined) return problem(400, 'both Transfer-Encoding and Content-Length');
     if (httpVersion !== '1.1') return problem(400, 'Transfer-Encoding in HTTP/1.0');
     return { kind: 'chunked' };
   }
   if (length === undefined) return { kind: 'none' };
-  if (lengths.length > 1 || !/^[0-9]{1,15}$/.test(length))
+  if (found.lengths > 1 || !isLength(length))
     return problem(400, 'a Content-Length that is not one plain number');
   return { kind: 'length', bytes: Number(length) };
+}
+
+/** How the body of a response to `method` is delimited (RFC 9112 §6.3), or why the response is refused. */
+export function judgeResponseFraming(
+  method: string,
+  status: number,
+  httpVersion: string,
+  headers: RawHeaders,
+): ResponseBody | HeadProblem {
+  const found = findFraming(headers);
+  // Also where no body follows: what is ambiguous here would be believed by somebody.
+  const framing = judgeFraming(httpVersion, found);
+  if ('ok' in framing) return framing;
+  if (method === 'HEAD' || status < 200 || status === 204 || status === 304) return { kind: 'none' };
+  return framing.kind === 'none' ? { kind: 'close' } : framing;
+}
+
+/** 1 to 15 digits: below 2^53, so no reader wraps it. */
+function isLength(text: string): boolean {
+  if (text.length === 0 || text.length > 15) return false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 48 || code > 57) return false;
+  }
+  return true;
 }
 
 /** A request target in the form that the entry wants. */
@@ -138,22 +204,36 @@ export function readAbsoluteTarget(target: string): TargetResult {
 
 /** Visible ASCII without "#": a fragment in a target is cut by some origins and kept by others (CVE-2021-32779). */
 function isPath(path: string): boolean {
-  return /^\/[\x21\x22\x24-\x7e]*$/.test(path);
+  if (path.charCodeAt(0) !== 47) return false;
+  for (let i = 1; i < path.length; i++) {
+    const code = path.charCodeAt(i);
+    if (code < 0x21 || code > 0x7e || code === 0x23) return false;
+  }
+  return true;
 }
 
 /** The request's headers for upstream: hop-by-hop ones gone, Host and length written anew, names that fold to framing ones gone. */
 export function requestHeaders(headers: RawHeaders, facts: HeadFacts, host: string, port: number): string[] {
-  const out = ['Host', formatAuthority(host, port, 80)];
-  const drop = droppedNames(headers);
-  for (const [name, value] of pairs(headers)) {
-    const key = name.toLowerCase();
-    // Some origins fold "_" to "-": `Transfer_Encoding` must not arrive as framing.
-    const folded = key.replaceAll('_', '-');
-    if (drop.has(key) || REBUILT.has(folded) || HOP_BY_HOP.has(folded)) continue;
-    out.push(name, value);
-  }
+  const out = forwardedHeaders(headers, formatAuthority(host, port, 80));
   if (facts.body.kind === 'length') out.push('Content-Length', String(facts.body.bytes));
   if (facts.body.kind === 'chunked') out.push('Transfer-Encoding', 'chunked');
+  return out;
+}
+
+/** As `requestHeaders`, without framing: whoever writes the message adds it. `authority` is the new Host. */
+export function forwardedHeaders(headers: RawHeaders, authority: string): string[] {
+  const out = ['Host', authority];
+  const drop = droppedNames(headers);
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    if (drop?.has(name.toLowerCase()) === true) continue;
+    if (REQUEST_LENGTHS[name.length] === 1) {
+      // Some origins fold "_" to "-": `Transfer_Encoding` must not arrive as framing.
+      const folded = name.toLowerCase().replaceAll('_', '-');
+      if (REBUILT.has(folded) || HOP_BY_HOP.has(folded)) continue;
+    }
+    out.push(name, headers[i + 1] ?? '');
+  }
   return out;
 }
 
@@ -161,12 +241,17 @@ export function requestHeaders(headers: RawHeaders, facts: HeadFacts, host: stri
 export function responseHeaders(headers: RawHeaders, status: number): string[] {
   const out: string[] = [];
   const drop = droppedNames(headers);
-  for (const [name, value] of pairs(headers)) {
-    const key = name.toLowerCase();
-    if (drop.has(key) || HOP_BY_HOP.has(key) || RESPONSE_ONLY.has(key)) continue;
-    // RFC 9110 §8.6: no Content-Length with 1xx and 204; a client that believes it would wait for a body.
-    if (key === 'content-length' && (status < 200 || status === 204)) continue;
-    out.push(name, value);
+  // RFC 9110 §8.6: no Content-Length with 1xx and 204; a client that believes it would wait for a body.
+  const noLength = status < 200 || status === 204;
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    if (drop?.has(name.toLowerCase()) === true) continue;
+    if (RESPONSE_LENGTHS[name.length] === 1) {
+      const key = name.toLowerCase();
+      if (HOP_BY_HOP.has(key) || RESPONSE_ONLY.has(key)) continue;
+      if (noLength && key === 'content-length') continue;
+    }
+    out.push(name, headers[i + 1] ?? '');
   }
   return out;
 }
@@ -174,7 +259,10 @@ export function responseHeaders(headers: RawHeaders, status: number): string[] {
 /** All values of a header, in order. */
 export function valuesOf(headers: RawHeaders, name: string): string[] {
   const values: string[] = [];
-  for (const [key, value] of pairs(headers)) if (key.toLowerCase() === name) values.push(value);
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const key = headers[i] ?? '';
+    if (key.length === name.length && key.toLowerCase() === name) values.push(headers[i + 1] ?? '');
+  }
   return values;
 }
 
@@ -203,14 +291,23 @@ export function isWebSocketOpening(method: string, httpVersion: string, headers:
   );
 }
 
-function droppedNames(headers: RawHeaders): ReadonlySet<string> {
-  return new Set(tokensOf(headers, 'connection'));
-}
-
-function* pairs(headers: RawHeaders): Generator<readonly [string, string]> {
-  for (let i = 0; i + 1 < headers.length; i += 2) yield [headers[i] ?? '', headers[i + 1] ?? ''];
+/** Names that the sender's Connection header makes hop-by-hop; undefined for the usual `keep-alive` and `close`. */
+function droppedNames(headers: RawHeaders): ReadonlySet<string> | undefined {
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue;
+    const value = headers[i + 1]?.toLowerCase();
+    if (value !== 'keep-alive' && value !== 'close') return new Set(tokensOf(headers, 'connection'));
+  }
+  return undefined;
 }
 
 function problem(status: HeadProblem['status'], why: string): HeadProblem {
   return { ok: false, status, why };
+}
+
+function lengthsOf(names: readonly string[]): Uint8Array {
+  const lengths = new Uint8Array(64);
+  for (const name of names) lengths[name.length] = 1;
+  return lengths;
 }

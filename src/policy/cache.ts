@@ -10,7 +10,7 @@ import { writePrivateFile } from './trust.ts';
 import { checkWorkspace, type Workspace } from './workspace.ts';
 
 /** Raised when the shape of an entry, or of a policy, changes. */
-const FORMAT = 1;
+const FORMAT = 2;
 /** Entries beyond this are compiled anew each time. */
 const MAX_ENTRY_BYTES = 1024 * 1024;
 

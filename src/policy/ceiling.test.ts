@@ -122,7 +122,7 @@ limits: { memory: unlimited }
     );
     expect(ask('{ host: t.test, port: 22 }')).toBe('ok');
     expect(ask('{ host: t.test, port: 22, allowNoSni: true }')).toBe('ok');
-    expect(ask('api.test')).toBe('it is there with other tls, methods, paths or credential');
+    expect(ask('api.test')).toBe('it is inspected there');
     expect(ask('{ host: api.test, tls: inspect, methods: [GET] }')).toBe('ok');
     expect(ask('{ host: y.p.test, private: true, allowNoSni: true }')).toBe('ok');
     expect(ask('p.test')).toBe('no rule there covers p.test');
@@ -132,7 +132,7 @@ limits: { memory: unlimited }
   it('fixes values, credentials and sections', () => {
     using fixture = new PolicyFixture();
     fixture.organisation(
-      'version: 1\nprocess: { env: [{ set: { A: org } }] }\ncredentials: { k: { from: env:K } }\nmonitor: { on: true }\nfilesystem: { protect: [.vscode] }\n',
+      'version: 1\nprocess: { env: [{ set: { A: org } }] }\ncredentials: { k: { from: env:K, header: x-k } }\nmonitor: { on: true }\nfilesystem: { protect: [.vscode] }\n',
     );
     expect(run(fixture).policy).toMatchObject({
       process: { envSet: { A: 'org' } },
@@ -140,7 +140,7 @@ limits: { memory: unlimited }
       reserved: { monitor: { on: true } },
     });
     fixture.user(
-      'version: 1\nprocess: { env: [{ set: { A: mine } }] }\ncredentials: { k: { from: env:J } }\nmonitor: {}\nfilesystem: { protect: ["!.vscode"] }\n',
+      'version: 1\nprocess: { env: [{ set: { A: mine } }] }\ncredentials: { k: { from: env:J, header: x-k, hosts: [a.test] } }\nmonitor: {}\nfilesystem: { protect: ["!.vscode"] }\n',
     );
     const what = caught(() => run(fixture)).message;
     for (const part of [

@@ -1,8 +1,11 @@
+import { canonicalJson } from '../base/canonical-json.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { printablePath } from '../base/path-bytes.ts';
 import type { NetworkRule, Origin, PathRule } from './contract.ts';
 import { coverGap, inTrees } from './covers.ts';
 import type { EnvRule, Fragment, ScalarKey, ScalarValues } from './layer-types.ts';
+import { decidingRules } from './deciding.ts';
+import { askCovers, askText } from './network-settings.ts';
 import { filterScalars, formatScalar, isNumberKey, mergeScalars, scalarOf, width } from './scalars.ts';
 
 /** One thing that asks for more than the organisation allows. */
@@ -48,6 +51,7 @@ export function originPlace(origin: Origin, option: string): string {
 function checkFragment(organisation: readonly Fragment[], fragment: Fragment, state: CheckState): Fragment {
   const check = new FragmentCheck(organisation, fragment, state);
   check.definitions();
+  check.settings();
   return {
     ...fragment,
     scalars: check.scalars(),
@@ -87,8 +91,10 @@ class FragmentCheck {
   hosts(rules: readonly NetworkRule[]): readonly NetworkRule[] {
     const wide = union(this.#organisation, 'allow', (layer) => layer.allow);
     if (wide === undefined) return rules;
+    const most = decidingRules(this.#organisation.map((layer) => layer.allow ?? []));
     return rules.filter((rule) => {
-      const gap = coverGap(wide.items, rule);
+      // The list bounds what is reached; whose secret goes with it is for the person to say.
+      const gap = coverGap(most, rule, 'free');
       if (gap === undefined) return true;
       const what = `network access to ${rule.host}:${rule.ports.join(',')}: ${gap.why}`;
       return this.#refuse(rule.origin, gap.closest?.origin ?? wide.origin, {
@@ -152,6 +158,34 @@ class FragmentCheck {
     }
   }
 
+  /** A way out, an authority or a question that the organisation speaks of is as it says. */
+  settings(): void {
+    const { ask, parentProxy, trust } = this.#fragment;
+    const proxy = this.#organisation.findLast((layer) => layer.parentProxy !== undefined)?.parentProxy;
+    if (parentProxy !== undefined && proxy !== undefined && !isSame(parentProxy.value, proxy.value))
+      this.#refuse(parentProxy.origin, proxy.origin, {
+        option: 'network.parentProxy',
+        what: 'another proxy',
+      });
+    const most = this.#organisation.findLast((layer) => layer.ask !== undefined)?.ask;
+    if (ask !== undefined && most !== undefined && !askCovers(most.value, ask.value))
+      this.#refuse(ask.origin, most.origin, {
+        option: 'network.ask',
+        what: `${askText(ask.value)}: there ${askText(most.value)}`,
+      });
+    const trusted = new Set(
+      this.#organisation.flatMap((layer) => layer.trust ?? []).map((entry) => entry.value),
+    );
+    const bounded = this.#organisation.some((layer) => layer.trust !== undefined);
+    for (const entry of bounded ? (trust ?? []) : []) {
+      if (trusted.has(entry.value)) continue;
+      this.#refuse(entry.origin, listOrigin(this.#organisation, 'trust'), {
+        option: 'network.trust',
+        what: `trusting ${printablePath(entry.value)}: it is not in network.trust there`,
+      });
+    }
+  }
+
   /** What the organisation protects by name, nobody below lifts. */
   lifts(rules: readonly PathRule[]): readonly PathRule[] {
     const held = this.#organisation.flatMap((layer) => layer.protect ?? []);
@@ -184,11 +218,15 @@ function union<T>(
   return lists.length === 0 ? undefined : { items: lists.flat(), origin: listOrigin(layers, key) };
 }
 
-function listOrigin(layers: readonly Fragment[], key: 'allow' | 'read' | 'write' | 'env'): Origin {
+type ListKey = 'allow' | 'read' | 'write' | 'env' | 'trust';
+
+function listOrigin(layers: readonly Fragment[], key: ListKey): Origin {
   return (
     layers.findLast((layer) => layer[key] !== undefined)?.listOrigins?.[key] ?? { layer: 'organisation' }
   );
 }
+
+const isSame = (a: object, b: object): boolean => canonicalJson(a) === canonicalJson(b);
 
 /** `auto` asks for nothing in particular, so the organisation's minimum decides. */
 function isAuto(key: ScalarKey, value: unknown): boolean {

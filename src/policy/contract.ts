@@ -43,7 +43,158 @@ export interface FilesystemPolicy {
   readonly tmpBytes: number;
 }
 
-export type NetworkProtocol = 'https' | 'http' | 'tcp';
+/** `ssh` is tcp whose greeting must be SSH; it may use brokered keys. */
+export type NetworkProtocol = 'https' | 'http' | 'tcp' | 'ssh';
+
+/** How one value of a request is compared. `regex` is RE2 syntax, matched in linear time, anywhere in the value. */
+export type ValueMatch =
+  | { readonly kind: 'any' }
+  | { readonly kind: 'exact'; readonly value: string }
+  | { readonly kind: 'prefix'; readonly value: string }
+  | { readonly kind: 'regex'; readonly pattern: string };
+
+/** One shape of request. Every part that is given must hold; an absent part holds for all. */
+export interface RequestMatch {
+  /** Upper case. */
+  readonly methods?: readonly string[];
+  /** Glob over the canonical path: `*` within one segment, `**` over any number. No escapes. */
+  readonly path?: string;
+  /** A gRPC method, `pkg.Service/Method` or `pkg.Service/*`: POST with a gRPC content type to that path. */
+  readonly rpc?: string;
+  /** A named parameter must occur exactly once (in `refuse`: at least once, one of them matching). */
+  readonly query?: Readonly<Record<string, ValueMatch>>;
+  /** Lower-case names; the same counting as `query`. */
+  readonly headers?: Readonly<Record<string, ValueMatch>>;
+}
+
+/** A value at a place in a JSON body that makes the request refused. Duplicate keys are refused wherever a body is read. */
+export interface JsonDeny {
+  /** `$.a.b`, `$.a[*].b`, `$..b`. */
+  readonly path: string;
+  /** `any`: the key may not be there at all. Text values are compared; `equals` and `prefix` list alternatives. */
+  readonly match:
+    | { readonly kind: 'any' }
+    | { readonly kind: 'equals'; readonly values: readonly string[] }
+    | { readonly kind: 'prefix'; readonly values: readonly string[] };
+}
+
+/** JSON-RPC of the Model Context Protocol over HTTP. Lists hold exact names or `prefix*`. */
+export interface McpRules {
+  /** Tools that `tools/call` may name; absent: all. */
+  readonly tools?: readonly string[];
+  /** JSON-RPC methods; absent: all. `initialize`, `ping` and `notifications/*` pass always. */
+  readonly methods?: readonly string[];
+}
+
+export interface GraphqlRules {
+  /** Operation types; default query only. */
+  readonly types: readonly ('query' | 'mutation' | 'subscription')[];
+  /** Top-level fields (`viewer`, `createIssue`) that may be asked for; absent: all. Aliases do not hide them. */
+  readonly fields?: readonly string[];
+}
+
+/** Where in a request a credential may stand. Header, query and cookie names are lower case (query and cookie names as written). */
+export type CredentialPlace =
+  | { readonly kind: 'header'; readonly name: string; readonly scheme?: 'bearer' | 'basic' | 'token' }
+  | { readonly kind: 'query'; readonly name: string }
+  | { readonly kind: 'cookie'; readonly name: string }
+  | { readonly kind: 'ws-protocol' }
+  | { readonly kind: 'sigv4' }
+  | { readonly kind: 'body' };
+
+/** A pinned host takes exactly one credential: this sandbox's placeholder, in one of the places. */
+export interface PinRule {
+  readonly credential: string;
+  /** False: a request without any credential passes too. A foreign one never does. */
+  readonly require: boolean;
+  /** Default: the places of the credential. */
+  readonly places?: readonly CredentialPlace[];
+}
+
+/** What a rule says about requests. Its presence means that every request is read: TLS is terminated where there is TLS. */
+export interface RequestPolicy {
+  /** At least one must match; absent: every request to the host. */
+  readonly allow?: readonly RequestMatch[];
+  /** Any match refuses; looked at first. */
+  readonly refuse: readonly RequestMatch[];
+  /** `observe` records what `allow`, `refuse`, `json`, `mcp`, `graphql` and `dlp` would refuse, and lets it pass; nothing else is lifted. */
+  readonly enforcement: 'enforce' | 'observe';
+  readonly http2: boolean;
+  /** `%2f` in a path: refused, or kept as it is and matched as an ordinary character. */
+  readonly encodedSlash: 'deny' | 'allow';
+  /** `inspect` reads the frames (needed for scanning); no compression is offered then. */
+  readonly websocket: 'deny' | 'allow' | 'inspect';
+  /** Lower-case names of request headers that may pass; absent: all. Host, framing and the pinned credential always pass. */
+  readonly requestHeaders?: readonly string[];
+  /** Set on the way out, replacing what the sandbox sent. */
+  readonly setHeaders: Readonly<Record<string, string>>;
+  readonly removeHeaders: readonly string[];
+  readonly stripResponseHeaders: readonly string[];
+  readonly json?: readonly JsonDeny[];
+  readonly mcp?: McpRules;
+  readonly graphql?: GraphqlRules;
+  readonly pin?: PinRule;
+  /** Credentials whose placeholders are swapped here; the pinned one is among them. */
+  readonly credentials: readonly string[];
+  /** Look for secrets in what goes out, as `network.dlp` says. */
+  readonly dlp: boolean;
+  readonly limits: RequestLimits;
+}
+
+/** Per rule; absent means the gateway's own bound. */
+export interface RequestLimits {
+  readonly requestsPerMinute?: number;
+  /** Requests at once. */
+  readonly concurrency?: number;
+  /** Bytes of one request body. */
+  readonly bodyBytes?: number;
+  /** Whole time of one request. */
+  readonly requestMs?: number;
+}
+
+/** Data-loss rules for everything that is inspected and says `dlp`. */
+export interface DlpPolicy {
+  readonly action: 'deny' | 'observe';
+  /** Shipped patterns (cloud keys, tokens, private keys). */
+  readonly patterns: boolean;
+  /** The user's own, RE2 syntax. */
+  readonly custom: readonly { readonly name: string; readonly pattern: string }[];
+  /** Values that exist only to be seen leaving. */
+  readonly canaries: readonly string[];
+  /** How many layers of gzip, base64, hex, url and JSON coding are undone, 0 to 4. */
+  readonly decodeDepth: number;
+  readonly maxInspectBytes: number;
+  /** Verdict for what cannot be looked into: too large, too deep, unknown coding. */
+  readonly uninspectable: 'deny' | 'allow';
+  /** Also look for coded data in the labels of host names and in paths. */
+  readonly names: boolean;
+  /** Every rule that is inspected is scanned, not only those that say so. */
+  readonly everywhere: boolean;
+}
+
+/** A proxy that the host must use to reach the outside. All guards stand before it. */
+export interface ParentProxyPolicy {
+  /** `http://host:port`; `https://` and user information are refused. */
+  readonly url: string;
+  /** Hosts reached directly: names, `.suffix`, addresses, CIDR, `*`; each may have a port. */
+  readonly noProxy: readonly string[];
+  /** Basic credentials for it, by name. */
+  readonly credential?: string;
+}
+
+/** An unknown host is held until somebody answers. */
+export interface AskPolicy {
+  readonly timeoutMs: number;
+  /** Questions open at once; one more is a denial. */
+  readonly pending: number;
+}
+
+export interface SshPolicy {
+  /** Host keys the other side may have: `SHA256:…` fingerprints. At least one. */
+  readonly hostKeys: readonly string[];
+  /** Keys of the user's agent that may sign, by fingerprint or comment; absent: none is offered. */
+  readonly keys?: readonly string[];
+}
 
 /** One network grant. */
 export interface NetworkRule {
@@ -60,8 +211,9 @@ export interface NetworkRule {
   /** TLS without a name, or with an encrypted one, is passed when true. */
   readonly allowNoSni: boolean;
   readonly budget?: NetworkBudget;
-  /** Settings of the inspected gateway (tls, methods, paths, credential): kept as written; a tier that cannot honour them refuses. */
-  readonly inspect?: Readonly<Record<string, unknown>>;
+  /** Present: every request is read and judged. Only with `https` and `http`. */
+  readonly requests?: RequestPolicy;
+  readonly ssh?: SshPolicy;
   readonly origin: Origin;
 }
 
@@ -82,17 +234,58 @@ export interface NetworkBudget {
   readonly downloadBytes?: number;
   readonly connections?: number;
   readonly names?: number;
+  readonly requestsPerMinute?: number;
+  /** Connections or requests at once. */
+  readonly concurrency?: number;
 }
 
 export interface NetworkPolicy {
   readonly allow: readonly NetworkRule[];
   readonly deny: readonly NetworkDeny[];
   readonly budget: NetworkBudget;
+  /** What happens when a budget of the whole is used up, beside the refusal; default refuse. */
+  readonly overBudget?: 'refuse' | 'pause';
+  readonly dlp?: DlpPolicy;
+  readonly parentProxy?: ParentProxyPolicy;
+  readonly ask?: AskPolicy;
+  /** Files of certificates (PEM) that upstream servers may also be signed by; absolute. */
+  readonly trust?: readonly string[];
 }
+
+/** Where a secret comes from. Only the host reads it, when it is first needed. */
+export type CredentialSource =
+  | { readonly kind: 'env'; readonly name: string }
+  /** Absolute. One trailing newline is not part of the secret. */
+  | { readonly kind: 'file'; readonly path: string }
+  /** Run without a shell; standard output is the secret. */
+  | { readonly kind: 'command'; readonly argv: readonly string[] }
+  /** $CREDENTIALS_DIRECTORY/name, systemd.exec(5). */
+  | { readonly kind: 'systemd'; readonly name: string }
+  /** The encrypted file that `glovebox secrets` keeps. */
+  | { readonly kind: 'store'; readonly name: string };
 
 export interface CredentialPolicy {
   readonly name: string;
-  readonly settings: Readonly<Record<string, unknown>>;
+  /** `value`; for AWS `accessKeyId`, `secretAccessKey` and perhaps `sessionToken`. */
+  readonly sources: Readonly<Record<string, CredentialSource>>;
+  /** Where the gateway swaps it in. At least one. */
+  readonly places: readonly CredentialPlace[];
+  /** Exact hosts; when the policy names none, the hosts of the rules that name this credential. */
+  readonly hosts: readonly { readonly host: string; readonly port: number }[];
+  /** Globs over the canonical path; absent: every path that the rule allows. */
+  readonly paths?: readonly string[];
+  /** Responses of its hosts are scrubbed of it. */
+  readonly scrub: boolean;
+  /** How the sandbox learns the placeholder: variables by field, files whose copies carry it. */
+  readonly expose: {
+    readonly env: Readonly<Record<string, string>>;
+    /** The host's file is shown with every secret in it replaced by its placeholder; absolute. */
+    readonly files: readonly string[];
+  };
+  /** Beginning of the placeholder that a client's own check of the format accepts, such as `sk-ant-api03-`; absent: taken from the secret's known shapes. */
+  readonly prefix?: string;
+  /** Read the source again after this long. */
+  readonly refreshMs?: number;
   readonly origin: Origin;
 }
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { CommandLineLayer, Policy } from './contract.ts';
 import { diffPolicies, formatDifference } from './diff.ts';
 import { explainPolicy } from './explain.ts';
-import { PolicyFixture } from './fixture.ts';
+import { caught, PolicyFixture } from './fixture.ts';
 import { resolvePolicy } from './resolve.ts';
 
 const policyOf = (fixture: PolicyFixture, layer: CommandLineLayer = {}): Policy =>
@@ -43,12 +43,20 @@ describe('diffPolicies', () => {
     expect(diffPolicies(before, policyOf(fixture))).toEqual([]);
   });
 
-  it('shows no settings of credentials', () => {
+  it('shows where a credential goes, and no command line, which may hold a secret', () => {
     using fixture = new PolicyFixture();
     const before = policyOf(fixture);
-    fixture.user('version: 1\ncredentials: { k: { from: sk-pasted-by-mistake } }\n');
+    fixture.user(
+      'version: 1\ncredentials: { k: { from: { command: [pass, show, sk-pasted] }, header: x-k, hosts: [a.test] } }\n',
+    );
     const text = diffPolicies(before, policyOf(fixture)).map(formatDifference).join('\n');
-    expect(text).toMatch(/^\+ widens {4}credentials {2}k \(settings [0-9a-f]{12}\)$/);
+    expect(text).toMatch(
+      /^\+ widens {4}credentials {2}k: from command "pass" with 2 arguments, to a\.test:443, in header:x-k \(sha256 [0-9a-f]{12}\)$/,
+    );
+    fixture.user(
+      'version: 1\ncredentials: { k: { from: sk-pasted-by-mistake, header: x-k, hosts: [a.test] } }\n',
+    );
+    expect(caught(() => policyOf(fixture)).message).not.toContain('pasted');
   });
 });
 

@@ -1,12 +1,15 @@
 import { canonicalHash } from '../base/canonical-json.ts';
 import { printablePath } from '../base/path-bytes.ts';
-import type { PathRule, Policy } from './contract.ts';
-import { coverGap, inTrees } from './covers.ts';
+import type { NetworkPolicy, NetworkRule, PathRule, Policy } from './contract.ts';
+import { coverGap, inTrees, mostExact } from './covers.ts';
 import { denyText } from './explain.ts';
+import { askCovers, askText, proxyText, strictest } from './network-settings.ts';
+import { hostCovers } from './host-entry.ts';
 import { printable } from './problems.ts';
 import { policyScalars } from './scalar-view.ts';
 import { formatScalar, width } from './scalars.ts';
-import { hostText } from './widenings.ts';
+import { credentialText, dlpText, hostText } from './rule-text.ts';
+import { credentialMeaning } from './widenings.ts';
 
 export type DifferenceEffect = 'widening' | 'tightening' | 'neutral';
 
@@ -27,6 +30,7 @@ export function diffPolicies(a: Policy, b: Policy): readonly PolicyDifference[] 
     ...scalarDifferences(a, b),
     ...fileDifferences(a, b),
     ...networkDifferences(a, b),
+    ...settingDifferences(a.network, b.network),
     ...otherDifferences(a, b),
   ];
   const rank = { widening: 0, tightening: 1, neutral: 2 };
@@ -67,6 +71,8 @@ interface ListFacts {
   readonly after: readonly string[];
   /** True for an added item that the first policy allows in another way. */
   readonly redundant?: (item: string) => boolean;
+  /** True for a removed item that held something back. */
+  readonly held?: (item: string) => boolean;
 }
 
 function listDifferences(facts: ListFacts): readonly PolicyDifference[] {
@@ -80,7 +86,11 @@ function listDifferences(facts: ListFacts): readonly PolicyDifference[] {
       path: facts.path,
       after: item,
     })),
-    ...[...gone].map((item): PolicyDifference => ({ effect: removed, path: facts.path, before: item })),
+    ...[...gone].map((item): PolicyDifference => ({
+      effect: facts.held?.(item) === true ? 'widening' : removed,
+      path: facts.path,
+      before: item,
+    })),
   ];
 }
 
@@ -135,6 +145,8 @@ function networkDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
   const covered = new Set(
     b.network.allow.filter((rule) => coverGap(a.network.allow, rule) === undefined).map(hostText),
   );
+  // Where a rule went, a broader one may decide now, which lets more pass.
+  const held = new Set(a.network.allow.filter((rule) => isLoosened(rule, b.network.allow)).map(hostText));
   return [
     ...listDifferences({
       path: 'network.allow',
@@ -142,6 +154,7 @@ function networkDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
       before: a.network.allow.map(hostText),
       after: b.network.allow.map(hostText),
       redundant: (item) => covered.has(item),
+      held: (item) => held.has(item),
     }),
     ...listDifferences({
       path: 'network.deny',
@@ -152,7 +165,54 @@ function networkDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
   ];
 }
 
-/** Settings of a credential are not repeated: somebody may have pasted a secret there. */
+/** True when what decides in the second policy for the place of a rule of the first lets more pass than that rule did. */
+function isLoosened(rule: NetworkRule, after: readonly NetworkRule[]): boolean {
+  const covering = after.filter((other) => hostCovers(other.host, rule.host));
+  return rule.ports.some((port) =>
+    mostExact(covering.filter((other) => other.ports.includes(port))).some(
+      (other) => coverGap([rule], { ...other, host: rule.host, ports: [port] }) !== undefined,
+    ),
+  );
+}
+
+function settingDifferences(a: NetworkPolicy, b: NetworkPolicy): readonly PolicyDifference[] {
+  const change = (
+    path: string,
+    effect: DifferenceEffect,
+    [before, after]: readonly [string, string],
+  ): readonly PolicyDifference[] => (before === after ? [] : [{ effect, path, before, after }]);
+  const dlp = (policy: NetworkPolicy): string => (policy.dlp === undefined ? 'off' : dlpText(policy.dlp));
+  const proxy = (policy: NetworkPolicy): string =>
+    policy.parentProxy === undefined ? 'none' : printable(proxyText(policy.parentProxy));
+  return [
+    ...change('network.dlp', dlpEffect(a, b), [dlp(a), dlp(b)]),
+    ...change('network.ask', askCovers(a.ask, b.ask) ? 'tightening' : 'widening', [
+      askText(a.ask),
+      askText(b.ask),
+    ]),
+    ...change('network.parentProxy', b.parentProxy === undefined ? 'neutral' : 'widening', [
+      proxy(a),
+      proxy(b),
+    ]),
+    ...listDifferences({
+      path: 'network.trust',
+      added: 'widening',
+      before: (a.trust ?? []).map(printablePath),
+      after: (b.trust ?? []).map(printablePath),
+    }),
+  ];
+}
+
+/** Scanning tightens when it is nowhere less than it was. */
+function dlpEffect(a: NetworkPolicy, b: NetworkPolicy): DifferenceEffect {
+  if (a.dlp === undefined) return 'tightening';
+  if (b.dlp === undefined) return 'widening';
+  return canonicalHash(strictest(a.dlp, b.dlp)) === canonicalHash(strictest(b.dlp, b.dlp))
+    ? 'tightening'
+    : 'widening';
+}
+
+/** Settings of a section are not repeated: somebody may have pasted a secret there. */
 function digest(name: string, settings: unknown): string {
   return `${name} (settings ${canonicalHash(settings).slice(0, 12)})`;
 }
@@ -161,7 +221,9 @@ function otherDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
   const sets = (policy: Policy): readonly string[] =>
     Object.entries(policy.process.envSet).map(([name, value]) => `${name}=${printable(value)}`);
   const credentials = (policy: Policy): readonly string[] =>
-    policy.credentials.map((entry) => digest(entry.name, entry.settings));
+    policy.credentials.map(
+      (entry) => `${credentialText(entry)} (sha256 ${canonicalHash(credentialMeaning(entry)).slice(0, 12)})`,
+    );
   const sections = (policy: Policy): readonly string[] =>
     Object.entries(policy.reserved).map(([name, settings]) => digest(name, settings));
   return [

@@ -1,9 +1,10 @@
 import { printablePath } from '../base/path-bytes.ts';
-import type { LayerInfo, NetworkDeny, Origin, PathRule, Policy } from './contract.ts';
+import type { LayerInfo, NetworkDeny, NetworkRule, Origin, PathRule, Policy } from './contract.ts';
 import { printable } from './problems.ts';
 import { formatScalar } from './scalars.ts';
 import { policyScalars } from './scalar-view.ts';
-import { hostText } from './widenings.ts';
+import { askText, proxyText } from './network-settings.ts';
+import { credentialText, dlpText, hostText, requestLines } from './rule-text.ts';
 
 export interface ExplainOptions {
   /** Where each line came from, and why. */
@@ -29,11 +30,11 @@ export function explainPolicy(policy: Policy, options: ExplainOptions): string {
     section('settings', settingRows(policy)),
     section('files', fileRows(policy)),
     section('guarded', guardRows(policy, options)),
-    section('network', networkRows(policy)),
+    section('network', networkRows(policy, options)),
     section('environment', envRows(policy)),
     section(
       'credentials',
-      policy.credentials.map((entry) => ({ text: entry.name, origin: entry.origin })),
+      policy.credentials.map((entry) => ({ text: credentialText(entry), origin: entry.origin })),
     ),
     ...Object.keys(policy.reserved).map((name) => section(name, [{ text: 'set' }])),
     '',
@@ -105,14 +106,38 @@ function pathRows(action: string, rules: readonly PathRule[]): readonly Row[] {
   }));
 }
 
-function networkRows(policy: Policy): readonly Row[] {
+function networkRows(policy: Policy, options: ExplainOptions): readonly Row[] {
   const deny = policy.network.deny.map((rule): Row => ({
     text: `deny     ${denyText(rule)}`,
     origin: rule.origin,
   }));
   return [
     ...deny,
-    ...policy.network.allow.map((rule) => ({ text: `allow    ${hostText(rule)}`, origin: rule.origin })),
+    ...policy.network.allow.flatMap((rule) => allowRows(rule, options)),
+    ...settingsRows(policy),
+  ];
+}
+
+function allowRows(rule: NetworkRule, options: ExplainOptions): readonly Row[] {
+  const { requests, ...rest } = rule;
+  const plain = hostText(rest);
+  const lines = requests === undefined ? [] : requestLines(requests, options.sources);
+  return [
+    {
+      text: `allow    ${requests === undefined ? plain : plain.replace(/\)$/, ', inspected)')}`,
+      origin: rule.origin,
+    },
+    ...lines.map((line) => ({ text: `           ${line}` })),
+  ];
+}
+
+function settingsRows({ network }: Policy): readonly Row[] {
+  const { dlp, ask, parentProxy, trust = [] } = network;
+  return [
+    ...(dlp === undefined ? [] : [{ text: `dlp      ${dlpText(dlp)}` }]),
+    ...(ask === undefined ? [] : [{ text: `ask      ${askText(ask)}` }]),
+    ...(parentProxy === undefined ? [] : [{ text: `proxy    ${printable(proxyText(parentProxy))}` }]),
+    ...trust.map((file) => ({ text: `trust    ${printablePath(file)}` })),
   ];
 }
 

@@ -4,6 +4,7 @@ import { isGloveboxError } from '../base/errors.ts';
 import { coverGap, inTrees } from './covers.ts';
 import { diffPolicies } from './diff.ts';
 import { PolicyFixture } from './fixture.ts';
+import { importEgress } from './import/egress.ts';
 import { importSrt } from './import/srt.ts';
 import { parsePolicyFile } from './parse.ts';
 import { resolveInFull, resolvePolicy } from './resolve.ts';
@@ -55,8 +56,47 @@ const maybe = (
   shape: Readonly<Record<string, fc.Arbitrary<unknown>>>,
 ): fc.Arbitrary<Readonly<Record<string, unknown>>> => fc.record(shape, { requiredKeys: [] });
 
+const publicHost = fc.constantFrom(
+  'a.test',
+  'b.a.test',
+  '*.a.test',
+  'x.b.a.test',
+  '*.b.a.test',
+  'c.test',
+  '*.c.test',
+);
+
+/** Keys that look inside, all of them valid. */
+const inside = maybe({
+  tls: fc.constant('inspect'),
+  methods: fc.constantFrom(['GET'], ['GET', 'POST']),
+  paths: fc.constantFrom(['/v1/**'], ['/v1/*', '/v1/a'], ['/**']),
+  requests: fc.constantFrom(
+    [{ path: '/v1/a', query: { q: 'any' } }],
+    [{ rpc: 'p.S/*' }],
+    [{ headers: { x: 'y' } }],
+  ),
+  refuse: fc.constantFrom([], [{ path: '/v1/a' }], [{ path: '/v1/**' }, { query: { u: 'any' } }]),
+  preset: fc.constantFrom('llm-api', 'git-read'),
+  mode: fc.constantFrom('enforce', 'observe'),
+  http2: fc.constant(true),
+  websocket: fc.constantFrom('deny', 'allow', 'inspect'),
+  encodedSlash: fc.constantFrom('deny', 'allow'),
+  requestHeaders: fc.constantFrom(['accept'], ['accept', 'x-a']),
+  setHeaders: fc.constantFrom({ 'x-a': 'b' }, {}),
+  json: fc.constantFrom([{ path: '$.a' }], [{ path: '$.a', equals: 'x' }]),
+  mcp: fc.constantFrom({}, { tools: ['a'] }, { tools: ['a*'] }),
+  graphql: fc.constantFrom({}, { types: ['query', 'mutation'] }),
+  dlp: fc.boolean(),
+  limits: fc.constantFrom({ body: '1KiB' }, { requestsPerMinute: 5 }),
+});
+
 const rule = fc.oneof(
   host,
+  fc
+    .record({ host: publicHost, ports: fc.constantFrom([443], [443, 8443]) })
+    .chain((place) => inside.map((keys) => ({ ...place, ...keys }))),
+  fc.constantFrom({ host: 'a.test', credential: 'k' }, { host: 'a.test', credentials: ['k', 'l'] }),
   maybe({
     host,
     ports: some(fc.constantFrom(22, 80, 443, 8443)),
@@ -65,9 +105,22 @@ const rule = fc.oneof(
     allowNoSni: fc.boolean(),
     tls: fc.constantFrom('inspect', 'passthrough'),
     methods: some(fc.constantFrom('GET', 'POST')),
+  }),
+  fc
+    .record({ host, ports: some(fc.constantFrom(443, 8443)) })
+    .chain((place) =>
+      inside.map((keys) => ({ ...place, ports: place.ports.length === 0 ? [443] : place.ports, ...keys })),
+    ),
+  maybe({
+    host,
     budget: maybe({ requests: fc.constantFrom(1, 5, 'unlimited'), upload: size }),
   }),
 );
+
+const CREDENTIALS = {
+  k: { from: 'env:K', bearer: true, hosts: ['a.test'] },
+  l: { from: 'store:l', header: 'x-l', hosts: ['a.test'] },
+};
 
 /** Policies as they could be written: mostly valid, all parts of the language that allow something. */
 const document = maybe({
@@ -86,6 +139,20 @@ const document = maybe({
     allow: some(rule),
     deny: some(host),
     budget: maybe({ requests: fc.constantFrom(1, 9, 'unlimited'), download: size }),
+    mode: fc.constantFrom('deny', 'names', 'all'),
+    overBudget: fc.constantFrom('refuse', 'pause'),
+    dlp: fc.oneof(
+      fc.boolean(),
+      maybe({
+        action: fc.constantFrom('deny', 'observe'),
+        decodeDepth: fc.nat({ max: 4 }),
+        maxInspect: fc.constantFrom('64KiB', '1MiB'),
+        uninspectable: fc.constantFrom('deny', 'allow'),
+        everywhere: fc.boolean(),
+      }),
+    ),
+    ask: fc.constantFrom(true, false, { timeout: '5s' }, { pending: 9 }),
+    parentProxy: fc.constantFrom('http://p.test:1', 'http://q.test:1'),
   }),
   process: maybe({
     env: some(fc.oneof(fc.constantFrom('LANG', 'TOKEN', 'LD_PRELOAD'), fc.constant({ set: { A: 'b' } }))),
@@ -100,17 +167,8 @@ const document = maybe({
     require: some(fc.constantFrom('memory', 'pids')),
   }),
   monitor: fc.constant({ x: 1 }),
-}).map((doc) => JSON.stringify({ version: 1, ...doc }));
+}).map((doc) => JSON.stringify({ version: 1, ...doc, credentials: CREDENTIALS }));
 
-const publicHost = fc.constantFrom(
-  'a.test',
-  'b.a.test',
-  '*.a.test',
-  'x.b.a.test',
-  '*.b.a.test',
-  'c.test',
-  '*.c.test',
-);
 const grant = fc.oneof(
   publicHost,
   fc.record({
@@ -208,6 +266,11 @@ describe('hostile policies', () => {
   it('random JSON values fail in one way only', () => {
     fc.assert(
       fc.property(fc.json(), document, (json, doc) => {
+        importEgress(JSON.parse(json));
+        importEgress({
+          rules: [{ host: 'a.test', ...Object(JSON.parse(json)) }],
+          credentials: JSON.parse(json),
+        });
         for (const text of [json, `{"version":1,"network":${json}}`, doc])
           orGloveboxError(() => checkDocument(parsePolicyFile('p.json', Buffer.from(text))));
         orGloveboxError(() =>

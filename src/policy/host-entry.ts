@@ -1,7 +1,9 @@
 import { canonicalHost } from '../net/authority.ts';
-import { parseHostPattern } from '../net/host-pattern.ts';
+import { EVERY_NAME, parseHostPattern } from '../net/host-pattern.ts';
 import { judgeAddress } from '../net/ip-class.ts';
+import { lastOfRange, parseRange, rangeHolds, type IpRange } from '../net/ip-range.ts';
 import { parseIp } from '../net/ip.ts';
+import { sharedSuffix } from './public-suffix.ts';
 
 /** The rule host that stands for 127.0.0.1 of the host machine. */
 export const HOST_LOOPBACK = 'host-loopback';
@@ -32,30 +34,73 @@ export function parseHostEntry(text: string, use: 'allow' | 'deny'): HostEntryRe
 /** Reads a host without a port. `host-loopback` is one; loopback, link-local and metadata addresses are none. */
 export function checkHost(text: string, use: 'allow' | 'deny'): HostEntryResult {
   if (text === HOST_LOOPBACK) return { ok: true, host: text };
+  if (text === EVERY_NAME)
+    return hostProblem('it would match every host', 'name the hosts, or say network.mode: names');
   const result = parseHostPattern(text, use);
   if (!result.ok) return hostProblem(result.why, result.hint);
-  const problem = use === 'allow' ? specialProblem(result.pattern.host) : undefined;
-  return problem ?? { ok: true, host: result.pattern.host };
+  const { host } = result.pattern;
+  const problem = use === 'allow' ? (broadProblem(host) ?? specialProblem(host)) : undefined;
+  return problem ?? { ok: true, host };
 }
 
-/** True for an address that only a rule with `private: true` may reach. */
+/** True for an address, or a range of them, that only a rule with `private: true` may reach. */
 export function isPrivateLiteral(host: string): boolean {
-  const ip = parseIp(host);
+  const ip = parseIp(host.replace(/\/.*$/, ''));
   return ip !== undefined && judgeAddress(ip).class === 'private';
+}
+
+/** True for one name or address: what a credential may be sent to. */
+export function isExactHost(host: string): boolean {
+  return !host.startsWith('*') && !host.includes('/') && host !== HOST_LOOPBACK;
 }
 
 /** True when the wide host covers the narrow one; both canonical. `*.x` covers `a.x` and `*.a.x`, never `x` itself. */
 export function hostCovers(wide: string, narrow: string): boolean {
   if (wide === narrow) return true;
-  if (!wide.startsWith('*.')) return false;
-  const suffix = wide.slice(1);
+  if (wide.includes('/')) return rangeCovers(wide, narrow);
+  if (!wide.startsWith('*')) return false;
   const name = narrow.startsWith('*.') ? narrow.slice(2) : narrow;
-  return (
-    parseIp(name) === undefined &&
-    canonicalHost(name).ok &&
-    name.length > suffix.length &&
-    name.endsWith(suffix)
-  );
+  if (parseIp(name) !== undefined || !canonicalHost(name).ok) return false;
+  const suffix = wide.slice(1);
+  return wide === EVERY_NAME ? narrow.includes('.') : name.length > suffix.length && name.endsWith(suffix);
+}
+
+/** Orders hosts by how exactly they say what they mean: what decides stands first. */
+export function hostBreadth(host: string): number {
+  if (isExactHost(host) || host === HOST_LOOPBACK) return 0;
+  const range = parseRange(host);
+  return 1000 - (range.ok ? range.range.bits : host.split('.').length);
+}
+
+function rangeCovers(wide: string, narrow: string): boolean {
+  const outer = parseRange(wide);
+  const inner = parseRange(narrow);
+  const ip = inner.ok ? inner.range.first : parseIp(narrow);
+  if (!outer.ok || ip === undefined || !rangeHolds(outer.range, ip)) return false;
+  return !inner.ok || inner.range.bits >= outer.range.bits;
+}
+
+/** The broadest ranges a rule may open: beyond these nobody can say what is inside. */
+const BROADEST = { v4: 8, v6: 32, publicV4: 16, publicV6: 48 } as const;
+
+function broadProblem(host: string): HostEntryResult | undefined {
+  const range = parseRange(host);
+  if (range.ok) return rangeProblem(range.range);
+  const shared = host.startsWith('*.') ? sharedSuffix(host.slice(2)) : undefined;
+  return shared === undefined ? undefined : hostProblem(shared.why, shared.hint);
+}
+
+function rangeProblem(range: IpRange): HostEntryResult | undefined {
+  const [first, last] = [judgeAddress(range.first), judgeAddress(lastOfRange(range))];
+  const odd = [first, last].find((found) => found.class !== 'public' && found.class !== 'private');
+  if (odd !== undefined) return { ok: false, why: `it holds ${odd.what}, which no rule may open` };
+  if (first.class !== last.class) return { ok: false, why: 'it holds private and public addresses' };
+  const v4 = range.first.version === 4;
+  const isPrivate = first.class === 'private';
+  const least = isPrivate ? BROADEST[v4 ? 'v4' : 'v6'] : BROADEST[v4 ? 'publicV4' : 'publicV6'];
+  return range.bits >= least
+    ? undefined
+    : { ok: false, why: `it is too broad: a range of ${first.class} addresses begins at /${least}` };
 }
 
 /** Advice that is a text to write becomes the nearest thing; other advice belongs to the reason. */

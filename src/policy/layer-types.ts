@@ -1,10 +1,13 @@
 import type {
+  AskPolicy,
   CredentialPolicy,
+  DlpPolicy,
   LayerName,
   LimitName,
   NetworkDeny,
   NetworkRule,
   Origin,
+  ParentProxyPolicy,
   PathRule,
   ProcessPolicy,
   Tier,
@@ -20,13 +23,21 @@ export interface Located<T> {
 export type NumberKey = `limits.${LimitKey}` | `network.budget.${BudgetKey}` | 'filesystem.tmp';
 
 export type LimitKey = 'cpu' | 'memory' | 'pids' | 'files' | 'fileSize' | 'output' | 'timeout' | 'ttl';
-export type BudgetKey = 'requests' | 'upload' | 'download' | 'connections' | 'names';
+export type BudgetKey =
+  | 'requests'
+  | 'upload'
+  | 'download'
+  | 'connections'
+  | 'names'
+  | 'requestsPerMinute'
+  | 'concurrency';
 
 /** Settings that have one value; lists add up instead. */
 export interface ScalarValues extends Record<NumberKey, number> {
   tier: Tier;
   'filesystem.mode': 'direct' | 'review';
   'filesystem.writable': boolean;
+  'network.overBudget': 'refuse' | 'pause';
   'process.seccomp': ProcessPolicy['seccomp'];
   'process.user': string;
   'process.nesting': boolean;
@@ -55,6 +66,11 @@ export interface Fragment {
   readonly unprotect?: readonly PathRule[];
   readonly allow?: readonly NetworkRule[];
   readonly netDeny?: readonly NetworkDeny[];
+  readonly dlp?: Located<DlpPolicy>;
+  readonly parentProxy?: Located<ParentProxyPolicy>;
+  /** Null: said to be off. */
+  readonly ask?: Located<AskPolicy | null>;
+  readonly trust?: readonly Located<string>[];
   readonly env?: readonly EnvRule[];
   readonly require?: readonly Located<LimitName>[];
   readonly credentials?: readonly CredentialPolicy[];

@@ -1,20 +1,19 @@
 import { isWithin, printablePath } from '../base/path-bytes.ts';
-import { canonicalJson } from '../base/canonical-json.ts';
 import type {
   CredentialPolicy,
   LayerInfo,
   LimitName,
   LimitPolicy,
-  NetworkBudget,
   NetworkPolicy,
-  NetworkRule,
   Origin,
   PathRule,
   Policy,
   ProcessPolicy,
 } from './contract.ts';
 import { hostCovers } from './host-entry.ts';
-import { definedOnly } from './fragment.ts';
+import { withRuleHosts } from './credential-rules.ts';
+import { decidingRules } from './deciding.ts';
+import { definedOnly } from './defined.ts';
 import type {
   EnvRule,
   Fragment,
@@ -26,6 +25,8 @@ import type {
 } from './layer-types.ts';
 import { builtInDenials, builtInProtections, liftedNames } from './built-in.ts';
 import { originPlace } from './ceiling.ts';
+import { budgetFrom } from './network-rules.ts';
+import { mergeSettings } from './network-settings.ts';
 import { LIMIT_KEYS, mergeScalars, SCALAR_DEFAULTS, scalarKeys, scalarOf } from './scalars.ts';
 
 /** What goes into one policy. */
@@ -56,7 +57,7 @@ export function mergePolicy(input: MergeInput): MergeResult {
     tier: settled(scalars)['tier'],
     filesystem: mergeFilesystem(input, scalars, notices),
     network,
-    credentials: mergeCredentials(fragments),
+    credentials: mergeCredentials(fragments).map((entry) => withRuleHosts(entry, network.allow)),
     process: processOf(scalars, env),
     limits: limitsOf(fragments, scalars),
     reserved: mergeReserved(fragments),
@@ -73,6 +74,7 @@ function settled(scalars: Scalars): Pick<ScalarValues, keyof typeof SCALAR_DEFAU
     'filesystem.mode': scalars['filesystem.mode']?.value ?? SCALAR_DEFAULTS['filesystem.mode'],
     'filesystem.writable': scalars['filesystem.writable']?.value ?? SCALAR_DEFAULTS['filesystem.writable'],
     'filesystem.tmp': scalars['filesystem.tmp']?.value ?? SCALAR_DEFAULTS['filesystem.tmp'],
+    'network.overBudget': scalars['network.overBudget']?.value ?? SCALAR_DEFAULTS['network.overBudget'],
     'process.seccomp': scalars['process.seccomp']?.value ?? SCALAR_DEFAULTS['process.seccomp'],
     'process.user': scalars['process.user']?.value ?? SCALAR_DEFAULTS['process.user'],
     'process.nesting': scalars['process.nesting']?.value ?? SCALAR_DEFAULTS['process.nesting'],
@@ -149,10 +151,8 @@ function noteShadowed(rule: PathRule, deny: readonly PathRule[], notices: string
 function mergeNetwork(fragments: readonly Fragment[], scalars: Scalars, notices: string[]): NetworkPolicy {
   const deny = fragments.flatMap((fragment) => fragment.netDeny ?? []);
   // The organisation's allow list is a ceiling: it grants nothing by itself.
-  const allow = distinctRules(
-    fragments
-      .filter((fragment) => fragment.layer !== 'organisation')
-      .flatMap((fragment) => fragment.allow ?? []),
+  const allow = decidingRules(
+    fragments.filter((fragment) => fragment.layer !== 'organisation').map((fragment) => fragment.allow ?? []),
   );
   for (const rule of allow.filter((candidate) => candidate.origin.layer === 'command-line')) {
     const by = deny.find(
@@ -163,17 +163,14 @@ function mergeNetwork(fragments: readonly Fragment[], scalars: Scalars, notices:
     if (by !== undefined)
       notices.push(`${rule.host} stays refused: ${by.id} denies it (${originPlace(by.origin, 'deny')})`);
   }
-  return { allow: uniqueIds(allow), deny: uniqueIds(deny), budget: budgetOf(scalars) };
-}
-
-function distinctRules(rules: readonly NetworkRule[]): readonly NetworkRule[] {
-  const seen = new Map<string, NetworkRule>();
-  for (const rule of rules) {
-    const { id: _id, origin: _origin, ...meaning } = rule;
-    const key = canonicalJson(meaning);
-    if (!seen.has(key)) seen.set(key, rule);
-  }
-  return [...seen.values()];
+  const overBudget = scalars['network.overBudget']?.value;
+  return {
+    allow: uniqueIds(allow),
+    deny: uniqueIds(deny),
+    budget: budgetFrom((key) => scalarOf(scalars, `network.budget.${key}`)?.value),
+    ...(overBudget === undefined ? {} : { overBudget }),
+    ...mergeSettings(fragments, allow),
+  };
 }
 
 /** Records name a rule by its id, so two rules never share one. */
@@ -190,16 +187,6 @@ function uniqueIds<T extends { readonly id: string }>(rules: readonly T[]): read
 function finite(scalars: Scalars, key: NumberKey): number | undefined {
   const found = scalarOf(scalars, key)?.value;
   return found === Infinity ? undefined : found;
-}
-
-function budgetOf(scalars: Scalars): NetworkBudget {
-  return definedOnly({
-    requests: finite(scalars, 'network.budget.requests'),
-    uploadBytes: finite(scalars, 'network.budget.upload'),
-    downloadBytes: finite(scalars, 'network.budget.download'),
-    connections: finite(scalars, 'network.budget.connections'),
-    names: finite(scalars, 'network.budget.names'),
-  });
 }
 
 function limitsOf(fragments: readonly Fragment[], scalars: Scalars): LimitPolicy {

@@ -1,6 +1,6 @@
 import { nearest } from '../base/nearest.ts';
 import type { Origin, PathRule } from './contract.ts';
-import type { FragmentSource } from './fragment.ts';
+import type { FragmentSource } from './origin-at.ts';
 import { formatPath } from './parse.ts';
 import { isGlob, patternBase, resolvePath, type PathUse } from './path-text.ts';
 import { quoteValue } from './problems.ts';

@@ -29,7 +29,17 @@ function holes(name: string): readonly unknown[] {
 
 describe('built-in profiles', () => {
   it('are these', () => {
-    expect(profileNames()).toEqual(['claude-code', 'codex', 'default', 'empty', 'git', 'node', 'python']);
+    expect(profileNames()).toEqual([
+      'claude-code',
+      'claude-code-pinned',
+      'codex',
+      'codex-pinned',
+      'default',
+      'empty',
+      'git',
+      'node',
+      'python',
+    ]);
   });
 
   it.each(profileNames())('%s says why for every hole', (name) => {

@@ -1,5 +1,6 @@
 import { isWithin, printablePath } from '../base/path-bytes.ts';
 import type { NetworkDeny, NetworkRule } from './contract.ts';
+import { credentialReferences } from './credential-references.ts';
 import type { Fragment } from './layer-types.ts';
 import { problemsError, quoteValue, type PolicyProblem } from './problems.ts';
 
@@ -10,26 +11,11 @@ import { problemsError, quoteValue, type PolicyProblem } from './problems.ts';
  */
 export function checkReferences(fragments: readonly Fragment[], own: readonly string[]): void {
   const problems = [
-    ...credentialProblems(fragments),
+    ...credentialReferences(fragments),
     ...idProblems(fragments),
     ...ownProblems(fragments, own),
   ];
   if (problems.length > 0) throw problemsError(problems);
-}
-
-function* credentialProblems(fragments: readonly Fragment[]): Generator<PolicyProblem> {
-  const known = fragments.flatMap((fragment) => (fragment.credentials ?? []).map((entry) => entry.name));
-  for (const rule of fragments.flatMap((fragment) => fragment.allow ?? [])) {
-    const name = rule.inspect?.['credential'];
-    if (typeof name !== 'string' || known.includes(name)) continue;
-    yield {
-      ...placeOf(rule),
-      key: `${rule.id}: credential`,
-      found: quoteValue(name),
-      expected: 'a name from `credentials`',
-      why: known.length === 0 ? 'none is defined' : `defined: ${known.join(', ')}`,
-    };
-  }
 }
 
 /** Ids that a person wrote: records would not say which of two rules decided. */

@@ -1,6 +1,7 @@
 import type { Policy } from './contract.ts';
 import type { ScalarKey, ScalarValues } from './layer-types.ts';
-import { scalarKeys } from './scalars.ts';
+import { budgetMember } from './network-rules.ts';
+import { scalarDefault, scalarKeys } from './scalars.ts';
 
 /** One single-valued setting of a policy; undefined says unlimited. */
 export interface ScalarView {
@@ -19,11 +20,14 @@ export function policyScalars(policy: Policy): readonly ScalarView[] {
     'process.seccomp': processes.seccomp,
     'process.user': processes.user,
     'process.nesting': processes.nesting,
-    'network.budget.requests': network.budget.requests,
-    'network.budget.upload': network.budget.uploadBytes,
-    'network.budget.download': network.budget.downloadBytes,
-    'network.budget.connections': network.budget.connections,
-    'network.budget.names': network.budget.names,
+    'network.overBudget': network.overBudget ?? scalarDefault('network.overBudget'),
+    'network.budget.requests': budgetMember(network.budget, 'requests'),
+    'network.budget.upload': budgetMember(network.budget, 'upload'),
+    'network.budget.download': budgetMember(network.budget, 'download'),
+    'network.budget.connections': budgetMember(network.budget, 'connections'),
+    'network.budget.names': budgetMember(network.budget, 'names'),
+    'network.budget.requestsPerMinute': budgetMember(network.budget, 'requestsPerMinute'),
+    'network.budget.concurrency': budgetMember(network.budget, 'concurrency'),
     'limits.cpu': limits.cpu,
     'limits.memory': limits.memoryBytes,
     'limits.pids': limits.pids,

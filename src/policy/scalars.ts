@@ -19,7 +19,15 @@ export const LIMIT_KEYS: readonly LimitKey[] = [
   'timeout',
   'ttl',
 ];
-export const BUDGET_KEYS: readonly BudgetKey[] = ['requests', 'upload', 'download', 'connections', 'names'];
+export const BUDGET_KEYS: readonly BudgetKey[] = [
+  'requests',
+  'upload',
+  'download',
+  'connections',
+  'names',
+  'requestsPerMinute',
+  'concurrency',
+];
 
 /** What holds when no layer says anything: the strict end, except where nothing would run. */
 export const SCALAR_DEFAULTS = {
@@ -27,6 +35,7 @@ export const SCALAR_DEFAULTS = {
   'filesystem.mode': 'direct',
   'filesystem.writable': true,
   'filesystem.tmp': 256 * 2 ** 20,
+  'network.overBudget': 'refuse',
   'process.seccomp': 'default',
   'process.user': 'sandbox',
   'process.nesting': false,
@@ -41,6 +50,7 @@ const WIDTH: { readonly [K in Exclude<ScalarKey, NumberKey>]: (value: ScalarValu
   tier: (tier) => -TIER_RANK[tier],
   'filesystem.mode': (mode) => (mode === 'direct' ? 1 : 0),
   'filesystem.writable': Number,
+  'network.overBudget': (action) => (action === 'refuse' ? 1 : 0),
   'process.seccomp': (profile) => -SECCOMP_RANK[profile],
   'process.user': () => 0,
   'process.nesting': Number,
@@ -58,6 +68,7 @@ const SCALAR_KEYS: readonly ScalarKey[] = [
   'process.seccomp',
   'process.user',
   'process.nesting',
+  'network.overBudget',
   ...BUDGET_KEYS.map((key) => `network.budget.${key}` as const),
   ...LIMIT_KEYS.map((key) => `limits.${key}` as const),
 ];

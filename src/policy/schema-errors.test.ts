@@ -59,7 +59,9 @@ monitor: {}
     ],
     [
       'version: 1\nnetwork: { network: {} }',
-      ['p.yaml:2:12: network.network: there is no such key; known here: allow, deny, budget'],
+      [
+        'p.yaml:2:12: network.network: there is no such key; known here: mode, allow, deny, budget, overBudget, dlp, parentProxy, ask, trust',
+      ],
     ],
     ['version: 1\nnetwork: { allow: null }', ['p.yaml:2:19: network.allow: found nothing, expected a list']],
     ['version: 1\nnetwork: { allow: x.com }', ['p.yaml:2:19: network.allow: found "x.com", expected a list']],
@@ -150,7 +152,7 @@ monitor: {}
   });
 
   it.each([
-    ['"*"', `${HOST}: it would match every host; name the hosts; nothing else can be allowed by one rule`],
+    ['"*"', `${HOST}: it would match every host; name the hosts, or say network.mode: names`],
     ['"**"', `${HOST}: it would match every host; name the hosts; nothing else can be allowed by one rule`],
     ['"*.com"', `${HOST}: it would match all of .com; name at least two labels after "*."`],
     [
@@ -164,7 +166,12 @@ monitor: {}
     ['"a*.allowed.test"', `${HOST}: "*" may only be the whole first label (did you mean *.example.com?)`],
     ['https://x.test/a', `${HOST}: it is a URL (did you mean x.test?)`],
     ['user@api.allowed.test', `${HOST}: it holds user information (did you mean api.allowed.test?)`],
-    ['10.0.0.0/8', `${HOST}: it is an address range (did you mean each address as a rule of its own?)`],
+    ['10.0.0.0/8', 'expected { host: 10.0.0.0/8, private: true, … }: it is a private address'],
+    ['10.0.0.1/8', `${HOST}: it has address bits behind its prefix (did you mean 10.0.0.0/8?)`],
+    ['0.0.0.0/0', `${HOST}: it holds this host (RFC 1122), which no rule may open`],
+    ['8.0.0.0/8', `${HOST}: it is too broad: a range of public addresses begins at /16`],
+    ['172.16.0.0/11', `${HOST}: it has address bits behind its prefix (did you mean 172.0.0.0/11?)`],
+    ['169.254.0.0/16', `${HOST}: it holds link-local (RFC 3927), which no rule may open`],
     ['bücher.test', `${HOST}: it holds characters outside ASCII (did you mean xn--bcher-kva.test?)`],
     ['".allowed.test"', `${HOST}: it has an empty label`],
     [
@@ -205,7 +212,7 @@ monitor: {}
     ],
     [
       '{ host: a.com, methods: [get] }',
-      'network.allow[0].methods[0]: found "get", expected an HTTP method in capitals',
+      'network.allow[0].methods[0]: found "get", expected an HTTP method in capitals (did you mean GET?)',
     ],
     [
       '{ host: a.com, paths: ["/v1/%66iles"] }',
@@ -229,7 +236,7 @@ monitor: {}
     ],
     [
       '{ host: a.com, matchers: { method: GET } }',
-      'network.allow[0].matchers: there is no such key; known here: id, host, port, ports, protocol, private, allowNoSni, tls, methods, paths, credential, budget, why',
+      'network.allow[0].matchers: there is no such key; known here: id, host, port, ports, protocol, private, allowNoSni, tls, hostKeys, keys, budget, preset, methods, paths, requests, refuse, mode, http2, encodedSlash, websocket, requestHeaders, setHeaders, removeHeaders, stripResponseHeaders, json, mcp, graphql, credential, pin, credentials, dlp, limits, why',
     ],
   ])('refuses the rule %s', (rule, expected) => {
     const [line = ''] = problems(`version: 1\nnetwork: { allow: [${rule}] }`);

@@ -31,9 +31,7 @@ function problemsOf(issue: Issue, base: readonly PathStep[], parsed: ParsedFile)
   if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownKey([...path, key], parsed));
   if (issue.code === 'invalid_union') return unionProblems(issue, path, parsed);
   if (issue.code === 'invalid_key')
-    return [
-      valueProblem(path, parsed, { expected: issue.issues[0]?.message ?? 'another name' }, path.at(-1)),
-    ];
+    return [valueProblem(path, parsed, keyFacts(issue.issues[0]), path.at(-1))];
   if (issue.code === 'custom') return [valueProblem(path, parsed, (issue.params ?? {}) as IssueFacts)];
   const missing = valueAt(parsed.value, path) === undefined;
   if (missing)
@@ -41,6 +39,11 @@ function problemsOf(issue: Issue, base: readonly PathStep[], parsed: ParsedFile)
       { position: parsed.at(path), key: formatPath(path), expected: expectedOf(issue), why: 'it is missing' },
     ];
   return [valueProblem(path, parsed, { expected: expectedOf(issue) })];
+}
+
+function keyFacts(issue: Issue | undefined): IssueFacts {
+  if (issue?.code === 'custom') return (issue.params ?? {}) as IssueFacts;
+  return { expected: issue?.message ?? 'another name' };
 }
 
 /** Symbols cannot come out of a file. */

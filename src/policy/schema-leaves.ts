@@ -4,6 +4,7 @@ import { checkHost, parseHostEntry } from './host-entry.ts';
 import { pathProblem, type PathUse } from './path-text.ts';
 import {
   DURATION_PATTERN,
+  formatDuration,
   formatSize,
   MAX_DURATION_MS,
   parseDuration,
@@ -102,6 +103,15 @@ export const duration = z
     );
   })
   .describe('A number with ms, s, m, h or d; or `unlimited`.');
+
+/** A time between two bounds, never without one. */
+export function boundedDuration(least: number, most: number): z.ZodString {
+  const expected = `a time from ${formatDuration(least)} to ${formatDuration(most)}`;
+  return checkedText((text) => {
+    const ms = parseDuration(text);
+    return ms !== undefined && ms >= least && ms <= most ? undefined : { expected };
+  });
+}
 
 const COUNT_EXPECTED = 'a whole number from 1, or unlimited';
 const MAX_COUNT = 2 ** 31 - 1;

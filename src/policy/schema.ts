@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HOST_LOOPBACK, isPrivateLiteral, parseHostEntry } from './host-entry.ts';
+import { credentials } from './schema-credentials.ts';
 import {
   boundedSize,
   count,
@@ -8,19 +8,14 @@ import {
   envPassName,
   envSetName,
   envValue,
-  hostEntryText,
-  hostText,
-  issue,
   pathEntry,
-  port,
   prose,
-  ruleId,
   section,
   size,
   word,
   yesNo,
-  type IssueFacts,
 } from './schema-leaves.ts';
+import { network } from './schema-network.ts';
 
 export const TIERS = ['process', 'container', 'vm', 'vm+gvisor', 'auto'] as const;
 export const LIMIT_NAMES = [
@@ -36,90 +31,6 @@ export const LIMIT_NAMES = [
 
 const list = <T extends z.ZodType>(item: T): z.ZodArray<T> => z.array(item, { error: 'a list' });
 const anything = z.record(z.string(), z.json(), { error: 'a mapping' });
-
-const budget = section({
-  requests: count.optional().describe('HTTP requests.'),
-  upload: size.optional().describe('Bytes sent.'),
-  download: size.optional().describe('Bytes received.'),
-  connections: count.optional().describe('Connections.'),
-  names: count.optional().describe('Different names looked up.'),
-}).describe('Totals for the life of the sandbox.');
-
-const allowObject = section({
-  id: ruleId.optional().describe('Name of the rule in records.'),
-  host: hostText('allow').describe(
-    'A name, *.name, an IP address, or host-loopback for a service on this machine.',
-  ),
-  port: port.optional(),
-  ports: list(port)
-    .min(1, { error: 'at least one port' })
-    .max(256, { error: 'at most 256 ports' })
-    .optional(),
-  protocol: word('https', 'http', 'tcp')
-    .optional()
-    .describe('https checks the name in the TLS greeting, http the Host header; tcp is opaque.'),
-  private: yesNo.optional().describe('Also private, CGNAT and unique-local addresses.'),
-  allowNoSni: yesNo.optional().describe('TLS without a name in its greeting passes.'),
-  tls: word('inspect', 'passthrough')
-    .optional()
-    .describe('inspect: terminate with the CA of the sandbox and look inside.'),
-  methods: list(
-    z.string({ error: 'text' }).regex(/^[A-Z][A-Z0-9-]{0,31}$/, { error: 'an HTTP method in capitals' }),
-  )
-    .min(1, { error: 'at least one method' })
-    .optional(),
-  paths: list(
-    z.string({ error: 'text' }).regex(/^\/[\u0021-\u0024\u0026-\u007e]*$/, {
-      error: 'a path that begins with "/" and has no "%" escapes',
-    }),
-  )
-    .min(1, { error: 'at least one path' })
-    .optional(),
-  credential: z.string({ error: 'the name of a credential' }).optional(),
-  budget: budget.optional(),
-  why: prose.optional(),
-})
-  .check((ctx) => {
-    for (const found of allowProblems(ctx.value)) {
-      const { key, ...facts } = found;
-      ctx.issues.push({ ...issue(ctx.value[key], facts), path: [key] });
-    }
-  })
-  .describe('One network grant.');
-
-export type AllowObject = z.infer<typeof allowObject>;
-
-const allowEntry = z.union(
-  [
-    hostEntryText('allow')
-      .check((ctx) => {
-        const entry = parseHostEntry(ctx.value, 'allow');
-        const facts = entry.ok ? shorthandProblem(entry.host, entry.port) : undefined;
-        if (facts !== undefined) ctx.issues.push(issue(ctx.value, facts));
-      })
-      .describe('host or host:port; the port is 443 when left out.'),
-    allowObject,
-  ],
-  { error: 'a host, or { host, ports, … }' },
-);
-
-const denyEntry = z.union(
-  [
-    hostEntryText('deny').describe('host or host:port; every port when left out.'),
-    section({
-      id: ruleId.optional(),
-      host: hostText('deny'),
-      port: port.optional(),
-      ports: list(port).min(1, { error: 'at least one port; leave the key out for every port' }).optional(),
-      reason: prose.optional().describe('Shown to the refused program.'),
-      why: prose.optional(),
-    }).check((ctx) => {
-      if (ctx.value.port !== undefined && ctx.value.ports !== undefined)
-        ctx.issues.push({ ...issue(ctx.value.port, { expected: 'either port or ports' }), path: ['port'] });
-    }),
-  ],
-  { error: 'a host, or { host, ports, reason }' },
-);
 
 const envEntry = z.union(
   [
@@ -166,12 +77,6 @@ const filesystem = section({
   tmp: boundedSize(64 * 1024)
     .optional()
     .describe('Size of the private /tmp.'),
-});
-
-const network = section({
-  allow: list(allowEntry).optional().describe('What may be reached; nothing else is.'),
-  deny: list(denyEntry).optional().describe('Refused whatever allow says.'),
-  budget: budget.optional(),
 });
 
 const processSection = section({
@@ -223,14 +128,9 @@ export const policyDocument = section({
     .describe('The least tier.'),
   filesystem: filesystem.optional(),
   network: network.optional(),
-  credentials: z
-    .record(
-      z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,63}$/, { error: 'a name of letters, digits, "_" and "-"' }),
-      anything,
-      { error: 'a mapping of names' },
-    )
+  credentials: credentials
     .optional()
-    .describe('Credentials that the gateway puts in on the way out.'),
+    .describe('Credentials that the gateway puts in on the way out; the sandbox holds placeholders.'),
   process: processSection.optional(),
   limits: limits.optional(),
   approvals: anything.optional().describe('Reserved: approvals.'),
@@ -238,61 +138,3 @@ export const policyDocument = section({
 }).describe('A Glovebox policy.');
 
 export type PolicyDocument = z.infer<typeof policyDocument>;
-
-type AllowProblem = IssueFacts & { readonly key: keyof AllowObject };
-
-/** What is wrong with a rule as a whole. */
-function* allowProblems(rule: AllowObject): Generator<AllowProblem> {
-  if (rule.port !== undefined && rule.ports !== undefined)
-    yield { key: 'port', expected: 'either port or ports' };
-  const portless = rule.port === undefined && rule.ports === undefined;
-  if (portless && rule.protocol === 'tcp')
-    yield { key: 'protocol', expected: 'ports beside protocol tcp', why: 'tcp has no default port' };
-  if (rule.host === HOST_LOOPBACK) yield* loopbackProblems(rule, portless);
-  if (isPrivateLiteral(rule.host) && rule.private !== true)
-    yield { key: 'host', expected: 'private: true beside it', why: 'it is a private address' };
-  if (rule.tls === 'inspect' || rule.protocol === undefined || rule.protocol === 'https') {
-    if (rule.tls === 'passthrough') yield* insideProblems(rule, 'tls: passthrough does not look inside');
-  } else if (rule.protocol === 'tcp') {
-    yield* insideProblems(rule, 'tcp is opaque');
-  }
-  if (rule.tls === 'inspect' && rule.protocol !== undefined && rule.protocol !== 'https')
-    yield { key: 'tls', expected: 'protocol: https', why: `there is no TLS in ${rule.protocol}` };
-  if (rule.credential !== undefined && rule.host.startsWith('*.'))
-    yield {
-      key: 'credential',
-      expected: 'one exact host',
-      why: 'a wildcard could send the credential to a host nobody named',
-    };
-  if (rule.credential !== undefined && rule.protocol === 'http')
-    yield { key: 'credential', expected: 'protocol: https', why: 'http would send the credential in clear' };
-}
-
-function* insideProblems(rule: AllowObject, why: string): Generator<AllowProblem> {
-  for (const key of ['methods', 'paths', 'credential'] as const) {
-    if (rule[key] !== undefined) yield { key, expected: 'a rule that inspects', why };
-  }
-}
-
-function* loopbackProblems(rule: AllowObject, portless: boolean): Generator<AllowProblem> {
-  if (portless)
-    yield {
-      key: 'host',
-      expected: 'ports beside it',
-      why: 'a service on this machine is allowed by its port',
-    };
-  if (rule.protocol !== 'tcp' && rule.protocol !== 'http')
-    yield {
-      key: 'host',
-      expected: 'protocol: tcp or http beside it',
-      why: 'services on the loopback have no certificate for this name',
-    };
-}
-
-function shorthandProblem(host: string, portNumber: number | undefined): IssueFacts | undefined {
-  if (host === HOST_LOOPBACK && portNumber === undefined)
-    return { expected: `${HOST_LOOPBACK}:PORT`, why: 'a service on this machine is allowed by its port' };
-  if (isPrivateLiteral(host))
-    return { expected: `{ host: ${host}, private: true, … }`, why: 'it is a private address' };
-  return undefined;
-}

@@ -51,7 +51,7 @@ network:
   deny: [ads.test]
 process: { env: [AWS_SECRET_ACCESS_KEY, LANG, { set: { A: b } }], seccomp: debug, nesting: true }
 limits: { memory: 64GiB, pids: 10, timeout: 5m }
-credentials: { k: { from: env:K } }
+credentials: { k: { from: env:K, bearer: true, hosts: [evil.test] } }
 monitor: { off: true }
 `;
 
@@ -111,7 +111,7 @@ describe('a trusted project policy', () => {
       'reaches host-loopback:5432 (tcp)',
       'sees your variable AWS_SECRET_ACCESS_KEY',
       'sets variable A to "b"',
-      'defines credential k',
+      'defines credential k: from env:K, to evil.test:443, in header:authorization:bearer, as K',
       'sets section monitor',
     ]);
     const { policy } = resolvePolicy(fixture.context, {});

@@ -1,9 +1,12 @@
 import { canonicalJson } from '../base/canonical-json.ts';
 import { printablePath } from '../base/path-bytes.ts';
-import type { NetworkRule, Origin } from './contract.ts';
+import type { AskPolicy, CredentialPolicy, NetworkRule, Origin, ParentProxyPolicy } from './contract.ts';
 import { coverGap, inTrees } from './covers.ts';
-import type { EnvRule, Fragment } from './layer-types.ts';
+import { decidingRules } from './deciding.ts';
+import type { EnvRule, Fragment, Located } from './layer-types.ts';
+import { askCovers, askText, proxyText } from './network-settings.ts';
 import { printable } from './problems.ts';
+import { credentialText, hostText } from './rule-text.ts';
 import { filterScalars, formatScalar, mergeScalars, scalarOf, width } from './scalars.ts';
 
 /** Something that a project policy allows and the person's own policy does not. */
@@ -42,10 +45,12 @@ class ProjectFilter {
   }
 
   apply(fragment: Fragment): Fragment {
-    const { read, write, unprotect, allow, env, credentials, reserved } = fragment;
+    const { read, write, unprotect, allow, env, credentials, reserved, ask, parentProxy, ...rest } = fragment;
     return {
-      ...fragment,
+      ...rest,
       scalars: this.#scalars(fragment),
+      ...(ask === undefined || !this.#question(ask) ? {} : { ask }),
+      ...(parentProxy === undefined || !this.#proxy(parentProxy) ? {} : { parentProxy }),
       ...(read === undefined ? {} : { read: read.filter((rule) => this.#path('read', rule)) }),
       ...(write === undefined ? {} : { write: write.filter((rule) => this.#path('write', rule)) }),
       ...(unprotect === undefined
@@ -64,13 +69,7 @@ class ProjectFilter {
       ...(credentials === undefined
         ? {}
         : {
-            credentials: credentials.filter((rule) =>
-              this.#ask(
-                ['credential', rule.name, rule.settings],
-                `defines credential ${rule.name}`,
-                rule.origin,
-              ),
-            ),
+            credentials: credentials.filter((rule) => this.#credential(rule)),
           }),
       ...(reserved === undefined
         ? {}
@@ -112,15 +111,41 @@ class ProjectFilter {
   }
 
   #host(rule: NetworkRule): boolean {
-    if (
-      coverGap(
-        this.#mine.flatMap((layer) => layer.allow ?? []),
-        rule,
-      ) === undefined
-    )
-      return true;
+    const gap = coverGap(decidingRules(this.#mine.map((layer) => layer.allow ?? [])), rule);
+    if (gap === undefined) return true;
     const { id: _id, origin, ...meaning } = rule;
-    return this.#ask(['allow', meaning], `reaches ${hostText(rule)}`, origin);
+    const yours = gap.closest === undefined ? '' : `; yours says: ${printable(gap.why)}`;
+    return this.#ask(['allow', meaning], `reaches ${hostText(rule)}${yours}`, origin);
+  }
+
+  #credential(rule: CredentialPolicy): boolean {
+    const meaning = credentialMeaning(rule);
+    const mine = this.#mine
+      .flatMap((layer) => layer.credentials ?? [])
+      .findLast(({ name }) => name === rule.name);
+    if (mine !== undefined && canonicalJson(credentialMeaning(mine)) === canonicalJson(meaning)) return true;
+    const verb = mine === undefined ? 'defines' : 'replaces your';
+    return this.#ask(['credential', meaning], `${verb} credential ${credentialText(rule)}`, rule.origin);
+  }
+
+  #question(asked: Located<AskPolicy | null>): boolean {
+    const mine = this.#mine.findLast((layer) => layer.ask !== undefined)?.ask?.value;
+    if (askCovers(mine, asked.value)) return true;
+    return this.#ask(
+      ['ask', asked.value],
+      `asks about unknown hosts, where they were refused: ${askText(asked.value)}`,
+      asked.origin,
+    );
+  }
+
+  #proxy(asked: Located<ParentProxyPolicy>): boolean {
+    const mine = this.#mine.findLast((layer) => layer.parentProxy !== undefined)?.parentProxy?.value;
+    if (mine !== undefined && canonicalJson(mine) === canonicalJson(asked.value)) return true;
+    return this.#ask(
+      ['parentProxy', asked.value],
+      `sends connections through ${printable(proxyText(asked.value))}`,
+      asked.origin,
+    );
   }
 
   #variable(rule: EnvRule): boolean {
@@ -140,12 +165,7 @@ class ProjectFilter {
   }
 }
 
-/** `*.example.com:443 (https, private addresses too)`. */
-export function hostText(rule: NetworkRule): string {
-  const facts: string[] = [rule.protocol];
-  if (rule.private) facts.push('private addresses too');
-  if (rule.allowNoSni) facts.push('TLS without a name too');
-  if (rule.inspect !== undefined) facts.push(`inspected: ${printable(JSON.stringify(rule.inspect))}`);
-  if (rule.budget !== undefined) facts.push(`budget ${printable(JSON.stringify(rule.budget))}`);
-  return `${rule.host.includes(':') ? `[${rule.host}]` : rule.host}:${rule.ports.join(',')} (${facts.join(', ')})`;
+/** What a credential says, wherever it stands. */
+export function credentialMeaning({ origin: _origin, ...meaning }: CredentialPolicy): object {
+  return meaning;
 }

@@ -1,9 +1,13 @@
-import type { AppearedFile } from '../agent/contract.ts';
-import { runFinish } from '../agent/finish.ts';
+import path from 'node:path';
+import type { AppearedFile, ScanSpec } from '../agent/contract.ts';
+import { Finisher } from '../agent/finish.ts';
 import { locateAgent } from '../agent/locate.ts';
 import type { AuditSink } from '../audit/contract.ts';
+import { canonicalHash } from '../base/canonical-json.ts';
 import { CAPS } from '../base/caps.ts';
+import { isGloveboxError } from '../base/errors.ts';
 import { pathFromBytes } from '../base/path-bytes.ts';
+import { ensurePrivateDir, gloveboxDirs } from '../base/paths.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
@@ -48,24 +52,44 @@ const CLOCK_SLACK_MS = 20;
 
 /** Takes a sandbox down, sweeps what it and dead runs held, and writes the record of the end. */
 export async function endSandbox(input: EndInput): Promise<EndReport> {
-  const { sandbox, audit } = input;
+  const { sandbox } = input;
   // A one-shot agent leaves after its command; every other end is ours.
-  await takeDown(sandbox, input.cause === 'exit' || input.cause === 'signal' || input.cause === 'refused');
-  sandbox.stopWatching();
-  await sandbox.gateway.close();
-  const seen = sandbox.usage();
+  const leaving = input.cause === 'exit' || input.cause === 'signal' || input.cause === 'refused';
+  if (!leaving) sandbox.jail.kill();
+  const finisher = new Finisher(locateAgent(input.env));
+  try {
+    await takeDown(sandbox, leaving);
+    sandbox.stopWatching();
+    const finished = sweep(input, finisher);
+    // Settled below; a gateway that fails to close must not leave it unhandled.
+    finished.catch(() => undefined);
+    await sandbox.gateway.close();
+    const report = reportOf(input, sandbox.usage(), await finished);
+    await recordAndForget(input, report);
+    return report;
+  } finally {
+    finisher.dismiss();
+  }
+}
+
+function reportOf(input: EndInput, seen: ContainmentUsage, finished: Findings): EndReport {
+  const { sandbox } = input;
   const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };
-  const finished = await sweep(sandbox, input.env);
   const lost = sandbox.guard.lost !== undefined && input.cause === 'lost';
-  const cause = lost
-    ? 'guard-lost'
-    : usage.hit.length > 0 && input.cause === 'signal'
-      ? 'limit'
-      : input.cause;
-  const report = { cause, ...finished, usage, durationMs: Date.now() - sandbox.startedAt };
-  await recordEnd(input, report, audit);
-  await sandbox.teardown.run();
-  return report;
+  const limited = usage.hit.length > 0 && input.cause === 'signal';
+  const cause = lost ? 'guard-lost' : limited ? 'limit' : input.cause;
+  return { cause, ...finished, usage, durationMs: Date.now() - sandbox.startedAt };
+}
+
+/** The record waits for its turn at the log; what the sandbox held on this machine goes meanwhile. */
+async function recordAndForget(input: EndInput, report: EndReport): Promise<void> {
+  const recorded = recordEnd(input, report, input.audit);
+  const forgotten = input.sandbox.teardown.run();
+  try {
+    await recorded;
+  } finally {
+    await forgotten;
+  }
 }
 
 /** An agent that has said goodbye needs this long at most to leave; a killed one to be gone for good. */
@@ -97,21 +121,20 @@ async function within(limitMs: number, work: Promise<unknown>): Promise<boolean>
   }
 }
 
+type Findings = Pick<EndReport, 'appeared' | 'appearedTruncated'>;
+
 /** Releases placeholders, looks for what the host may execute, and removes what dead runs left. */
-async function sweep(
-  sandbox: StartedSandbox,
-  env: NodeJS.ProcessEnv,
-): Promise<{ readonly appeared: readonly string[]; readonly appearedTruncated: boolean }> {
+async function sweep({ sandbox, env }: EndInput, finisher: Finisher): Promise<Findings> {
   const { plan } = sandbox.prepared;
   const dead = sandbox.registry.dead();
   const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
   const writable = plan.view.some(
     (mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace,
   );
-  const result = await runFinish(locateAgent(env), {
+  const result = await finisher.finish({
     placeholders: placeholdersOf(held),
     umask: process.umask(),
-    ...(writable ? { scan: scanOf(sandbox) } : {}),
+    ...(writable ? { scan: scanOf(sandbox, env) } : {}),
   });
   // What another run still holds is its own to release; the entry of a dead one stays until nothing is left of it.
   if (result.kept === 0) for (const entry of dead) sandbox.registry.remove(entry.id);
@@ -126,18 +149,27 @@ function isTelling(file: AppearedFile): boolean {
   return !(file.type === 'dir' && /(^|\/)\.git$/.test(nameOf(file)));
 }
 
-function scanOf(sandbox: StartedSandbox): {
-  root: string;
-  sinceNs: bigint;
-  patterns: readonly string[];
-  maxResults: number;
-} {
+function scanOf(sandbox: StartedSandbox, env: NodeJS.ProcessEnv): ScanSpec {
+  const root = sandbox.prepared.plan.workspace;
+  const memory = memoryFile(root, env);
   return {
-    root: sandbox.prepared.plan.workspace,
+    root,
     sinceNs: BigInt(sandbox.startedAt - CLOCK_SLACK_MS) * 1_000_000n,
     patterns: APPEARED_PATTERNS.map((row) => row.pattern),
+    ...(memory === undefined ? {} : { memory }),
     maxResults: CAPS.appearedShown * 50,
   };
+}
+
+/** One for each tree, in the cache, which no sandbox sees. Without it the tree is read in full. */
+function memoryFile(root: string, env: NodeJS.ProcessEnv): string | undefined {
+  try {
+    ensurePrivateDir(gloveboxDirs(env).cache);
+    return path.join(ensurePrivateDir(path.join(gloveboxDirs(env).cache, 'trees')), canonicalHash(root));
+  } catch (error) {
+    if (isGloveboxError(error)) return undefined;
+    throw error;
+  }
 }
 
 const nameOf = (file: AppearedFile): string => pathFromBytes(file.path);

@@ -13,7 +13,7 @@ import {
 /** Limits in force for one sandbox. */
 export interface EnforcedLimits {
   /** Files that the airlock joins before anything else. */
-  readonly procsPaths: readonly string[];
+  readonly joinPaths: readonly string[];
   /** For every command. */
   readonly rlimits: readonly ResourceLimit[];
   /** What holds only in part. */
@@ -33,10 +33,10 @@ export function enforceLimits(id: string, limits: PlanLimits, teardown: Teardown
   if (plan.refused.length > 0) throw unavailable(plan.refused, facts.detail, facts.fix);
   sweepCgroups(facts);
   const base = { rlimits: plan.rlimits, notices: plan.notices };
-  if (plan.cgroup === undefined) return { ...base, procsPaths: [], usage: () => ({ hit: [] }) };
+  if (plan.cgroup === undefined) return { ...base, joinPaths: [], usage: () => ({ hit: [] }) };
   const group = createCgroup(id, plan.cgroup);
   teardown.add('cgroup', () => group.remove());
-  return { ...base, procsPaths: group.procsPaths, usage: () => group.usage() };
+  return { ...base, joinPaths: group.joinPaths, usage: () => group.usage() };
 }
 
 function unavailable(names: readonly string[], detail: string, fix: string | undefined): GloveboxError {

@@ -10,7 +10,9 @@ import { realPath } from '../drivers/facts.ts';
 import { compilePlan } from '../drivers/plan.ts';
 import { surveyGuards } from '../drivers/survey.ts';
 import { viewFacts } from '../drivers/view.ts';
-import type { FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
+import { refuseMasksInTrees } from '../drivers/inspection.ts';
+import type { CredentialPolicy, FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
+import { trustEnvironment } from './egress.ts';
 
 export interface PrepareInput {
   readonly policy: Policy;
@@ -23,6 +25,8 @@ export interface PrepareInput {
 
 export interface PreparedPlan {
   readonly plan: Plan;
+  /** What the broker is made from. */
+  readonly credentials: readonly CredentialPolicy[];
   /** SHA-256 of the plan's canonical JSON, hex. */
   readonly hash: string;
   readonly notices: readonly string[];
@@ -45,8 +49,18 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
     '/tmp',
     '/usr',
   ]);
-  const plan = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
-  return { plan, hash: canonicalHash(plan), notices: choice.notice === undefined ? [] : [choice.notice] };
+  refuseMasksInTrees(policy, view.trees);
+  const compiled = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
+  const plan = { ...compiled, env: { ...(await trustEnvironment(compiled)), ...compiled.env } };
+  return {
+    plan,
+    credentials: policy.credentials,
+    // Not needed before the sandbox is on its way.
+    get hash() {
+      return canonicalHash(plan);
+    },
+    notices: choice.notice === undefined ? [] : [choice.notice],
+  };
 }
 
 /**

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { FinishSpec } from '../agent/contract.ts';
 import { GloveboxError, systemCode } from '../base/errors.ts';
@@ -48,7 +48,11 @@ export class RunRegistry {
   }
 
   remove(id: string): void {
-    rmSync(this.#file(id), { force: true });
+    try {
+      unlinkSync(this.#file(id));
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw error;
+    }
   }
 
   /** Entries whose owner is dead: proven by the process table, never by age. */

@@ -6,7 +6,7 @@ import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { ensurePrivateDir, gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { Plan } from '../drivers/contract.ts';
-import type { NetworkEvent } from '../gateway/contract.ts';
+import type { GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
 import type { CommandLineLayer, LimitName, Tier } from '../policy/contract.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { policyContext } from './context.ts';
@@ -42,6 +42,10 @@ export interface SandboxOptions {
   readonly signal?: AbortSignal;
   /** Every decision of the gateway as it is made. */
   readonly onNetwork?: (event: NetworkEvent) => void;
+  /** Asked about hosts that no rule knows, where the policy says `ask`; nobody to ask means denial. */
+  readonly onAsk?: GatewayOptions['onAsk'];
+  /** Other ways to the network than this machine's own, such as a tunnel. Every guard stands before them. */
+  readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
   /** Host environment that the policy may pass variables from; default `process.env`. */
   readonly hostEnv?: NodeJS.ProcessEnv;
 }
@@ -147,7 +151,7 @@ export class Sandbox implements AsyncDisposable {
       throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
     const argv = typeof command === 'string' ? ['/bin/bash', '-c', command] : [...command];
     const cwd = options.cwd ?? this.plan.cwd;
-    const env = { ...this.plan.env, ...this.#extraEnv, ...options.env };
+    const env = { ...this.plan.env, ...this.#started.egress.env, ...this.#extraEnv, ...options.env };
     // The record is written first in order; a command that cannot be recorded ends the sandbox.
     this.#audit
       .write({ kind: 'run.command', sandbox: this.id, data: { argv, cwd } })
@@ -201,6 +205,8 @@ async function start(
     stdio: ['ignore', 'ignore', 'pipe'],
     publish: options.publish ?? [],
     onNetwork: (event) => options.onNetwork?.(event),
+    ...(options.onAsk === undefined ? {} : { onAsk: options.onAsk }),
+    ...(options.transport === undefined ? {} : { transport: options.transport }),
   });
 }
 

@@ -1,4 +1,4 @@
-import type { AirlockReady, BootSpec, ExecSpec } from '../agent/contract.ts';
+import type { BootSpec, ExecSpec } from '../agent/contract.ts';
 import type { Duplex } from 'node:stream';
 import { runFinish } from '../agent/finish.ts';
 import { locateAgent } from '../agent/locate.ts';
@@ -10,14 +10,16 @@ import { newId } from '../base/ids.ts';
 import { relativeInside } from '../base/path-bytes.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
 import { Teardown } from '../base/teardown.ts';
-import type { ContainmentUsage } from '../drivers/contract.ts';
-import { startJail, type Jail, type JailStdio } from '../drivers/bubblewrap/driver.ts';
+import type { ContainmentUsage, Plan } from '../drivers/contract.ts';
+import { spawnJail, type Jail, type JailStdio, type SpawnedJail } from '../drivers/bubblewrap/driver.ts';
 import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
 import { airlockSpec, bootSpec, type BootInput } from '../drivers/bubblewrap/spec.ts';
 import { treeIdentities } from '../drivers/identity.ts';
 import { seccompProgram } from '../drivers/seccomp-program.ts';
-import type { ConnectionSummary, Gateway, NetworkEvent } from '../gateway/contract.ts';
-import { createGateway } from '../gateway/gateway.ts';
+import { fillMade } from '../drivers/inspection.ts';
+import type { Gateway, GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
+import { prepareEgress, type Egress } from './egress.ts';
+import { startGateway } from './gateway.ts';
 import { GuardWatch } from './guard-watch.ts';
 import { enforceLimits, type EnforcedLimits } from './limits.ts';
 import type { PreparedPlan } from './prepare.ts';
@@ -37,6 +39,9 @@ export interface StartInput {
   readonly publish: readonly string[];
   /** A throw is the caller's own and changes nothing here. */
   readonly onNetwork: (event: NetworkEvent) => void;
+  /** Asked about hosts that no rule knows, where the policy says `ask`. */
+  readonly onAsk?: GatewayOptions['onAsk'];
+  readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
 }
 
 /** Changes while the sandbox lives. */
@@ -52,6 +57,7 @@ export interface StartedSandbox {
   readonly session: AgentSession;
   readonly jail: Jail;
   readonly gateway: Gateway;
+  readonly egress: Egress;
   readonly registry: RunRegistry;
   readonly guard: GuardState;
   /** Stops the watch over guarded paths: from then on they change by our own hand. */
@@ -67,8 +73,8 @@ export interface StartedSandbox {
 }
 
 /**
- * Starts a sandbox: registers it, makes its cgroup, lets the airlock and the jail come up while the record of the start
- * is written, and boots the agent only when that record stands.
+ * Starts a sandbox: registers it, makes its cgroup, lets the airlock and the jail come up while the gateway is made and
+ * the record of the start is written, and boots the agent only when that record stands.
  *
  * @throws E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_AUDIT_UNWRITABLE, E_SANDBOX_START
  */
@@ -92,39 +98,28 @@ async function releaseHeld(input: StartInput): Promise<void> {
 }
 
 async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSandbox> {
-  const { prepared, dirs } = input;
+  const { prepared } = input;
   const id = newId('sbx');
   const startedAt = Date.now();
-  const bubblewrap = findBubblewrap(input.env, prepared.plan.workspace);
-  const agent = locateAgent(input.env);
-  const registry = new RunRegistry(dirs.state);
-  const held = heldPaths(prepared);
-  registry.add(id, held);
-  teardown.add('registry', () => registry.remove(id));
-  const limits = enforceLimits(id, prepared.plan.limits, teardown);
-  const gateway = startGateway(input, id, teardown);
-  const live: { session?: AgentSession } = {};
-  const ports = await publishPorts(input.publish, {
-    teardown,
-    dial: (port) => dialInside(live.session, port),
-  });
+  const { registry, held, limits } = groundwork(input, id, teardown);
   const identities = treeIdentities(prepared.plan);
-  const spec = airlockSpec({
-    plan: prepared.plan,
-    agent,
-    bubblewrap,
-    scratch: ensurePrivateDir(`${dirs.runtime}/scratch`),
-    cgroupProcs: limits.procsPaths,
-  });
-  const mode = input.exec === undefined ? 'serve' : 'oneshot';
+  const { credentials } = prepared;
+  const { env, audit, dirs } = input;
+  const egress = await prepareEgress({ id, plan: prepared.plan, credentials, env, audit, dirs, teardown });
+  const launched = launch(input, limits, fillMade(prepared.plan, egress.made));
+  teardown.add('jail', () => launched.kill());
+  // From here on everything overlaps with the airlock's own work.
   const recorded = recordStart(input, id);
   recorded.catch(() => undefined);
-  const boot = async (ready: AirlockReady): Promise<BootSpec> => {
+  const gateway = startGateway(input, { id, egress, teardown });
+  const live: { session?: AgentSession } = {};
+  const dial = (port: number): Promise<Duplex> => dialInside(live.session, port);
+  const ports = await publishPorts(input.publish, { teardown, dial });
+  const jail = await launched.boot(async ({ placeholders }) => {
+    const boot = await bootFrame(input, egress, { rlimits: limits.rlimits, placeholders, identities });
     await recorded;
-    return bootFrame(input, { rlimits: limits.rlimits, placeholders: ready.placeholders, identities });
-  };
-  const jail = await startJail({ agent, spec, mode, boot, stdio: input.stdio });
-  teardown.add('jail', () => endJail(jail));
+    return boot;
+  });
   attachListeners(prepared, gateway, jail);
   const guard: GuardState = { lost: undefined };
   const stopWatching = watchGuards(prepared, jail, guard);
@@ -138,6 +133,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     session,
     jail,
     gateway,
+    egress,
     registry,
     guard,
     stopWatching,
@@ -148,6 +144,30 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     teardown,
     usage: () => limits.usage(),
   };
+}
+
+type Groundwork = Pick<StartedSandbox, 'registry' | 'held' | 'limits'>;
+
+/** What has to stand before the first process: the note for whoever sweeps, and the control groups. */
+function groundwork(input: StartInput, id: string, teardown: Teardown): Groundwork {
+  const registry = new RunRegistry(input.dirs.state);
+  const held = heldPaths(input.prepared);
+  registry.add(id, held);
+  teardown.add('registry', () => registry.remove(id));
+  return { registry, held, limits: enforceLimits(id, input.prepared.plan.limits, teardown) };
+}
+
+/** `plan` is the one of the input with what was made for this sandbox in it. */
+function launch(input: StartInput, limits: EnforcedLimits, plan: Plan): SpawnedJail {
+  const agent = locateAgent(input.env);
+  const spec = airlockSpec({
+    plan,
+    agent,
+    bubblewrap: findBubblewrap(input.env, plan.workspace),
+    scratch: ensurePrivateDir(`${input.dirs.runtime}/scratch`),
+    cgroups: limits.joinPaths,
+  });
+  return spawnJail({ agent, spec, mode: input.exec === undefined ? 'serve' : 'oneshot', stdio: input.stdio });
 }
 
 /** Ends the jail when a guarded path is replaced on the host; answers how to stop looking. */
@@ -173,6 +193,7 @@ function attachListeners(prepared: PreparedPlan, gateway: Gateway, jail: Jail): 
 
 async function bootFrame(
   input: StartInput,
+  egress: Egress,
   facts: Pick<BootInput, 'placeholders' | 'identities'> & Pick<EnforcedLimits, 'rlimits'>,
 ): Promise<BootSpec> {
   const { plan } = input.prepared;
@@ -184,7 +205,9 @@ async function bootFrame(
     limits: facts.rlimits,
     placeholders: facts.placeholders,
     identities: facts.identities,
-    ...(input.exec === undefined ? {} : { exec: input.exec }),
+    ...(input.exec === undefined
+      ? {}
+      : { exec: { ...input.exec, env: { ...input.exec.env, ...egress.env } } }),
   });
 }
 
@@ -194,44 +217,10 @@ async function dialInside(session: AgentSession | undefined, port: number): Prom
   return session.dial(port);
 }
 
-/** The caller's callback must not be able to close the gateway or end the process. */
-function tell(input: StartInput, event: NetworkEvent): void {
-  try {
-    input.onNetwork(event);
-  } catch (error) {
-    process.emitWarning(error instanceof Error ? error : String(error), { type: 'GloveboxCallback' });
-  }
-}
-
-async function endJail(jail: Jail): Promise<void> {
-  jail.kill();
-  await jail.exited;
-}
-
 function heldPaths(prepared: PreparedPlan): readonly HeldPath[] {
   return prepared.plan.masks.flatMap((mask) =>
     mask.kind === 'placeholder' ? [{ root: mask.root, path: relativeInside(mask.path, mask.root) }] : [],
   );
-}
-
-function startGateway(input: StartInput, id: string, teardown: Teardown): Gateway {
-  const report = (
-    kind: 'network.verdict' | 'network.summary',
-    data: NetworkEvent | ConnectionSummary,
-  ): void => {
-    // The sink keeps a failed write and reports it at the end; the verdict itself has been given.
-    input.audit.write({ kind, sandbox: id, data: { ...data } }).catch(() => undefined);
-  };
-  const gateway = createGateway({
-    policy: input.prepared.plan.network.policy,
-    onEvent: (event) => {
-      report('network.verdict', event);
-      tell(input, event);
-    },
-    onConnection: (summary) => report('network.summary', summary),
-  });
-  teardown.add('gateway', () => gateway.close());
-  return gateway;
 }
 
 async function recordStart(input: StartInput, id: string): Promise<void> {

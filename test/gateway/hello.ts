@@ -10,6 +10,8 @@ export interface HelloOptions {
   /** Split the handshake over this many TLS records. */
   readonly records?: number;
   readonly padding?: number;
+  /** Extensions as they are. */
+  readonly more?: readonly (readonly [type: number, body: readonly number[]])[];
 }
 
 const u8 = (value: number): number[] => [value & 0xff];
@@ -41,6 +43,7 @@ export function clientHello(options: HelloOptions): Buffer {
   }
   if (options.ech === true)
     extensions.push(...extension(0xfe0d, [0, 0, 1, 0, 1, 7, ...u16(4), 1, 2, 3, 4, ...u16(4), 5, 6, 7, 8]));
+  for (const [type, body] of options.more ?? []) extensions.push(...extension(type, body));
   if (options.padding !== undefined)
     extensions.push(
       ...extension(

@@ -3,6 +3,7 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { canonicalHash } from '../../src/base/canonical-json.ts';
 import { bubblewrapArgs } from '../../src/drivers/bubblewrap/args.ts';
+import { assemble } from '../../src/drivers/bubblewrap/assembly.ts';
 import { compilePlan } from '../../src/drivers/plan.ts';
 import { FACTS, plan, POLICY } from './sample.ts';
 
@@ -36,6 +37,36 @@ describe('the plan', () => {
     expect(Object.keys(env)).not.toContain('LD_PRELOAD');
     expect(Object.values(env)).not.toContain('secret');
     expect(env['PATH']).toBe('/srv/cache/bin:/usr/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/bin');
+  });
+});
+
+describe('the assembled /etc', () => {
+  it('has every piece of the base system, and nothing else', () => {
+    const { files, entries, mounts } = assemble(plan());
+    expect(entries).toEqual([
+      { kind: 'dir', name: 'etc' },
+      { kind: 'dir', name: 'etc/ssl' },
+      { kind: 'take', name: 'etc/ssl/certs', source: '/etc/ssl/certs' },
+    ]);
+    expect(files.map((file) => file.name)).toContain('etc/passwd');
+    expect(mounts.filter((mount) => mount.target.startsWith('/etc')).map((mount) => mount.kind)).toEqual([
+      'dir',
+    ]);
+    const pieces = plan().view.filter((mount) => mount.target.startsWith('/etc'));
+    expect(files.length + entries.length).toBe(pieces.length);
+  });
+
+  it('leaves a tree of the policy to bubblewrap, with a place to stand', () => {
+    const tree = { target: '/etc/app', source: '/srv/app', writable: false, rule: 'read' };
+    const view = { ...FACTS.view, trees: [tree, ...FACTS.view.trees] };
+    const { entries, mounts } = assemble(compilePlan(POLICY, { ...FACTS, view }));
+    expect(entries.at(-1)).toEqual({ kind: 'point', name: 'etc/app', source: '/srv/app' });
+    expect(mounts.find((mount) => mount.target === '/etc/app')).toMatchObject({
+      kind: 'bind',
+      source: '/srv/app',
+    });
+    const order = mounts.map((mount) => mount.target);
+    expect(order.indexOf('/etc')).toBeLessThan(order.indexOf('/etc/app'));
   });
 });
 

@@ -83,6 +83,7 @@ export const FACTS: PlanFacts = {
   tier: 'process',
   view: {
     hidden: [{ path: '/proc/kcore', type: 'file', why: 'memory of the machine' }],
+    trust: { bundle: true, java: false },
     system: [
       { path: '/usr', source: '/usr', why: 'programs and libraries' },
       { path: '/bin', link: 'usr/bin', source: '/bin', why: 'programs at their traditional path' },

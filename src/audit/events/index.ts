@@ -1,10 +1,16 @@
 import type { EventKind } from '../contract.ts';
 import { auditRepaired } from './audit-repaired.ts';
 import { auditRotated } from './audit-rotated.ts';
+import { credentialAlarm } from './credential-alarm.ts';
+import { credentialSigned } from './credential-signed.ts';
+import { credentialSource } from './credential-source.ts';
 import { filesAppeared } from './files-appeared.ts';
 import { limitHit } from './limit-hit.ts';
+import { networkAsked } from './network-asked.ts';
+import { networkRequest } from './network-request.ts';
 import { networkSummary } from './network-summary.ts';
 import { networkVerdict } from './network-verdict.ts';
+import { policyChanged } from './policy-changed.ts';
 import { policyTrust } from './policy-trust.ts';
 import { runCommand } from './run-command.ts';
 import { runEnd } from './run-end.ts';
@@ -25,9 +31,15 @@ export const EVENT_SPECS: Readonly<Record<EventKind, AnyEventSpec>> = {
   'run.refused': runRefused,
   'network.verdict': networkVerdict,
   'network.summary': networkSummary,
+  'network.request': networkRequest,
+  'network.asked': networkAsked,
+  'credential.alarm': credentialAlarm,
+  'credential.source': credentialSource,
+  'credential.signed': credentialSigned,
   'files.appeared': filesAppeared,
   'limit.hit': limitHit,
   'policy.trust': policyTrust,
+  'policy.changed': policyChanged,
   'audit.repaired': auditRepaired,
   'audit.rotated': auditRotated,
 };

@@ -12,7 +12,7 @@ const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
   trust: async () => (await import('../policy/trust.ts')).trustVerb,
   untrust: async () => (await import('../policy/trust.ts')).untrustVerb,
   profiles: async () => (await import('../policy/profiles.ts')).profilesVerb,
-  import: async () => (await import('../policy/profiles.ts')).importVerb,
+  import: async () => (await import('../policy/import.ts')).importVerb,
 };
 
 export const policyCommand: CliCommand = {
@@ -25,6 +25,7 @@ export const policyCommand: CliCommand = {
        glovebox policy untrust                       leave it out again
        glovebox policy profiles [NAME]               the built-in profiles, or one of them as it is written
        glovebox policy import srt FILE [--partial]   translate srt settings; --partial leaves out what has no equal
+       glovebox policy import egress FILE            translate network settings: of a gateway, E2B, Vercel, Cloudflare or Deno
 
   -w, --workspace DIR   for check, trust and untrust: the project (default: the current directory)
   -y, --yes             for trust: do not ask

@@ -142,9 +142,29 @@ describe('glovebox policy', () => {
 
   it('lists and prints profiles', async () => {
     using fixture = new PolicyFixture();
-    expect((await policy(fixture, ['profiles'])).out).toMatch(/^claude-code +\S.*\ncodex +\S/);
+    expect((await policy(fixture, ['profiles'])).out).toMatch(
+      /^claude-code +\S.*\nclaude-code-pinned +\S.*\ncodex +\S/,
+    );
     expect((await policy(fixture, ['profiles', 'node'])).out).toContain('registry.npmjs.org');
     expect((await policy(fixture, ['profiles', 'nod'])).err).toContain('Did you mean node?');
+  });
+
+  it('imports network settings, with the place of what it refuses', async () => {
+    using fixture = new PolicyFixture();
+    const file = fixture.write(
+      `${fixture.root}/egress.json`,
+      '{ "network": { "allowedDomains": ["api.test"], "rules": [{ "host": "b.test", "allow": [{ "path": "/v1/**" }] }] } }',
+    );
+    const { out, code } = await policy(fixture, ['import', 'egress', file]);
+    expect(code).toBe(0);
+    expect(out).toContain(
+      '# allowedDomains[0]: api.test meant every port; here it is 443 (TLS) and 80 (HTTP)\n',
+    );
+    expect(out).toContain('path: /v1/**');
+    fixture.write(file, '{ "network": {\n  "allowedDomain": [] } }');
+    expect((await policy(fixture, ['import', 'egress', file])).err).toContain(
+      'egress.json:2:20: allowedDomain: there is no such key',
+    );
   });
 
   it('imports srt settings', async () => {

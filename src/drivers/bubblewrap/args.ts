@@ -1,4 +1,5 @@
 import type { Mount, Plan } from '../contract.ts';
+import { ASSEMBLED, assemble } from './assembly.ts';
 
 /** Where the agent's binary stands inside. */
 export const AGENT_PATH = '/.glovebox/agent';
@@ -7,7 +8,7 @@ export interface BubblewrapInput {
   readonly plan: Plan;
   /** The agent binary on the host. */
   readonly agent: string;
-  /** Directory the airlock mounts its private files on; `file` mounts are taken from it. */
+  /** Directory the airlock mounts its private files on; `/etc` and `file` mounts are taken from it. */
   readonly scratch: string;
 }
 
@@ -24,7 +25,8 @@ export function bubblewrapArgs(input: BubblewrapInput): readonly string[] {
     ...['--as-pid-1', '--die-with-parent', '--clearenv', '--cap-drop', 'ALL'],
     ...['--uid', String(plan.identity.uid), '--gid', String(plan.identity.gid)],
     ...['--hostname', plan.identity.hostname],
-    ...plan.view.flatMap((mount) => mountArgs(mount, input.scratch)),
+    ...assemble(plan).mounts.flatMap((mount) => mountArgs(mount, input.scratch)),
+    // Last, so that no tree of the policy covers it.
     ...['--ro-bind', input.agent, AGENT_PATH, '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/'],
     ...['--', AGENT_PATH, 'init'],
   ];
@@ -39,7 +41,11 @@ function mountArgs(mount: Mount, scratch: string): readonly string[] {
     case 'tmpfs':
       return ['--perms', mount.mode.toString(8), '--size', String(mount.bytes), '--tmpfs', mount.target];
     case 'dir':
+      if (mount.target === ASSEMBLED) return ['--ro-bind', `${scratch}${ASSEMBLED}`, ASSEMBLED];
       return ['--perms', mount.mode.toString(8), '--dir', mount.target];
+    case 'made':
+      // Filled in before; what was not made is not there.
+      return [];
     case 'proc':
       return ['--proc', mount.target];
     case 'dev':

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
-import { launchAirlock, type JailExit } from '../../agent/airlock.ts';
-import type { AirlockReady, AirlockSpec, BootSpec } from '../../agent/contract.ts';
+import { spawnAirlock, type Airlock, type JailExit, type MakeBoot } from '../../agent/airlock.ts';
+import type { AirlockSpec, BootSpec } from '../../agent/contract.ts';
 import type { AgentSession } from '../../agent/session.ts';
 
 /** Where the jail's first three descriptors come from; `inherit` is only for what `chooseStdio` found harmless. */
@@ -10,9 +10,15 @@ export interface JailInput {
   readonly agent: string;
   readonly spec: Omit<AirlockSpec, 'parentPid'>;
   readonly mode: BootSpec['mode'];
-  /** Nothing of the user's runs before this is there. */
-  readonly boot: (ready: AirlockReady) => Promise<BootSpec>;
   readonly stdio: JailStdio;
+}
+
+/** A jail whose airlock is at work. */
+export interface SpawnedJail {
+  /** Nothing of the user's runs before this. @throws E_SANDBOX_START, E_MASK_LOST, E_PROTOCOL; nothing is left running then */
+  boot(make: MakeBoot): Promise<Jail>;
+  /** Ends it; resolves when it is gone. */
+  kill(): Promise<void>;
 }
 
 /** A jail whose airlock stands. */
@@ -34,29 +40,30 @@ const COMPLAINT_CHARS = 4096;
 /**
  * Starts the airlock, which becomes bubblewrap, which becomes the agent. They form a session of their own: keys typed at
  * the terminal reach Glovebox only, and are forwarded.
- *
- * @throws E_SANDBOX_START, E_MASK_LOST, E_PROTOCOL; nothing is left running then
  */
-export async function startJail(input: JailInput): Promise<Jail> {
-  const { agent, spec, mode, boot } = input;
+export function spawnJail(input: JailInput): SpawnedJail {
+  const { agent, spec, mode } = input;
   const [stdin, stdout, stderr] = input.stdio;
-  const airlock = await launchAirlock({
+  const airlock = spawnAirlock({
     agent,
     spec,
     mode,
-    boot,
     stdio: [
       stdin === 'inherit' ? 0 : 'ignore',
       stdout === 'inherit' ? 1 : 'ignore',
       stderr === 'inherit' ? 2 : 'pipe',
     ],
   });
+  return { boot: async (make) => jailOf(await airlock.boot(make)), kill: () => airlock.kill() };
+}
+
+function jailOf({ child, session, listeners, exited }: Airlock): Jail {
   return {
-    session: airlock.session,
-    listeners: airlock.listeners,
-    exited: airlock.exited,
-    complaint: collectComplaint(airlock.child),
-    kill: () => void airlock.child.kill('SIGKILL'),
+    session,
+    listeners,
+    exited,
+    complaint: collectComplaint(child),
+    kill: () => void child.kill('SIGKILL'),
   };
 }
 

@@ -6,38 +6,46 @@ import type {
   LandlockRule,
   MaskOp,
   ResourceLimit,
+  ScratchFile,
   VerifyIdentity,
   VerifyMask,
 } from '../../agent/contract.ts';
 import { pathToBytes, relativeInside } from '../../base/path-bytes.ts';
-import type { Mask, Plan } from '../contract.ts';
+import type { Mask, Mount, Plan } from '../contract.ts';
 import { verifyEntries } from '../masks.ts';
 import { bubblewrapArgs, scratchName } from './args.ts';
+import { assemble } from './assembly.ts';
 
 export interface AirlockInput {
   readonly plan: Plan;
   readonly agent: string;
   readonly bubblewrap: string;
   readonly scratch: string;
-  readonly cgroupProcs: readonly string[];
+  readonly cgroups: readonly string[];
 }
 
 /** What the airlock does for a plan. Pure. */
 export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'> {
   const { plan, scratch } = input;
   const [, ...args] = bubblewrapArgs({ plan, agent: input.agent, scratch });
+  const assembly = assemble(plan);
   return {
-    cgroupProcs: input.cgroupProcs,
+    cgroups: input.cgroups,
     scratch,
-    files: plan.view.flatMap((mount) =>
-      mount.kind === 'file' ? [{ name: scratchName(mount.target), mode: 0o444, content: mount.content }] : [],
-    ),
+    files: [...assembly.files, ...assembly.mounts.flatMap(scratchFile)],
+    assembled: assembly.entries,
     masks: plan.masks.map(maskOp),
     network: true,
     listeners: plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port })),
     argv: [input.bubblewrap, ...args],
     env: {},
   };
+}
+
+function scratchFile(mount: Mount): readonly ScratchFile[] {
+  return mount.kind === 'file'
+    ? [{ name: scratchName(mount.target), mode: 0o444, content: mount.content }]
+    : [];
 }
 
 function maskOp(mask: Mask): MaskOp {

@@ -10,8 +10,10 @@ import { readUsage } from './usage.ts';
 
 /** The control group of one sandbox: one directory in version 2, one for each controller in version 1. */
 export interface Cgroup {
-  /** Files into which a process writes `0` to enter; what it starts afterwards is inside. */
+  /** Lists of the processes inside, one for each group. */
   readonly procsPaths: readonly string[];
+  /** Files into which a process with one thread writes `0` to enter; what it starts afterwards is inside. */
+  readonly joinPaths: readonly string[];
   /** What the kernel counted. Call before `remove`; later calls answer what was seen then. */
   usage(): ContainmentUsage;
   /** SIGKILL to everything inside; nothing can be started there afterwards. */
@@ -103,6 +105,7 @@ function setLimit(dir: string | undefined, write: CgroupPlan['writes'][number]):
 
 class Group implements Cgroup {
   readonly procsPaths: readonly string[];
+  readonly joinPaths: readonly string[];
   readonly #version: 1 | 2;
   readonly #dirs: ReadonlyMap<Controller, string>;
   readonly #all: readonly string[];
@@ -115,6 +118,8 @@ class Group implements Cgroup {
     this.#dirs = dirs;
     this.#all = all;
     this.procsPaths = all.map((dir) => path.join(dir, 'cgroup.procs'));
+    // Moving one thread does not wait for the whole machine, as moving a process does: see agent/src/join.c.
+    this.joinPaths = plan.version === 1 ? all.map((dir) => path.join(dir, 'tasks')) : this.procsPaths;
   }
 
   usage(): ContainmentUsage {

@@ -94,10 +94,10 @@ export const SRT_TABLE: readonly SrtRow[] = [
   refuse('network.httpProxyPort', 'the gateway is part of Glovebox and its port is its own business'),
   refuse('network.socksProxyPort', 'the gateway is part of Glovebox and its port is its own business'),
   refuse('network.mitmProxy', 'traffic is not handed to an external proxy'),
-  refuse('network.parentProxy', 'an upstream proxy is not supported'),
-  refuse('network.filterRequest', 'a callback cannot stand in a policy; use methods and paths of a rule'),
+  refuse('network.parentProxy', 'write it by hand as network.parentProxy'),
+  refuse('network.filterRequest', 'a callback cannot stand in a policy; use requests and refuse of a rule'),
   onlyIf('network.allowPlaintextHeaderSet', false, 'credentials are never sent in clear'),
-  refuse('network.stripResponseHeaders', 'responses are not rewritten'),
+  refuse('network.stripResponseHeaders', 'write it in the rules that look inside: stripResponseHeaders'),
   note(
     'network.refuseOpaqueTunnels',
     BOOLEAN,

@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import path from 'node:path';
+import type { Field } from '../h2-wire.ts';
 
 /** One row of the case file; fields that an operation does not know are left alone. */
 export interface Case {
@@ -13,8 +15,26 @@ export interface Case {
   readonly assert?: string;
 }
 
+/** A stream of an `h2` row. */
+export interface StreamInput {
+  readonly headers: readonly Field[];
+  readonly body?: string;
+  readonly trailers?: readonly Field[];
+}
+
+/** A message of a `ws` row: `fin: false` leaves it open for `cont`. */
+export interface FrameInput {
+  readonly text?: string;
+  readonly binary?: string;
+  readonly cont?: string;
+  readonly fin?: boolean;
+}
+
 export interface Input {
   readonly op: string;
+  readonly of?: string;
+  readonly count?: number;
+  readonly sandbox?: string;
   readonly host?: string;
   readonly hostHex?: string;
   readonly port?: number;
@@ -22,18 +42,21 @@ export interface Input {
   readonly second?: readonly string[];
   readonly dialFails?: readonly string[];
   readonly timeout?: boolean;
+  readonly answerName?: string;
   readonly dst?: string;
   readonly sni?: string | null;
   readonly sniHex?: string;
   readonly sniList?: readonly string[];
   readonly sniExtensions?: readonly string[];
   readonly ext?: readonly string[];
+  readonly alpn?: readonly string[];
   readonly segments?: number;
   readonly records?: number;
   readonly authority?: string;
   readonly raw?: string;
   readonly hex?: string;
-  readonly then?: { readonly sni?: string; readonly bytes?: string; readonly samePacket?: boolean };
+  /** `proxy`: what follows the head. `response`: the next request on the same connection. */
+  readonly then?: string | { readonly sni?: string; readonly bytes?: string; readonly samePacket?: boolean };
   readonly cmd?: number;
   readonly atyp?: number;
   readonly rsv?: number;
@@ -46,50 +69,41 @@ export interface Input {
   readonly proto?: string;
   readonly request?: string;
   readonly response?: string;
+  readonly follow?: boolean;
   readonly http?: string;
+  readonly tls?: string;
+  readonly upstreamCert?: string;
+  readonly clientPinsCert?: boolean;
+  readonly nestedTls?: string;
+  readonly saveTicket?: boolean;
+  readonly useTicket?: boolean;
+  readonly bytesUp?: number;
+  readonly passthrough?: boolean;
+  readonly streams?: readonly StreamInput[];
+  readonly flood?: string;
+  readonly path?: string;
+  readonly send?: readonly FrameInput[];
+  readonly credential?: string;
+  readonly network?: unknown;
+  readonly from_sandbox?: boolean;
+  readonly what?: string;
   readonly steps?: readonly Input[];
 }
 
 export interface CaseFile {
   readonly blocked: readonly string[];
-  readonly fixtures: { readonly names: Readonly<Record<string, { readonly A: readonly string[] }>> };
+  readonly fixtures: {
+    readonly attackerAddress: string;
+    readonly names: Readonly<Record<string, { readonly A: readonly string[] }>>;
+  };
+  readonly policies: Readonly<Record<string, unknown>>;
   readonly cases: readonly Case[];
 }
 
+/** The development half, or the file that GLOVEBOX_EGRESS_CASES names: another half of the same cases runs without changes. */
 export function loadCases(): CaseFile {
-  const file = new URL('../fixtures/egress-cases-dev.json', import.meta.url);
-  const cases: CaseFile = JSON.parse(readFileSync(file, 'utf8'));
+  const named = process.env['GLOVEBOX_EGRESS_CASES'];
+  const own = path.resolve(import.meta.dirname, '../fixtures/egress-cases-dev.json');
+  const cases: CaseFile = JSON.parse(readFileSync(named ?? own, 'utf8'));
   return cases;
-}
-
-/** Replaces the placeholders that rows of this half use; an unknown one is an error, never passed on. */
-export function expand(text: string): string {
-  const values: Readonly<Record<string, string>> = {
-    GATEWAY_IP: '127.0.0.1',
-    HOST_IFACE_IP: '203.0.114.5',
-    ADMIN_PORT: '9999',
-    OTHER_SANDBOX_IP: '10.77.0.2',
-    'b64:x:SANDBOX_TOKEN': Buffer.from(`x:${SANDBOX_TOKEN}`).toString('base64'),
-  };
-  return text.replace(/\$\{([^}]*)\}/g, (_all, key: string) => {
-    const repeated = /^repeat-lines:(.*):(\d+)$/.exec(key);
-    if (repeated !== null) return `${repeated[1] ?? ''}\r\n`.repeat(Number(repeated[2]));
-    const chunked = /^chunked:(\d+)$/.exec(key);
-    if (chunked !== null) return chunkedBody(Number(chunked[1]));
-    const value = values[key];
-    if (value === undefined) throw new Error(`no value for \${${key}}`);
-    return value;
-  });
-}
-
-export const SANDBOX_TOKEN = 'sandbox-token-7f3a';
-
-function chunkedBody(bytes: number): string {
-  const size = 16_384;
-  let out = '';
-  for (let left = bytes; left > 0; left -= size) {
-    const now = Math.min(size, left);
-    out += `${now.toString(16)}\r\n${'a'.repeat(now)}\r\n`;
-  }
-  return `${out}0\r\n\r\n`;
 }

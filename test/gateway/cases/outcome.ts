@@ -1,78 +1,99 @@
-import type { NetworkEvent } from '../../../src/gateway/contract.ts';
-import { startBench, startOrigin } from '../kit.ts';
-import type { Bench, BenchOptions, Origin } from '../kit.ts';
-import type { Case, CaseFile } from './load.ts';
-import { translate } from './policies.ts';
+import { sleep } from '../kit.ts';
+import { readRequest } from './http-text.ts';
+import type { Input } from './load.ts';
+import type { Stage } from './stage.ts';
+import type { Replies } from './wire.ts';
 
 /** What became of an attempt, in the words of the case file. */
-export type Outcome = 'allow' | 'deny' | 'reject' | 'drop';
+export type Outcome = 'allow' | 'deny' | 'reject' | 'drop' | 'config-error';
 
-/** A gateway with an origin, for one row. */
-export interface Stage {
-  readonly bench: Bench;
-  readonly origin: Origin;
-  close(): Promise<void>;
+/** How much had happened before a step. */
+export interface Marks {
+  readonly events: number;
+  /** That the origin got whole. */
+  readonly requests: number;
+  /** Of requests that the gateway read. */
+  readonly records: number;
+  readonly dialled: number;
+  readonly arrivals: number;
+  readonly messages: number;
 }
 
-export const SERVER_BYTES = 'ORIGIN-SAYS-HELLO';
+/** One step of a row, done. */
+export interface Step {
+  readonly input: Input;
+  readonly stage: Stage;
+  readonly outcome: Outcome;
+  readonly before: Marks;
+  /** What the client received, without TLS. */
+  readonly reply: Buffer;
+  readonly closed: boolean;
+  /** What the client sent, without TLS. */
+  readonly sent: Buffer;
+  readonly replies?: Replies;
+  /** Status of the gateway's or origin's last answer. */
+  readonly status?: number;
+  /** The client's next request, where the row asks for one: a redirect that it follows. */
+  readonly followed?: Step;
+  /** What else a check wants to know. */
+  readonly facts?: Readonly<Record<string, unknown>>;
+}
 
-/** The origin greets TLS and opaque clients with fixed bytes, and answers each complete HTTP head. */
-export async function stageFor(file: CaseFile, row: Case, more: Partial<BenchOptions> = {}): Promise<Stage> {
-  let answered = 0;
-  const origin = await startOrigin((socket, all) => {
-    if (!/^[A-Z]+ \S+ HTTP/.test(all.toString('latin1'))) return void socket.write(SERVER_BYTES);
-    if (!isComplete(all) || answered++ > 0) return undefined;
-    return void socket.write(
-      Buffer.from(row.input.response ?? 'HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok', 'latin1'),
-    );
-  });
-  const answers = Object.fromEntries(
-    Object.entries(file.fixtures.names).map(([name, entry]) => [name, entry.A]),
-  );
-  const bench = await startBench({
-    policy: translate(row),
-    origin: origin.port,
-    answers,
-    limits: LIMITS,
-    ...more,
-  });
-  const close = async (): Promise<void> => {
-    await bench.gateway.close();
-    await origin.close();
+export function marksOf(stage: Stage): Marks {
+  return {
+    events: stage.bench.events.length,
+    requests: stage.origin.requests.length,
+    records: stage.requests.length,
+    dialled: stage.bench.dialled.length,
+    arrivals: stage.origin.arrivals.length,
+    messages: stage.origin.messages.length,
   };
-  return { bench, origin, close };
 }
 
-const LIMITS = {
-  handshakeMs: 300,
-  headMs: 400,
-  idleMs: 400,
-  resolveMs: 200,
-  dialMs: 200,
-  lingerMs: 200,
-  connections: 256,
-} as const;
+export interface Seen {
+  readonly reply: Buffer;
+  readonly closed: boolean;
+  readonly status?: number;
+}
+
+/** Statuses of a gateway that could not make sense of what it read. */
+const MALFORMED = new Set([400, 411, 414, 417, 431, 501, 505]);
 
 /** Judges by what reached the origin; a refusal is told apart by its record, a failure by what the client saw. */
-export function outcomeOf(stage: Stage, got: { readonly bytes: Buffer; readonly closed: boolean }): Outcome {
-  if (stage.origin.received.some(isComplete)) return 'allow';
-  const denial = stage.bench.events.find((event) => event.action === 'deny');
-  if (denial !== undefined) return kindOf(denial);
-  return got.closed || /HTTP\/1\.1 [45]/.test(got.bytes.toString('latin1')) ? 'deny' : 'drop';
+export async function outcomeOf(stage: Stage, before: Marks, seen: Seen): Promise<Outcome> {
+  if (reached(stage, before)) return cutByBudget(stage, before) ? 'deny' : 'allow';
+  for (let i = 0; i < 20 && denialRule(stage, before) === undefined; i++) {
+    await sleep(5);
+    if (reached(stage, before)) return 'allow';
+  }
+  return refusalOf(stage, before, seen);
 }
 
-/** A request whose body never ends is no request: the origin cannot act on it. */
-function isComplete(bytes: Buffer): boolean {
-  const text = bytes.toString('latin1');
-  if (bytes.length === 0) return false;
-  if (!/^[A-Z]+ \S+ HTTP/.test(text)) return true;
-  const end = text.indexOf('\r\n\r\n');
-  if (end < 0) return false;
-  const [head, body] = [text.slice(0, end), text.slice(end + 4)];
-  if (/^transfer-encoding: *chunked/im.test(head)) return text.endsWith('0\r\n\r\n');
-  return body.length >= Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
+/** The same for what certainly did not pass. */
+export function refusalOf(stage: Stage, before: Marks, seen: Seen): Outcome {
+  const rule = denialRule(stage, before);
+  if (rule === 'structural.malformed') return 'reject';
+  if (rule !== undefined) return 'deny';
+  if (seen.status !== undefined && MALFORMED.has(seen.status)) return 'reject';
+  const isAlert = seen.reply[0] === 21;
+  return seen.closed || isAlert || (seen.status ?? 0) >= 400 ? 'deny' : 'drop';
 }
 
-function kindOf(event: NetworkEvent): 'deny' | 'reject' {
-  return event.rule === 'structural.malformed' ? 'reject' : 'deny';
+function reached(stage: Stage, before: Marks): boolean {
+  const { origin } = stage;
+  if (origin.requests.length > before.requests) return true;
+  return origin.arrivals
+    .slice(before.arrivals)
+    .some(({ secure, raw }) => !secure && raw.length > 0 && (origin.opaque || readRequest(raw).state === 'not-http'));
+}
+
+function cutByBudget(stage: Stage, before: Marks): boolean {
+  return denialRule(stage, before)?.includes('.budget.') === true && stage.origin.opaque;
+}
+
+/** The rule of the last refusal on record since then. */
+export function denialRule(stage: Stage, before: Marks): string | undefined {
+  const event = stage.bench.events.slice(before.events).findLast(({ action }) => action === 'deny');
+  const record = stage.requests.slice(before.records).findLast(({ action }) => action === 'deny');
+  return event?.rule ?? record?.rule;
 }

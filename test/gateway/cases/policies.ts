@@ -1,59 +1,54 @@
-import { parseHostPattern } from '../../../src/net/host-pattern.ts';
-import { parseIp } from '../../../src/net/ip.ts';
-import type { NetworkPolicy } from '../../../src/policy/contract.ts';
-import { denyRule, policy, rule } from '../kit.ts';
-import type { Case } from './load.ts';
+import type { CredentialPolicy, NetworkPolicy } from '../../../src/policy/contract.ts';
+import { translatePolicy } from '../../../src/policy/import/egress-policy.ts';
+import type { CaseFile } from './load.ts';
 
-const DENIED = [denyRule('bad.wild.test'), denyRule('*.bad.wild.test')];
+export interface CasePolicy {
+  readonly network: NetworkPolicy;
+  readonly credentials: readonly CredentialPolicy[];
+  /** Keys of the file's form that our language has no equal for. */
+  readonly missing: readonly string[];
+}
 
-/**
- * The case file's policies in our language. Rules that terminate TLS have no equal in this half; their rows run over plain HTTP,
- * where the same request checks stand, with the host allowed on port 80 by an `http` rule.
- */
-export function translate(row: Case): NetworkPolicy {
-  switch (row.policy) {
-    case 'P-base':
-    case 'P-dns':
-    case 'P-auth':
-    case 'P-audit':
-      return policy(
-        [rule('api.allowed.test', 443), rule('*.wild.test', 443), rule('plain.allowed.test', 80)],
-        DENIED,
-      );
-    case 'P-open':
-      return openPolicy(row);
-    case 'P-tcp':
-      return policy([rule('db.allowed.test', 5432)]);
-    case 'P-private':
-      // A range is not a host of our language: the one address inside it that a row uses stands for it.
-      return policy([
-        rule('10.1.2.3', 8080, { private: true }),
-        rule('intranet.allowed.test', 8080, { private: true }),
-      ]);
-    case 'P-budget':
-      return policy([rule('api.allowed.test', 80), rule('*.wild.test', 443)], [], {
-        uploadBytes: 1_048_576,
-        downloadBytes: 52_428_800,
-        requests: 60,
-      });
-    default:
-      return policy([rule('api.allowed.test', 80), rule('*.wild.test', 80), rule('git.allowed.test', 80)]);
+/** The credential behind a name of the file, as our language writes it; the host variables are the bench's. */
+function sourceFor(name: string): unknown {
+  return name.startsWith('AWS')
+    ? { accessKeyId: `env:${name}_ID`, secretAccessKey: `env:${name}_SECRET` }
+    : `env:${name}`;
+}
+
+/** The file's named policies in our language, through the importer that users have. */
+export class CasePolicies {
+  readonly #written: Readonly<Record<string, unknown>>;
+  readonly #known = new Map<string, CasePolicy>();
+
+  constructor(file: CaseFile) {
+    this.#written = withWidePrivate(file.policies);
+  }
+
+  has(name: string): boolean {
+    return Object.hasOwn(this.#written, name);
+  }
+
+  named(name: string): CasePolicy {
+    const known = this.#known.get(name) ?? translatePolicy(this.#written, name, sourceFor);
+    this.#known.set(name, known);
+    return known;
+  }
+
+  /** A credential that some other policy of the file defines. */
+  credential(name: string): CredentialPolicy | undefined {
+    for (const policy of Object.keys(this.#written)) {
+      if (!policy.startsWith('P-')) continue;
+      const found = this.named(policy).credentials.find((credential) => credential.name === name);
+      if (found !== undefined) return found;
+    }
+    return undefined;
   }
 }
 
-/**
- * "Allow all" cannot be said in our language, so the row's own host is allowed by name, which is the stronger test: not even a rule
- * that says exactly this opens a structural denial. A single label is covered by no rule, as "allow all" would not mean it.
- */
-function openPolicy(row: Case): NetworkPolicy {
-  const hosts = [row.input.host ?? '', 'plain.allowed.test'];
-  const special = new Set(['localhost', 'metadata']);
-  const allow = hosts.flatMap((host) => {
-    const text = host.replace('${HOST_IFACE_IP}', '203.0.114.5').replace('${GATEWAY_IP}', '127.0.0.1');
-    const parsed = parseHostPattern(text);
-    if (!parsed.ok) return [];
-    const named = text.includes('.') || parseIp(text) !== undefined || special.has(parsed.pattern.host);
-    return named ? [rule(parsed.pattern.host, row.input.port ?? 80, { protocol: 'tcp' })] : [];
-  });
-  return policy(allow, [denyRule('evil.test'), denyRule('bad.wild.test')]);
+/** Our language opens private addresses for a host whole; a list of ranges, which the importer refuses, is read as "yes" here. */
+function withWidePrivate(policies: CaseFile['policies']): CaseFile['policies'] {
+  const text = JSON.stringify(policies).replaceAll(/"allowPrivate":\[[^\]]*\]/g, '"allowPrivate":true');
+  const widened: CaseFile['policies'] = JSON.parse(text);
+  return widened;
 }

@@ -1,0 +1,92 @@
+import { isContainer, isOpaque, unpack } from './containers.ts';
+import type { InflateBudget, Problem } from './containers.ts';
+import type { Hit } from './engine.ts';
+import { undoEscapes } from './escapes.ts';
+import { decodeRuns } from './runs.ts';
+import { closeUp } from './spaced.ts';
+
+/** What came of looking into some bytes. A hit counts more than a problem. */
+export interface Outcome {
+  readonly hit?: Hit;
+  /** The hit is in the bytes as they are, so that its offset says where. */
+  readonly plain?: boolean;
+  readonly problem?: Problem;
+}
+
+export interface InspectOptions {
+  readonly scan: (view: Uint8Array) => Hit | undefined;
+  /** Layers that may be undone. */
+  readonly depth: number;
+  /** Layers that were undone before. */
+  readonly undone: number;
+  /** A problem ends the search: nothing that could follow changes the verdict. */
+  readonly stopAtProblem: boolean;
+  /** Bytes of the longest thing that is looked for, or nearly. */
+  readonly around: number;
+  readonly budget: InflateBudget;
+}
+
+/** Decoded text may be this many times what it was decoded from; each layer makes at most two and three quarters of one. */
+const TEXT_GROWTH = 8;
+const TEXT_LEAST = 64 * 1024;
+
+interface View {
+  readonly bytes: Uint8Array;
+  readonly layers: number;
+}
+
+/** Looks at the bytes and at everything that can be decoded from them, layer by layer. */
+export function inspect(data: Uint8Array, options: InspectOptions): Outcome {
+  const queue: View[] = [{ bytes: data, layers: options.undone }];
+  const text = { left: TEXT_GROWTH * data.length + TEXT_LEAST };
+  let problem: Problem | undefined;
+  for (let next = 0; next < queue.length; next++) {
+    const view = queue[next];
+    if (view === undefined) break;
+    const hit = options.scan(view.bytes);
+    if (hit !== undefined) return { hit, plain: next === 0 };
+    problem = problemOf(view, options) ?? problem;
+    if (view.layers < options.depth) problem = derive(view, options, text, queue) ?? problem;
+    if (problem !== undefined && options.stopAtProblem) break;
+  }
+  return problem === undefined ? {} : { problem };
+}
+
+function problemOf(view: View, options: InspectOptions): Problem | undefined {
+  if (isOpaque(view.bytes)) return 'coding';
+  return view.layers >= options.depth && isContainer(view.bytes, true) ? 'depth' : undefined;
+}
+
+/** Puts what one layer less of coding makes of the view at the end of the queue. */
+function derive(
+  view: View,
+  options: InspectOptions,
+  text: { left: number },
+  queue: View[],
+): Problem | undefined {
+  const layers = view.layers + 1;
+  const unpacked = unpack(view.bytes, options.budget);
+  for (const bytes of unpacked.views) {
+    text.left += TEXT_GROWTH * bytes.length;
+    queue.push({ bytes, layers });
+  }
+  if (unpacked.problem === 'size') return 'size';
+  const runs = decodeRuns(view.bytes);
+  const decoded = [
+    undoEscapes(view.bytes, options.around),
+    runs.text,
+    closeUp(view.bytes),
+    ...runs.containers,
+  ];
+  for (const bytes of decoded) {
+    if (bytes === undefined || queue.some((known) => same(known.bytes, bytes))) continue;
+    text.left -= bytes.length;
+    if (text.left < 0) return 'size';
+    queue.push({ bytes, layers });
+  }
+  return unpacked.problem;
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && Buffer.compare(a, b) === 0;
+}

@@ -1,0 +1,77 @@
+import { forwardedHeaders } from '../../net/http-head.ts';
+import type { Body } from '../../net/http-head.ts';
+import type { NetworkRule } from '../../policy/contract.ts';
+import type { OutgoingRequest, Verdict } from '../contract.ts';
+import type { GatewayCore } from '../core.ts';
+import { statusOf } from '../problem.ts';
+import { judgeRequestRules } from '../rules/index.ts';
+import type { RulesVerdict } from '../rules/index.ts';
+import type { ClientExchange, ExchangeRequest } from './contract.ts';
+import { tooLongProblem } from './inspect.ts';
+import type { Problem } from './inspect.ts';
+import type { Located } from './judge.ts';
+
+type Passed = Extract<RulesVerdict, { state: 'pass' }>;
+
+/** A request that its rule lets pass, as it is going to leave. */
+export type Admitted =
+  | (Omit<Passed, 'headers'> & { readonly outgoing: OutgoingRequest })
+  | Extract<RulesVerdict, { state: 'refuse' }>;
+
+/** What needs no look into the request: a new name, and a body that is announced too large. */
+export function earlyProblem(
+  { nameGate, budgets }: Pick<GatewayCore, 'nameGate' | 'budgets'>,
+  { target, body }: Located,
+): Problem | undefined {
+  const named = target.kind === 'name' ? nameGate.admit(target.host, target.rule) : undefined;
+  if (named !== undefined) return { status: statusOf(named), verdict: named };
+  const declared = body.kind === 'length' ? body.bytes : 0;
+  if (declared === 0) return undefined;
+  const over = budgets.check(target.rule, 'uploadBytes', declared);
+  if (over !== undefined) return { status: 413, verdict: over };
+  const max = target.rule.requests?.limits.bodyBytes;
+  return max !== undefined && declared > max ? tooLongProblem(target.rule, max) : undefined;
+}
+
+/** Judges the head by its rule. Hop-by-hop and framing headers are gone before and after: no rule brings one back. */
+export function judgeByRules(located: Located, request: ExchangeRequest): Admitted {
+  const { target, path, websocket, body, authority, secure } = located;
+  const { http, method } = request;
+  const headers = forwardedHeaders(request.headers, authority);
+  const hasBody = body.kind === 'chunked' || (body.kind === 'length' && body.bytes > 0);
+  const judged = judgeRequestRules(target.rule, { http, method, target: path, headers, websocket, hasBody });
+  if (judged.state === 'refuse') return judged;
+  const { rule, host, port } = target;
+  const outgoing: OutgoingRequest = {
+    rule,
+    host,
+    port,
+    secure,
+    method,
+    target: path,
+    path: judged.path,
+    headers: rule.requests === undefined ? headers : forwardedHeaders(judged.headers, authority),
+    websocket,
+  };
+  return { ...judged, outgoing };
+}
+
+/** What is sent of a request's body: one that was held has a length, whatever it came with. */
+export function framingOf(
+  { source }: Pick<ClientExchange, 'source'>,
+  located: Located | undefined,
+  held: Buffer | undefined,
+): Body {
+  if (source === undefined) return { kind: 'none' };
+  return held === undefined ? (located?.body ?? { kind: 'none' }) : { kind: 'length', bytes: held.length };
+}
+
+/** The whole time of one request is over. */
+export function lateVerdict(rule: NetworkRule, requestMs: number): Verdict {
+  return {
+    action: 'deny',
+    rule: `${rule.id}.limits.requestMs`,
+    reason: `the request took over ${requestMs} ms`,
+    remedy: `raise ${rule.id}.limits.requestMs in the policy`,
+  };
+}

@@ -1,0 +1,129 @@
+import type { RawHeaders } from '../../net/http-head.ts';
+import type { BodySink, BodySource } from './contract.ts';
+
+/** Bytes of bodies that one gateway holds back at once. */
+export class HeldBytes {
+  readonly #max: number;
+  #held = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  /** Bytes held now. */
+  get held(): number {
+    return this.#held;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#held + bytes > this.#max) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#held -= bytes;
+  }
+}
+
+/** Called once: the body is whole, or too long to be held, or broke. */
+export interface HeldBodyHandlers {
+  readonly whole: (body: Buffer) => void;
+  /** What has come so far is kept, the source waits; `pipe` lets it go on. */
+  readonly tooLong: () => void;
+  readonly broken: () => void;
+}
+
+/** Holds a body back until it was looked at; then it is a source again. */
+export class HeldBody implements BodySink, BodySource {
+  readonly #room: HeldBytes;
+  readonly #max: number;
+  readonly #handlers: HeldBodyHandlers;
+  #chunks: Buffer[] = [];
+  #bytes = 0;
+  #state: 'filling' | 'whole' | 'long' | 'passing' | 'over' = 'filling';
+  #trailers: RawHeaders | undefined;
+  #ended = false;
+  #sink: BodySink | undefined;
+  #resume: (() => void) | undefined;
+
+  constructor(room: HeldBytes, max: number, handlers: HeldBodyHandlers) {
+    this.#room = room;
+    this.#max = max;
+    this.#handlers = handlers;
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#state === 'passing') return this.#sink?.write(chunk) !== false;
+    if (this.#state === 'over') return true;
+    this.#chunks.push(chunk);
+    const size = chunk.length;
+    const fits = this.#state === 'filling' && this.#bytes + size <= this.#max && this.#room.take(size);
+    if (fits) {
+      this.#bytes += size;
+      return true;
+    }
+    if (this.#state === 'filling') {
+      this.#state = 'long';
+      this.#handlers.tooLong();
+    }
+    // `tooLong` may have let it pass.
+    return this.#isPassing();
+  }
+
+  onDrain(resume: () => void): void {
+    this.#resume = resume;
+  }
+
+  end(trailers?: RawHeaders): void {
+    if (this.#state === 'passing') return this.#sink?.end(trailers);
+    this.#trailers = trailers;
+    this.#ended = true;
+    if (this.#state !== 'filling') return;
+    this.#state = 'whole';
+    this.#handlers.whole(
+      this.#chunks.length === 1 ? (this.#chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#chunks),
+    );
+  }
+
+  abort(): void {
+    const { state, sink } = { state: this.#state, sink: this.#sink };
+    this.drop();
+    if (state === 'passing') sink?.abort();
+    else if (state !== 'over') this.#handlers.broken();
+  }
+
+  /** Gives on what was held, then the rest as it comes. */
+  pipe(sink: BodySink): void {
+    const chunks = this.#chunks;
+    this.#forget();
+    this.#state = 'passing';
+    this.#sink = sink;
+    sink.onDrain(() => this.#resume?.());
+    let more = true;
+    for (const chunk of chunks) more = sink.write(chunk);
+    if (this.#ended) sink.end(this.#trailers);
+    else if (more) this.#resume?.();
+  }
+
+  cancel(): void {
+    this.drop();
+    this.#resume?.();
+  }
+
+  /** Nobody wants it any more. */
+  drop(): void {
+    this.#forget();
+    this.#state = 'over';
+  }
+
+  #isPassing(): boolean {
+    return this.#state === 'passing' || this.#state === 'over';
+  }
+
+  #forget(): void {
+    this.#room.give(this.#bytes);
+    this.#bytes = 0;
+    this.#chunks = [];
+  }
+}

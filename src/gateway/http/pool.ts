@@ -1,0 +1,243 @@
+import type { Socket } from 'node:net';
+import type { Verdict } from '../contract.ts';
+import { failedSummary, summaryOf } from '../core.ts';
+import type { GatewayCore } from '../core.ts';
+import type { Allowed } from '../decide.ts';
+import type {
+  AcquireOptions,
+  Acquired,
+  OpenSession,
+  OriginPool,
+  UpstreamConnection,
+  UpstreamSession,
+} from './contract.ts';
+import { H1Connection } from './upstream-h1.ts';
+
+export type PoolParts = Pick<
+  GatewayCore,
+  'limits' | 'budgets' | 'upstream' | 'ledger' | 'tls' | 'openSession'
+> & {
+  /** Records that an origin could not prove who it is. */
+  readonly onUntrusted: (target: Allowed, verdict: Verdict) => void;
+};
+
+/** Connections to one host and port under one rule. */
+interface Slot {
+  readonly idle: H1Connection[];
+  readonly sessions: UpstreamSession[];
+  /** Open, and being opened. */
+  live: number;
+  readonly waiting: (() => void)[];
+  /** The first connection to an origin that may speak HTTP/2: the others wait whether it does. */
+  opening: Promise<Acquired> | undefined;
+  /** Opened under a former policy: what comes back is closed. */
+  retired: boolean;
+}
+
+/** A connection that is open and can be given out; or why there is none. */
+type Opened =
+  | { readonly state: 'open'; readonly take: () => UpstreamConnection | undefined }
+  | Exclude<Acquired, { state: 'ok' }>;
+
+/**
+ * Keep-alive connections to origins, pinned: each was opened to a vetted address of one host and port under one rule and one
+ * generation of the policy, and carries requests of that rule only. A new connection is resolved and vetted anew.
+ */
+export class UpstreamPool implements OriginPool {
+  readonly #parts: PoolParts;
+  #slots = new Map<string, Slot>();
+  #sweep: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(parts: PoolParts) {
+    this.#parts = parts;
+  }
+
+  take(target: Allowed, options: AcquireOptions): UpstreamConnection | undefined {
+    const slot = this.#slots.get(keyOf(target, options));
+    return slot === undefined ? undefined : this.#takeFrom(slot);
+  }
+
+  async acquire(target: Allowed, options: AcquireOptions): Promise<Acquired> {
+    const slot = this.#slotOf(keyOf(target, options));
+    for (;;) {
+      const connection = this.#takeFrom(slot);
+      if (connection !== undefined) return { state: 'ok', connection };
+      if (this.#closed) return { state: 'failed', why: 'the gateway closes' };
+      if (slot.opening !== undefined && options.http2) {
+        const first = await slot.opening;
+        if (first.state !== 'ok' && slot.live === 0) return first;
+      } else if (slot.live >= this.#parts.limits.poolSockets) {
+        await new Promise<void>((resolve) => slot.waiting.push(resolve));
+      } else return this.#openFirst(slot, target, options);
+    }
+  }
+
+  retire(): void {
+    for (const slot of this.#slots.values()) {
+      for (const connection of slot.idle.splice(0)) connection.destroy();
+      for (const session of slot.sessions.splice(0)) session.retire();
+      slot.retired = true;
+    }
+    this.#slots = new Map();
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
+    const slots = [...this.#slots.values()];
+    this.retire();
+    for (const slot of slots) for (const wake of slot.waiting.splice(0)) wake();
+  }
+
+  #slotOf(key: string): Slot {
+    const known = this.#slots.get(key);
+    if (known !== undefined) return known;
+    const slot: Slot = { idle: [], sessions: [], live: 0, waiting: [], opening: undefined, retired: false };
+    this.#slots.set(key, slot);
+    return slot;
+  }
+
+  #takeFrom(slot: Slot): UpstreamConnection | undefined {
+    for (const session of slot.sessions) {
+      const stream = session.open();
+      if (stream !== undefined) return stream;
+    }
+    // The latest one first: it is the least likely to be closed by the origin just now.
+    for (let connection = slot.idle.pop(); connection !== undefined; connection = slot.idle.pop()) {
+      if (!connection.socket.destroyed && Date.now() < connection.idleUntil) return connection.turn();
+      connection.destroy();
+    }
+    return undefined;
+  }
+
+  async #openFirst(slot: Slot, target: Allowed, options: AcquireOptions): Promise<Acquired> {
+    slot.live++;
+    const opening = this.#openOne(slot, target, options);
+    if (!options.http2 || slot.opening !== undefined) return opening;
+    slot.opening = opening;
+    try {
+      return await opening;
+    } finally {
+      slot.opening = undefined;
+    }
+  }
+
+  /** Precondition: `slot.live` counts this connection already. */
+  async #openOne(slot: Slot, target: Allowed, options: AcquireOptions): Promise<Acquired> {
+    const startedAt = Date.now();
+    const opened = await this.#open(slot, target, options, startedAt);
+    if (opened.state === 'open') {
+      const connection = opened.take();
+      return connection === undefined
+        ? { state: 'failed', why: 'the connection was closed' }
+        : { state: 'ok', connection };
+    }
+    slot.live--;
+    wakeOne(slot);
+    if (opened.state === 'failed') this.#parts.ledger.finished(failedSummary(target, startedAt));
+    return opened;
+  }
+
+  async #open(slot: Slot, target: Allowed, options: AcquireOptions, startedAt: number): Promise<Opened> {
+    const { budgets, upstream, tls } = this.#parts;
+    const over = budgets.take(target.rule, 'connections');
+    if (over !== undefined) return { state: 'denied', verdict: over };
+    const vetted = await upstream.vet(target);
+    if (vetted.state !== 'ok') return vetted;
+    const dialled = await upstream.dial(vetted.addresses, target.port);
+    if (dialled.state === 'failed') return { state: 'failed', why: dialled.why };
+    const { socket, address } = dialled;
+    if (!options.secure) return this.#keep(slot, { target, socket, address, startedAt });
+    const openSession = options.http2 ? await this.#parts.openSession?.() : undefined;
+    const verified = await (
+      await tls()
+    ).secureDial(target, socket, openSession === undefined ? ['http/1.1'] : ['h2', 'http/1.1']);
+    if (verified.state === 'untrusted') {
+      this.#parts.onUntrusted(target, verified.verdict);
+      return { state: 'failed', why: verified.verdict.reason };
+    }
+    if (verified.state === 'failed') return { state: 'failed', why: verified.why };
+    const made = { target, socket: verified.socket, address, startedAt };
+    return verified.alpn === 'h2' ? this.#keepSession(slot, made, openSession) : this.#keep(slot, made);
+  }
+
+  #keep(slot: Slot, made: Made): Opened {
+    const connection = new H1Connection(made.socket, made.address, {
+      idle: (each, maxIdleMs) => this.#idle(slot, each, maxIdleMs),
+    });
+    this.#account(slot, made);
+    made.socket.once('close', () => {
+      const index = slot.idle.indexOf(connection);
+      if (index >= 0) slot.idle.splice(index, 1);
+    });
+    return { state: 'open', take: () => (made.socket.destroyed ? undefined : connection.turn()) };
+  }
+
+  #keepSession(slot: Slot, made: Made, open: OpenSession | undefined): Opened {
+    const session = open?.(made.socket, made.address, made.target, () => wakeOne(slot));
+    if (session === undefined) {
+      made.socket.destroy();
+      return { state: 'failed', why: 'the origin speaks HTTP/2 unasked' };
+    }
+    this.#account(slot, made);
+    slot.sessions.push(session);
+    made.socket.once('close', () => {
+      const index = slot.sessions.indexOf(session);
+      if (index >= 0) slot.sessions.splice(index, 1);
+    });
+    return { state: 'open', take: () => session.open() };
+  }
+
+  #account(slot: Slot, { socket, target, startedAt }: Made): void {
+    socket.once('close', (hadError: boolean) => {
+      slot.live--;
+      const bytes = { upBytes: socket.bytesWritten, downBytes: socket.bytesRead };
+      this.#parts.ledger.finished(
+        summaryOf(target, startedAt, { ...bytes, end: hadError ? 'reset' : 'closed' }),
+      );
+      wakeOne(slot);
+    });
+  }
+
+  #idle(slot: Slot, connection: H1Connection, maxIdleMs: number | undefined): void {
+    const { poolIdleMs } = this.#parts.limits;
+    const idleMs = Math.min(poolIdleMs, maxIdleMs ?? poolIdleMs);
+    if (this.#closed || idleMs <= 0 || connection.socket.destroyed || slot.retired)
+      return connection.destroy();
+    connection.idleUntil = Date.now() + idleMs;
+    slot.idle.push(connection);
+    this.#sweep ??= setInterval(() => this.#dropStale(), Math.max(50, poolIdleMs / 4)).unref();
+    wakeOne(slot);
+  }
+
+  #dropStale(): void {
+    const now = Date.now();
+    let left = 0;
+    for (const [key, slot] of this.#slots) {
+      for (const connection of slot.idle.filter((each) => each.idleUntil <= now)) connection.destroy();
+      left += slot.idle.length;
+      if (slot.live === 0 && slot.waiting.length === 0 && slot.opening === undefined) this.#slots.delete(key);
+    }
+    if (left > 0) return;
+    clearInterval(this.#sweep);
+    this.#sweep = undefined;
+  }
+}
+
+interface Made {
+  readonly target: Allowed;
+  readonly socket: Socket;
+  readonly address: string;
+  readonly startedAt: number;
+}
+
+function wakeOne(slot: Slot): void {
+  slot.waiting.shift()?.();
+}
+
+function keyOf(target: Allowed, options: AcquireOptions): string {
+  const scheme = options.secure ? (options.http2 ? 's2' : 's') : 'p';
+  return `${target.rule.id} ${target.host} ${target.port} ${scheme}`;
+}

@@ -1,0 +1,75 @@
+import { responseHeaders } from '../../net/http-head.ts';
+import type { RawHeaders } from '../../net/http-head.ts';
+import type { OutgoingRequest, Scrubber } from '../contract.ts';
+import type { GatewayCore } from '../core.ts';
+import type { BodySink, ResponseHead } from './contract.ts';
+import { codingOf, DecodeSink, ScrubSink } from './decode.ts';
+
+/** What happens to the answer of one request, and what that asks of the request. */
+export interface ResponsePlan {
+  requestHeaders(headers: RawHeaders): RawHeaders;
+  /** The head for the client and the way of the body to it; or why the answer cannot pass. */
+  respond(
+    head: ResponseHead,
+  ): { readonly head: ResponseHead; readonly through: (sink: BodySink) => BodySink } | string;
+}
+
+const AS_IT_IS = (sink: BodySink): BodySink => sink;
+
+/** Ranges and codings would carry a secret past the scrubber a few bytes at a time. */
+const UNSCRUBBABLE: ReadonlySet<string> = new Set(['accept-encoding', 'range', 'if-range']);
+/** They describe bytes that scrubbing and decoding change. */
+const CHANGED: ReadonlySet<string> = new Set([
+  'content-length',
+  'content-encoding',
+  'content-md5',
+  'digest',
+  'accept-ranges',
+]);
+
+/** Plans the answer of a request that is about to leave. */
+export function responsePlan(
+  core: Pick<GatewayCore, 'broker' | 'limits'>,
+  request: OutgoingRequest,
+): ResponsePlan {
+  const strip = request.rule.requests?.stripResponseHeaders;
+  const names = strip === undefined || strip.length === 0 ? undefined : new Set(strip);
+  const scrubber = core.broker?.scrubber(request.host, request.port);
+  if (scrubber !== undefined) return scrubbed(scrubber, names, core.limits.inflateRatio);
+  return {
+    requestHeaders: (headers) => headers,
+    respond: ({ status, headers }) => {
+      const kept = responseHeaders(headers, status);
+      return {
+        head: { status, headers: names === undefined ? kept : without(kept, names) },
+        through: AS_IT_IS,
+      };
+    },
+  };
+}
+
+function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ratio: number): ResponsePlan {
+  return {
+    requestHeaders: (headers) => [...without(headers, UNSCRUBBABLE), 'Accept-Encoding', 'identity'],
+    respond: ({ status, headers }) => {
+      const coding = codingOf(headers);
+      if (coding === undefined) return 'the answer has a coding that cannot be scrubbed';
+      const kept = without(responseHeaders(headers, status), CHANGED);
+      const clean = scrubber.headers(names === undefined ? kept : without(kept, names));
+      const through = (sink: BodySink): BodySink => {
+        const scrub = new ScrubSink(sink, scrubber);
+        return coding === 'identity' ? scrub : new DecodeSink(scrub, coding, ratio);
+      };
+      return { head: { status, headers: clean }, through };
+    },
+  };
+}
+
+function without(headers: RawHeaders, names: ReadonlySet<string>): string[] {
+  const out: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? '';
+    if (!names.has(name.toLowerCase())) out.push(name, headers[i + 1] ?? '');
+  }
+  return out;
+}

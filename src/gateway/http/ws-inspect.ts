@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { WS_CLOSE, WS_OPCODE, WsReader, closePayload, writeWsFrame } from '../../net/ws-frames.ts';
+import type { WsCloseCode, WsFrame, WsRead } from '../../net/ws-frames.ts';
+import { WsAssembler } from '../../net/ws-frames-message.ts';
+import type { WsMessage } from '../../net/ws-frames-message.ts';
+import type { Verdict } from '../contract.ts';
+import type { Meter, TunnelOptions, TunnelResult } from '../tunnel.ts';
+import { reset, sayAndClose } from '../wire.ts';
+
+export interface WebSocketLimits {
+  /** Bytes of one message; of one frame from the origin. Held in memory for each direction. */
+  readonly messageBytes: number;
+  /** Time and bytes that either side gets to read a close frame. */
+  readonly lingerMs: number;
+  readonly lingerBytes: number;
+}
+
+/** What a message may be at most unless the rule says otherwise: real-time APIs take 15 MiB. */
+export const WS_MESSAGE_BYTES = 16 * 1024 * 1024;
+
+export interface WebSocketOptions extends TunnelOptions {
+  readonly limits: WebSocketLimits;
+  /** Asked for every whole message of the client, and for every payload of its control frames. A verdict ends the connection with 1008. */
+  readonly onMessage: (message: WsMessage) => Verdict | undefined;
+}
+
+/**
+ * Joins a client and an origin that agreed on WebSocket without extensions. Every frame is checked and written anew; messages of
+ * the client go on whole, after they were judged, those of the origin frame by frame. Back-pressure in both directions.
+ */
+export function inspectWebSocket(client: Socket, upstream: Socket, options: WebSocketOptions): void {
+  new WebSocketRelay(client, upstream, options).start();
+}
+
+class WebSocketRelay {
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+  readonly #options: WebSocketOptions;
+  readonly #bytes = { up: 0, down: 0 };
+  readonly #assembler = new WsAssembler();
+  readonly #fromClient: WsReader;
+  readonly #fromUpstream: WsReader;
+  #end: TunnelResult['end'] | undefined;
+  #open = 2;
+
+  constructor(client: Socket, upstream: Socket, options: WebSocketOptions) {
+    const { messageBytes } = options.limits;
+    this.#client = client;
+    this.#upstream = upstream;
+    this.#options = options;
+    this.#fromClient = new WsReader({ masked: true, frameBytes: messageBytes, messageBytes });
+    this.#fromUpstream = new WsReader({ masked: false, frameBytes: messageBytes });
+  }
+
+  start(): void {
+    const { first } = this.#options;
+    this.#watch(this.#client, this.#upstream);
+    this.#watch(this.#upstream, this.#client);
+    if (this.#client.destroyed || this.#upstream.destroyed) return this.#settle();
+    if (first !== undefined && first.length > 0) this.#up(first);
+    this.#pump(this.#client, this.#upstream, (chunk) => this.#up(chunk));
+    this.#pump(this.#upstream, this.#client, (chunk) => this.#down(chunk));
+  }
+
+  #watch(from: Socket, to: Socket): void {
+    from.setNoDelay(true);
+    from.on('error', () => this.#abort('reset'));
+    // A socket that goes without "end" was torn down; the other side must not wait for it.
+    from.on('close', () => {
+      if (!from.readableEnded || !from.writableFinished) this.#abort('reset');
+      this.#closed();
+    });
+    from.on('end', () => this.#endSide(to));
+    from.on('drain', () => to.resume());
+  }
+
+  #pump(from: Socket, to: Socket, pass: (chunk: Uint8Array) => void): void {
+    from.on('data', (chunk: Buffer) => {
+      if (this.#end !== undefined) return;
+      pass(chunk);
+      if (this.#end === undefined && to.writableNeedDrain && to.writableLength > 0) from.pause();
+    });
+    from.resume();
+  }
+
+  #up(chunk: Uint8Array): void {
+    if (!this.#take('up', chunk)) return;
+    const read = this.#fromClient.push(chunk);
+    for (const frame of read.frames) {
+      const message = this.#assembler.add(frame);
+      if (message === undefined) continue;
+      const verdict = message.data.length > 0 ? this.#options.onMessage(message) : undefined;
+      if (verdict !== undefined) return this.#cut(verdict, WS_CLOSE.policy, 'error');
+      this.#toUpstream(message.frame);
+    }
+    this.#judge(read, 'the program');
+  }
+
+  #down(chunk: Uint8Array): void {
+    if (!this.#take('down', chunk)) return;
+    const read = this.#fromUpstream.push(chunk);
+    for (const frame of read.frames) this.#client.write(writeWsFrame(frame));
+    this.#judge(read, 'the origin');
+  }
+
+  #toUpstream(frame: WsFrame): void {
+    this.#upstream.write(writeWsFrame(frame, randomBytes(4)));
+  }
+
+  #judge(read: WsRead, who: string): void {
+    const { problem } = read;
+    if (problem === undefined) return;
+    const reason = `${who} broke the WebSocket protocol: ${problem.why}`;
+    this.#cut({ action: 'deny', rule: 'structural.websocket', reason }, problem.code, 'error');
+  }
+
+  #take(direction: keyof Meter, chunk: Uint8Array): boolean {
+    if (this.#end !== undefined) return false;
+    const verdict = this.#options.meter[direction](chunk.length);
+    if (verdict === undefined) {
+      this.#bytes[direction] += chunk.length;
+      return true;
+    }
+    this.#cut(verdict, WS_CLOSE.policy, 'budget');
+    return false;
+  }
+
+  /** Both sides get a close frame and a moment to read it; nothing of what was refused goes on. */
+  #cut(verdict: Verdict, code: WsCloseCode, end: TunnelResult['end']): void {
+    if (this.#end !== undefined) return;
+    this.#end = end;
+    const toClient = code === WS_CLOSE.policy ? `${verdict.rule}: ${verdict.reason}` : verdict.reason;
+    const frame = (reason: string): WsFrame => ({
+      fin: true,
+      opcode: WS_OPCODE.close,
+      payload: closePayload(code, reason),
+    });
+    // The origin learns no rule and no reason: they are about the sandbox.
+    this.#say(this.#client, writeWsFrame(frame(toClient)));
+    this.#say(this.#upstream, writeWsFrame(frame(''), randomBytes(4)));
+    this.#options.onCut(verdict);
+  }
+
+  #say(socket: Socket, lastWord: Buffer): void {
+    socket.removeAllListeners('data');
+    if (socket.writable) sayAndClose(socket, lastWord, this.#options.limits);
+    else reset(socket);
+  }
+
+  #abort(why: TunnelResult['end']): void {
+    // After a cut each side goes in its own time.
+    if (this.#end !== undefined) return;
+    this.#end = why;
+    reset(this.#client);
+    reset(this.#upstream);
+  }
+
+  /** Ends one direction; what is left may idle only for a while. */
+  #endSide(to: Socket): void {
+    if (this.#end !== undefined) return;
+    if (to.writable) to.end();
+    if (!to.readableEnded) to.setTimeout(this.#options.halfClosedMs, () => this.#abort('reset'));
+  }
+
+  #closed(): void {
+    if (--this.#open > 0) return;
+    this.#options.onEnd({
+      upBytes: this.#bytes.up,
+      downBytes: this.#bytes.down,
+      end: this.#end ?? 'closed',
+    });
+  }
+
+  /** One side was gone before the relay began: its "close" may already have been. */
+  #settle(): void {
+    const gone = [this.#client, this.#upstream].filter((socket) => socket.closed).length;
+    this.#abort('reset');
+    for (let i = 0; i < gone; i++) this.#closed();
+  }
+}

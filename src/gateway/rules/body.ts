@@ -1,0 +1,98 @@
+import { selectJson } from '../../net/json-scan-select.ts';
+import type { JsonValue } from '../../net/json-scan.ts';
+import { tokensOf, valuesOf } from '../../net/http-head.ts';
+import type { NetworkRule } from '../../policy/contract.ts';
+import type { CompiledRules } from './compile.ts';
+import { rulesFor } from './compile.ts';
+import type { BodyVerdict, RequestFacts } from './contract.ts';
+import { against, firstRefusal, malformed, quoted } from './finding.ts';
+import type { Finding } from './finding.ts';
+import { judgeGraphqlBody } from './graphql.ts';
+import { judgeMcp } from './mcp.ts';
+
+const MEDIA_TYPE = /^application\/(?:json|[a-z0-9!#$&^_.-]{1,100}\+json)$/i;
+const PARAMETER = /^([a-z0-9_.-]{1,40})=("[^"\\]{0,100}"|[a-z0-9_./+-]{1,100})$/i;
+
+/** Judges a whole body against the `json`, `mcp` and `graphql` parts of a rule. The body is read as it is sent, not unpacked. */
+export function judgeBodyRules(
+  rule: NetworkRule,
+  facts: RequestFacts & { readonly path: string },
+  body: Uint8Array,
+): BodyVerdict {
+  const rules = rulesFor(rule);
+  if (rules !== undefined && 'verdict' in rules) return { refuse: rules.verdict, status: 400 };
+  if (rules === undefined || !rules.readsBody || body.length === 0) return {};
+  const unreadable = judgeForm(rule, facts);
+  // What is no JSON cannot be judged further, also by a rule that only observes.
+  const judgements =
+    unreadable === undefined ? contentJudgements(rule, rules, facts, body) : [() => unreadable];
+  const { refuse, ...observed } = firstRefusal(rules.observe, judgements);
+  if (refuse === undefined) return observed;
+  return { refuse: refuse.verdict, status: refuse.status === 400 ? 400 : 403 };
+}
+
+/** The body must be JSON in the clear. */
+function judgeForm(rule: NetworkRule, facts: RequestFacts): Finding | undefined {
+  const coding = tokensOf(facts.headers, 'content-encoding').find((token) => token !== 'identity');
+  if (coding !== undefined)
+    return against(rule, {
+      part: '.body',
+      reason: `${rule.id} has to read the body, which is packed with ${quoted(coding)}`,
+      remedy: 'send the body without Content-Encoding',
+    });
+  const types = valuesOf(facts.headers, 'content-type');
+  const [type] = types;
+  if (types.length === 1 && type !== undefined && isJsonType(type)) return undefined;
+  return against(rule, {
+    part: '.body',
+    reason: `${rule.id} has to read the body as JSON, and its type is ${type === undefined ? 'not given' : quoted(types.join(', '))}`,
+    remedy: 'send JSON as application/json',
+  });
+}
+
+/** RFC 8259 §11 has no charset; who sends one must mean UTF-8, for a reader that believed another would see other names. */
+function isJsonType(value: string): boolean {
+  const [type = '', ...parameters] = value.split(';').map((part) => part.trim());
+  if (!MEDIA_TYPE.test(type)) return false;
+  return parameters.every((parameter) => {
+    const [, name = '', text = ''] = PARAMETER.exec(parameter) ?? [];
+    return name !== '' && (name.toLowerCase() !== 'charset' || /^"?utf-?8"?$/i.test(text));
+  });
+}
+
+function contentJudgements(
+  rule: NetworkRule,
+  rules: CompiledRules,
+  facts: RequestFacts,
+  body: Uint8Array,
+): (() => Finding | undefined)[] {
+  const { json, mcp, graphql } = rules.policy;
+  return [
+    () => (json === undefined ? undefined : judgeJson(rule, rules, body)),
+    () => (mcp === undefined ? undefined : judgeMcp(rule, mcp, facts.headers, body)),
+    () => (graphql === undefined ? undefined : judgeGraphqlBody(rule, graphql, body)),
+  ];
+}
+
+function judgeJson(rule: NetworkRule, rules: CompiledRules, body: Uint8Array): Finding | undefined {
+  let hit: { readonly index: number; readonly value: JsonValue } | undefined;
+  const selectors = rules.json.map((one) => one.selector);
+  const scan = selectJson(body, selectors, (index, value) => {
+    if (hit === undefined && rules.json[index]?.test(value) === true) hit = { index, value };
+  });
+  if (!scan.ok) return malformed(rule, { part: '.json', reason: `the body is refused: ${scan.why}` });
+  return hit === undefined ? undefined : jsonFinding(rule, rules, hit.index, hit.value);
+}
+
+function jsonFinding(rule: NetworkRule, rules: CompiledRules, index: number, value: JsonValue): Finding {
+  const place = quoted(rules.json[index]?.selector.text ?? '');
+  const what =
+    rules.policy.json?.[index]?.match.kind !== 'any' && 'text' in value
+      ? ` the value ${quoted(value.text)} at`
+      : '';
+  return against(rule, {
+    part: `.json[${index}]`,
+    reason: `${rule.id} refuses${what} ${place} in the body`,
+    remedy: `change \`json\` of ${rule.id} in the policy, or its preset`,
+  });
+}

@@ -1,0 +1,182 @@
+import type { AuditSink } from '../audit/contract.ts';
+import type { GloveboxDirs } from '../base/paths.ts';
+import type { Teardown } from '../base/teardown.ts';
+import type { MadeContent, Plan } from '../drivers/contract.ts';
+import { CA_PATH, lendsKeys, SSH_AGENT_PATH, terminatesTls } from '../drivers/inspection.ts';
+import type { ContentScanner, GatewayOptions } from '../gateway/contract.ts';
+import type { RootStore } from '../gateway/tls/contract.ts';
+import type { CredentialPolicy, DlpPolicy } from '../policy/contract.ts';
+import type { Broker, SecretNotice } from '../secrets/contract.ts';
+
+/** The gateway's collaborators, and what the sandbox gets to see of them. */
+export interface Egress {
+  readonly gateway: Pick<GatewayOptions, 'authority' | 'roots' | 'broker' | 'scanner'>;
+  /** What the plan's made mounts hold. */
+  readonly made: ReadonlyMap<string, MadeContent>;
+  /** Placeholders by variable. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly broker: Broker | undefined;
+  /** Lines for stderr: a source that failed, a file that is not shown. */
+  readonly notices: readonly string[];
+  /** A scanner for other rules, over the same secrets. */
+  scannerFor(policy: DlpPolicy | undefined): Promise<ContentScanner | undefined>;
+}
+
+export interface EgressInput {
+  readonly id: string;
+  readonly plan: Plan;
+  readonly credentials: readonly CredentialPolicy[];
+  readonly env: NodeJS.ProcessEnv;
+  readonly audit: AuditSink;
+  readonly dirs: GloveboxDirs;
+  readonly teardown: Teardown;
+}
+
+/** One for each environment of a process: parsing the roots takes some 30 ms. */
+const ROOTS = new WeakMap<NodeJS.ProcessEnv, Promise<RootStore>>();
+
+/** A CA outlives its sandbox by a day, for clocks that differ; a sandbox without an end gets a year. */
+const DAY_MS = 86_400_000;
+const LONGEST_MS = 366 * DAY_MS;
+
+/**
+ * Makes what the gateway needs beyond names and ports: the sandbox's certificate authority, the broker, the scanner. A policy that
+ * needs none of it loads none of it.
+ *
+ * @throws E_IO, E_POLICY_INVALID when the host's roots or a file of `network.trust` cannot be read
+ */
+export async function prepareEgress(input: EgressInput): Promise<Egress> {
+  const notices: string[] = [];
+  const broker = await makeBroker(input, notices);
+  const trust = await makeTrust(input);
+  const masked = await maskedFiles(broker?.instance, notices);
+  const scannerFor = async (policy: DlpPolicy | undefined): Promise<ContentScanner | undefined> =>
+    policy === undefined ? undefined : makeScanner(policy, broker);
+  const scanner = await scannerFor(input.plan.network.policy.dlp);
+  const agent = lendsKeys(input.plan.network.policy) ? await lendAgent(input, notices) : undefined;
+  return {
+    gateway: {
+      ...trust?.options,
+      ...(broker === undefined ? {} : { broker: broker.instance }),
+      ...(scanner === undefined ? {} : { scanner }),
+    },
+    made: new Map([...(trust?.made ?? []), ...masked, ...(agent ?? [])]),
+    env: {
+      ...broker?.instance.environment(),
+      ...(agent === undefined ? {} : { SSH_AUTH_SOCK: SSH_AGENT_PATH }),
+    },
+    broker: broker?.instance,
+    notices,
+    scannerFor,
+  };
+}
+
+interface LiveBroker {
+  readonly instance: Broker;
+  /** Changes with every change of a secret. */
+  readonly version: () => number;
+}
+
+async function makeBroker(input: EgressInput, notices: string[]): Promise<LiveBroker | undefined> {
+  if (input.credentials.length === 0) return undefined;
+  const { createBroker } = await import('../secrets/broker.ts');
+  let version = 0;
+  const instance = await createBroker({
+    sandbox: input.id,
+    credentials: input.credentials,
+    hostEnv: input.env,
+    untrusted: input.plan.writable,
+    onNotice: (notice) => {
+      version++;
+      report(input, notice, notices);
+    },
+  });
+  input.teardown.add('credential broker', () => instance.dispose());
+  return { instance, version: () => version };
+}
+
+function report(input: EgressInput, notice: SecretNotice, notices: string[]): void {
+  notices.push(notice.message);
+  if (notice.kind === 'warning') return;
+  const state = notice.kind === 'revoked' ? 'revoked' : notice.kind.replace('source-', '');
+  const data = { credential: notice.credential, state };
+  input.audit.write({ kind: 'credential.source', sandbox: input.id, data }).catch(() => undefined);
+}
+
+async function makeScanner(policy: DlpPolicy, broker: LiveBroker | undefined): Promise<ContentScanner> {
+  const { createScanner } = await import('../content/dlp/scanner.ts');
+  return createScanner({
+    policy,
+    secrets: () => broker?.instance.knownSecrets() ?? [],
+    placeholders: () => broker?.instance.placeholders() ?? [],
+    secretsVersion: () => broker?.version() ?? 0,
+  });
+}
+
+interface Trust {
+  readonly options: Pick<GatewayOptions, 'authority' | 'roots'>;
+  readonly made: ReadonlyMap<string, MadeContent>;
+}
+
+async function makeTrust(input: EgressInput): Promise<Trust | undefined> {
+  const { plan } = input;
+  if (!terminatesTls(plan.network.policy)) return undefined;
+  const [{ createAuthority }, { mergedBundle, javaTrustStore }, roots] = await Promise.all([
+    import('../gateway/tls/authority.ts'),
+    import('../gateway/tls/trust.ts'),
+    rootsOf(input.env),
+  ]);
+  const ttl = plan.limits.ttlMs ?? plan.limits.timeoutMs;
+  const authority = createAuthority({
+    sandbox: input.id,
+    lifetimeMs: ttl === undefined ? LONGEST_MS : Math.min(ttl + DAY_MS, LONGEST_MS),
+  });
+  const bundle = mergedBundle(await roots.hostBundle(), authority.pem);
+  const made = new Map<string, MadeContent>([[CA_PATH, { content: Buffer.from(authority.pem) }]]);
+  for (const mount of plan.view) {
+    if (mount.kind !== 'made') continue;
+    if (mount.what === 'ca-bundle') made.set(mount.target, { content: Buffer.from(bundle) });
+    if (mount.what === 'java-trust') made.set(mount.target, { content: javaTrustStore([bundle]) });
+  }
+  return { options: { authority, roots }, made };
+}
+
+function rootsOf(env: NodeJS.ProcessEnv): Promise<RootStore> {
+  const known = ROOTS.get(env);
+  if (known !== undefined) return known;
+  const made = import('../gateway/tls/roots.ts').then(({ createRootStore }) => createRootStore({ env }));
+  ROOTS.set(env, made);
+  return made;
+}
+
+async function maskedFiles(
+  broker: Broker | undefined,
+  notices: string[],
+): Promise<readonly (readonly [string, MadeContent])[]> {
+  const files = (await broker?.files()) ?? [];
+  return files.flatMap((file) => {
+    if (file.state === 'masked') return [[file.path, { content: file.content }] as const];
+    // It stays away: the real file is not visible inside either.
+    notices.push(`${file.path} is not shown: ${file.why}`);
+    return [];
+  });
+}
+
+async function lendAgent(
+  input: EgressInput,
+  notices: string[],
+): Promise<readonly (readonly [string, MadeContent])[] | undefined> {
+  const { lendSshAgent } = await import('./ssh-agent.ts');
+  const lent = await lendSshAgent(input);
+  if (typeof lent === 'object') return [[SSH_AGENT_PATH, lent]];
+  notices.push(lent);
+  return undefined;
+}
+
+/** Variables that make programs trust the sandbox's CA, for a plan that ends TLS. */
+export async function trustEnvironment(plan: Plan): Promise<Readonly<Record<string, string>>> {
+  if (!terminatesTls(plan.network.policy)) return {};
+  const { trustVariables } = await import('../gateway/tls/trust.ts');
+  const made = plan.view.find((mount) => mount.kind === 'made' && mount.what === 'ca-bundle');
+  return made === undefined ? {} : trustVariables(made.target, CA_PATH);
+}

@@ -1,0 +1,219 @@
+import { randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
+import { gloveboxDirs } from '../base/paths.ts';
+import type { CredentialPolicy } from '../policy/contract.ts';
+import { authorizeRequest } from './authorize.ts';
+import type {
+  BodyWatch,
+  Broker,
+  BrokerOptions,
+  CredentialStatus,
+  CredentialVerdict,
+  MaskedFile,
+  OutgoingRequest,
+  Scrubber,
+  SourceContext,
+} from './contract.ts';
+import { bodyOwners, isHomeHost, needsBody, swappableFor } from './homes.ts';
+import { Keyring } from './keyring.ts';
+import { maskFile } from './masked-files.ts';
+import type { MaskedSecret } from './masked-files.ts';
+import { Refusals } from './refusals.ts';
+import { foreignHash } from './same.ts';
+import { ReplyScrubber, ScrubTable } from './scrub.ts';
+import type { Scrubbed } from './scrub.ts';
+import { readSource } from './sources.ts';
+import { isRedirected } from './untrusted.ts';
+
+/**
+ * Makes the broker of one sandbox. Every source is read now, all at once, because a secret that is not known cannot be recognised when it
+ * comes from inside. One that fails is told to `onNotice` and in `status`, and its requests are refused until it works.
+ */
+export async function createBroker(options: BrokerOptions): Promise<Broker> {
+  const broker = new SandboxBroker(options);
+  await broker.update(options.credentials);
+  return broker;
+}
+
+class SandboxBroker implements Broker {
+  readonly #sandbox: string;
+  readonly #untrusted: readonly string[];
+  readonly #keyring: Keyring;
+  readonly #foreignKey: Uint8Array;
+  readonly #abort = new AbortController();
+  /** One table a host, until something changes. */
+  readonly #tables = new Map<string, ScrubTable | undefined>();
+
+  constructor(options: BrokerOptions) {
+    this.#sandbox = options.sandbox;
+    this.#untrusted = options.untrusted ?? [];
+    this.#foreignKey = options.foreignKey ?? randomBytes(32);
+    const context = sourceContext(options, this.#abort.signal);
+    this.#keyring = new Keyring({
+      read: (source) => readSource(source, context),
+      now: options.now ?? (() => performance.now()),
+      changed: (what, credential) => {
+        this.#tables.clear();
+        if (what !== 'loaded')
+          options.onNotice?.({ kind: what, credential, message: noticeText(what, credential) });
+      },
+    });
+  }
+
+  wantsBody(request: OutgoingRequest): boolean {
+    return needsBody(this.#keyring, request);
+  }
+
+  authorize(request: OutgoingRequest): Promise<CredentialVerdict> {
+    const hash = (value: string): string => foreignHash(this.#foreignKey, value);
+    return authorizeRequest({ keyring: this.#keyring, hash }, request);
+  }
+
+  watchBody(request: OutgoingRequest): BodyWatch | undefined {
+    if (this.#keyring.size === 0) return undefined;
+    const owners = new Set(bodyOwners(swappableFor(this.#keyring, request), request).map(({ name }) => name));
+    const watch = this.#keyring
+      .recognizer()
+      .watch(({ kind, credential }) => kind === 'placeholder' && owners.has(credential));
+    const refusals = new Refusals(request);
+    const verdict = (): ReturnType<BodyWatch['end']> =>
+      watch.found === undefined ? undefined : refusals.known(watch.found, 'the body').verdict;
+    return {
+      update: (chunk) => {
+        watch.step(chunk);
+        return verdict();
+      },
+      end: verdict,
+    };
+  }
+
+  scrubber(host: string, port: number): Scrubber | undefined {
+    const table = this.#tableFor(host, port);
+    return table === undefined ? undefined : new ReplyScrubber(table);
+  }
+
+  environment(): Record<string, string> {
+    const pairs = [...this.#keyring.all()].flatMap((held) =>
+      Object.entries(held.policy.expose.env).flatMap(([variable, field]) => {
+        const text = held.placeholders.get(field);
+        return text === undefined ? [] : [[variable, text] as const];
+      }),
+    );
+    return Object.fromEntries(pairs);
+  }
+
+  async files(): Promise<readonly MaskedFile[]> {
+    const paths = new Map<string, CredentialPolicy[]>();
+    for (const { policy } of this.#keyring.all())
+      for (const path of policy.expose.files) paths.set(path, [...(paths.get(path) ?? []), policy]);
+    return Promise.all([...paths].map(([path, policies]) => this.#maskedFile(path, policies)));
+  }
+
+  *knownSecrets(): Generator<{ readonly name: string; readonly bytes: Uint8Array }> {
+    for (const { known, bytes } of this.#keyring.known())
+      if (known.kind === 'secret' || known.kind === 'revoked') yield { name: known.credential, bytes };
+  }
+
+  *placeholders(): Generator<{ readonly name: string; readonly field: string; readonly text: string }> {
+    for (const held of this.#keyring.all())
+      for (const [field, text] of held.placeholders) yield { name: held.name, field, text };
+  }
+
+  status(): readonly CredentialStatus[] {
+    return [...this.#keyring.all()].map((held) => held.status());
+  }
+
+  async update(credentials: readonly CredentialPolicy[]): Promise<void> {
+    await this.#keyring.update(credentials);
+    this.#tables.clear();
+  }
+
+  async refresh(name: string): Promise<void> {
+    await this.#keyring.demand(name).refresh();
+  }
+
+  revoke(name: string): void {
+    this.#keyring.demand(name).revoke();
+  }
+
+  renew(name: string): void {
+    this.#keyring.renew(name);
+    this.#tables.clear();
+  }
+
+  dispose(): void {
+    this.#abort.abort();
+    this.#keyring.dispose();
+    this.#tables.clear();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+    return Promise.resolve();
+  }
+
+  /** What `JSON.stringify` and `console.log` show: names and states, nothing else. */
+  toJSON(): object {
+    return { sandbox: this.#sandbox, credentials: this.status() };
+  }
+
+  [inspect.custom](): string {
+    return `Broker ${JSON.stringify(this)}`;
+  }
+
+  #tableFor(host: string, port: number): ScrubTable | undefined {
+    const key = `${host} ${port}`;
+    if (this.#tables.has(key)) return this.#tables.get(key);
+    const scrubbed = [...this.#keyring.all()]
+      .filter(({ policy }) => policy.scrub && isHomeHost(policy, host, port))
+      .flatMap((held): Scrubbed[] =>
+        [...held.known()].flatMap(({ known, bytes }) =>
+          known.kind === 'placeholder'
+            ? []
+            : [{ secret: bytes, placeholder: held.placeholders.get(known.field) ?? '' }],
+        ),
+      );
+    const table = scrubbed.length === 0 ? undefined : new ScrubTable(scrubbed);
+    this.#tables.set(key, table);
+    return table;
+  }
+
+  async #maskedFile(path: string, policies: readonly CredentialPolicy[]): Promise<MaskedFile> {
+    if (isRedirected(path, this.#untrusted))
+      return { state: 'refused', path, why: 'a link in a tree that the sandbox may write leads elsewhere' };
+    const secrets: MaskedSecret[] = [];
+    for (const { name: credential } of policies) {
+      const held = this.#keyring.get(credential);
+      await held?.settle();
+      const usable = held?.usable() ?? 'failed';
+      if (typeof usable === 'string' || held === undefined)
+        return { state: 'refused', path, why: `${credential} is not loaded, so it cannot be masked` };
+      for (const [field, secret] of usable)
+        secrets.push({ credential, field, secret, placeholder: held.placeholders.get(field) ?? '' });
+    }
+    return maskFile(path, secrets);
+  }
+}
+
+function sourceContext(options: BrokerOptions, signal: AbortSignal): SourceContext {
+  const dirs = gloveboxDirs(options.hostEnv);
+  return {
+    env: options.hostEnv,
+    configDir: options.configDir ?? dirs.config,
+    stateDir: options.stateDir ?? dirs.state,
+    untrusted: options.untrusted ?? [],
+    warn: (message) => options.onNotice?.({ kind: 'warning', message }),
+    signal,
+  };
+}
+
+function noticeText(what: 'source-failed' | 'source-refreshed' | 'revoked', credential: string): string {
+  switch (what) {
+    case 'source-failed':
+      return `the source of ${credential} gives no secret; its requests are refused`;
+    case 'source-refreshed':
+      return `${credential} has a new value`;
+    default:
+      return `${credential} is revoked; its requests are refused`;
+  }
+}

@@ -1,0 +1,54 @@
+import { allowsPath, parsePathGlob } from '../net/http-path-glob.ts';
+import type { CredentialPlace, CredentialPolicy } from '../policy/contract.ts';
+import { bodyForm } from './body-swap.ts';
+import type { OutgoingRequest } from './contract.ts';
+import type { Keyring } from './keyring.ts';
+import { signsBody } from './sigv4.ts';
+
+/** Credentials that may be put into a request: its rule names them, and its host, port and path are theirs. */
+export function swappableFor(keyring: Keyring, request: OutgoingRequest): readonly CredentialPolicy[] {
+  const { requests } = request.rule;
+  const named = new Set([
+    ...(requests?.credentials ?? []),
+    ...(requests?.pin ? [requests.pin.credential] : []),
+  ]);
+  return [...keyring.all()]
+    .map(({ policy }) => policy)
+    .filter((policy) => named.has(policy.name) && isAtHome(policy, request));
+}
+
+/** True when a destination is one of the credential's own. */
+export function isHomeHost(policy: CredentialPolicy, host: string, port: number): boolean {
+  return policy.hosts.some((home) => home.host === host && home.port === port);
+}
+
+/** True when the whole body is needed: a secret may go into it, or a signature covers it. */
+export function needsBody(keyring: Keyring, request: OutgoingRequest): boolean {
+  const swappable = swappableFor(keyring, request);
+  if (bodyOwners(swappable, request).length > 0) return true;
+  return swappable.some((policy) => hasPlace(policy, 'sigv4')) && signsBody(request);
+}
+
+/** Credentials whose placeholders may stand in this request's body. */
+export function bodyOwners(
+  swappable: readonly CredentialPolicy[],
+  request: OutgoingRequest,
+): readonly CredentialPolicy[] {
+  return bodyForm(request.headers) === undefined
+    ? []
+    : swappable.filter((policy) => hasPlace(policy, 'body'));
+}
+
+export function hasPlace(policy: CredentialPolicy, kind: CredentialPlace['kind']): boolean {
+  return policy.places.some((place) => place.kind === kind);
+}
+
+function isAtHome(policy: CredentialPolicy, request: OutgoingRequest): boolean {
+  if (!isHomeHost(policy, request.host, request.port)) return false;
+  if (policy.paths === undefined) return true;
+  const globs = policy.paths.flatMap((text) => {
+    const parsed = parsePathGlob(text, 'allow');
+    return parsed.ok ? [parsed.glob] : [];
+  });
+  return allowsPath(globs, request.path);
+}

@@ -1,0 +1,266 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Broker } from './contract.ts';
+import { placeholder, rawRequest, SECRETS, testBroker } from './fixture.ts';
+import { canonicalRequest, sha256 } from './sigv4-canonical.ts';
+import type { SignedRequest } from './sigv4-canonical.ts';
+import { readSignature, resign, sign } from './sigv4.ts';
+import type { AwsRequest, AwsSignature } from './sigv4.ts';
+
+const EMPTY = sha256('');
+
+/** AWS's test suite: aws-sig-v4-test-suite, credentials and date of its README. */
+const SUITE = { id: 'AKIDEXAMPLE', key: Buffer.from('wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY') };
+/** Amazon S3 API reference, "Signature calculations: examples". */
+const S3 = { id: 'AKIAIOSFODNN7EXAMPLE', key: Buffer.from('wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY') };
+
+function suite(target: string, names: string, signature: string, more: Partial<AwsRequest> = {}): AwsRequest {
+  const credential = `Credential=${SUITE.id}/20150830/us-east-1/service/aws4_request`;
+  const authorization = `AWS4-HMAC-SHA256 ${credential}, SignedHeaders=${names}, Signature=${signature}`;
+  const { headers = [], ...rest } = more;
+  const base = ['Host', 'example.amazonaws.com', 'X-Amz-Date', '20150830T123600Z'];
+  return { method: 'GET', target, headers: [...base, ...headers, 'Authorization', authorization], ...rest };
+}
+
+function s3(line: string, hash: string, signature: string, headers: readonly string[] = []): AwsRequest {
+  const [method = '', target = ''] = line.split(' ');
+  const lines = ['Host', 'examplebucket.s3.amazonaws.com', ...headers, 'x-amz-content-sha256', hash];
+  lines.push('x-amz-date', '20130524T000000Z');
+  const names = lines.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase());
+  const credential = `Credential=${S3.id}/20130524/us-east-1/s3/aws4_request`;
+  const value = `AWS4-HMAC-SHA256 ${credential},SignedHeaders=${names.sort().join(';')},Signature=${signature}`;
+  return { method, target, headers: [...lines, 'Authorization', value] };
+}
+
+function read(request: SignedRequest): AwsSignature {
+  const result = readSignature(request);
+  if (result.state !== 'signed') throw new Error(JSON.stringify(result));
+  return result.signed;
+}
+
+const PRESIGNED =
+  '/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404';
+const presigned: AwsRequest = {
+  method: 'GET',
+  target: PRESIGNED,
+  headers: ['Host', 'examplebucket.s3.amazonaws.com'],
+};
+const FORM = ['Content-Type', 'application/x-www-form-urlencoded'];
+
+const VECTORS: readonly (readonly [string, AwsRequest, Buffer])[] = [
+  [
+    'get-vanilla',
+    suite('/', 'host;x-amz-date', '5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31'),
+    SUITE.key,
+  ],
+  [
+    'get-vanilla-query-order-key-case',
+    suite(
+      '/?Param2=value2&Param1=value1',
+      'host;x-amz-date',
+      'b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf2500',
+    ),
+    SUITE.key,
+  ],
+  [
+    'post-vanilla',
+    suite('/', 'host;x-amz-date', '5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6b', {
+      method: 'POST',
+    }),
+    SUITE.key,
+  ],
+  [
+    'get-utf8',
+    suite(
+      Buffer.from('/ሴ').toString('latin1'),
+      'host;x-amz-date',
+      '8318018e0b0f223aa2bbf98705b62bb787dc9c0e678f255a891fd03141be5d85',
+    ),
+    SUITE.key,
+  ],
+  [
+    'get-space',
+    suite(
+      '/example space/',
+      'host;x-amz-date',
+      '652487583200325589f1fba4c7e578f72c47cb61beeca81406b39ddec1366741',
+    ),
+    SUITE.key,
+  ],
+  [
+    'get-slash-dot-slash',
+    suite('/./', 'host;x-amz-date', '5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31'),
+    SUITE.key,
+  ],
+  [
+    'post-x-www-form-urlencoded',
+    suite(
+      '/',
+      'content-type;host;x-amz-date',
+      'ff11897932ad3f4e8b18135d722051e5ac45fc38421b1da7b9d196a0fe09473a',
+      { method: 'POST', headers: FORM, body: Buffer.from('Param1=value1') },
+    ),
+    SUITE.key,
+  ],
+  [
+    'S3 GET object',
+    s3('GET /test.txt', EMPTY, 'f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41', [
+      'Range',
+      'bytes=0-9',
+    ]),
+    S3.key,
+  ],
+  [
+    'S3 PUT object',
+    s3(
+      'PUT /test%24file.text',
+      '44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072',
+      '98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd',
+      ['Date', 'Fri, 24 May 2013 00:00:00 GMT', 'x-amz-storage-class', 'REDUCED_REDUNDANCY'],
+    ),
+    S3.key,
+  ],
+  [
+    'S3 GET lifecycle',
+    s3('GET /?lifecycle', EMPTY, 'fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543'),
+    S3.key,
+  ],
+  [
+    'S3 list',
+    s3(
+      'GET /?max-keys=2&prefix=J',
+      EMPTY,
+      '34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7',
+    ),
+    S3.key,
+  ],
+  ['S3 presigned', presigned, S3.key],
+];
+
+describe('signatures', () => {
+  it.each(VECTORS)('agree with AWS: %s', (_, request, key) => {
+    const signed = read(request);
+    expect(sign(request, signed, key)).toBe(signed.signature);
+  });
+
+  it('are made anew with other keys, and verify with them', () => {
+    for (const [, request] of VECTORS) {
+      const keys = {
+        accessKeyId: 'AKIAREAL',
+        secretAccessKey: Buffer.from('real/secret+key'),
+        sessionToken: 'tok/en==',
+      };
+      const again = resign(request, read(request), keys);
+      if (again === undefined) throw new Error('not signed');
+      const signed = read(again);
+      expect(signed).toMatchObject({ accessKeyId: 'AKIAREAL', sessionToken: 'tok/en==' });
+      expect(sign({ ...request, ...again }, signed, keys.secretAccessKey)).toBe(signed.signature);
+      const back = resign({ ...request, ...again }, signed, {
+        accessKeyId: 'AKIAREAL',
+        secretAccessKey: keys.secretAccessKey,
+      });
+      expect(read(back ?? again).sessionToken).toBeUndefined();
+    }
+  });
+
+  it.each([
+    ['chunk signatures', s3('PUT /x', 'STREAMING-AWS4-HMAC-SHA256-PAYLOAD', '0'.repeat(64))],
+    ['a hash that is none', s3('PUT /x', 'abc', '0'.repeat(64))],
+    ['a host that is not covered', suite('/', 'x-amz-date', '0'.repeat(64))],
+    ['an unsorted list', suite('/', 'x-amz-date;host', '0'.repeat(64))],
+    ['two of them', { ...presigned, headers: suite('/', 'host;x-amz-date', '0'.repeat(64)).headers }],
+    [
+      'another algorithm',
+      { ...presigned, headers: ['Authorization', 'AWS4-ECDSA-P256-SHA256 Credential=x'], target: '/' },
+    ],
+    ['a parameter twice', { ...presigned, target: `${PRESIGNED}&x-amz-date=20130524T000001Z` }],
+    [
+      'a date outside its scope',
+      { ...presigned, target: PRESIGNED.replace('Date=20130524', 'Date=20130525') },
+    ],
+  ])('refuse %s', (_, request) => {
+    expect(readSignature(request).state).toBe('bad');
+  });
+
+  it('let trailers without signatures pass', () => {
+    expect(readSignature(s3('PUT /x', 'STREAMING-UNSIGNED-PAYLOAD-TRAILER', '0'.repeat(64))).state).toBe(
+      'signed',
+    );
+  });
+
+  it('cannot cover what is not there or not one way only', () => {
+    const signed = read(suite('/', 'host;x-amz-date;x-missing', '0'.repeat(64)));
+    expect(sign(suite('/', 'host;x-amz-date', ''), signed, SUITE.key)).toBeUndefined();
+    const coverage = { ...signed.coverage, signedHeaders: ['host'], payloadHash: EMPTY };
+    expect(canonicalRequest(suite('/?a=%zz', '', ''), coverage)).toBeUndefined();
+  });
+});
+
+describe('a signed request through the broker', () => {
+  let broker: Broker;
+  let id: string;
+  let key: string;
+
+  beforeAll(async () => {
+    broker = await testBroker();
+    id = placeholder(broker, 'AWS', 'accessKeyId');
+    key = placeholder(broker, 'AWS', 'secretAccessKey');
+  });
+  afterAll(() => broker.dispose());
+
+  const signedBy = (accessKeyId: string, secret: string, more: readonly string[] = []): string => {
+    const unsigned: AwsRequest = {
+      method: 'PUT',
+      target: '/bucket/a%20b',
+      headers: [
+        'Host',
+        's3.allowed.test',
+        'x-amz-content-sha256',
+        'UNSIGNED-PAYLOAD',
+        'x-amz-date',
+        '20260101T000000Z',
+        ...more,
+      ],
+    };
+    const scope = { date: '20260101', region: 'eu', service: 's3' };
+    const names = ['host', 'x-amz-content-sha256', 'x-amz-date'];
+    const coverage = {
+      scope,
+      signedHeaders: names,
+      date: '20260101T000000Z',
+      payloadHash: 'UNSIGNED-PAYLOAD',
+    };
+    const facts = { form: 'header', accessKeyId, signature: '', coverage, sessionToken: undefined } as const;
+    const again = resign(unsigned, facts, { accessKeyId, secretAccessKey: Buffer.from(secret) });
+    if (again === undefined) throw new Error('not signed');
+    const lines = again.headers.flatMap((name, i) =>
+      i % 2 === 0 ? [`${name}: ${again.headers[i + 1]}`] : [],
+    );
+    return [`PUT ${again.target} HTTP/1.1`, ...lines, '', 'data'].join('\r\n');
+  };
+
+  it('is signed again with the real keys', async () => {
+    const verdict = await broker.authorize(rawRequest(signedBy(id, key)));
+    expect(verdict).toMatchObject({ state: 'pass', pin: 'ok', credential: 'AWS' });
+    if (verdict.state !== 'pass') return;
+    const upstream = { method: 'PUT', target: verdict.target, headers: verdict.headers };
+    const signed = read(upstream);
+    expect(signed.accessKeyId).toBe(SECRETS.AWS_ID);
+    expect(sign(upstream, signed, Buffer.from(SECRETS.AWS_SECRET))).toBe(signed.signature);
+  });
+
+  it.each([
+    ['a foreign key pair', 'AKIAATTACKERATTACKER', 'attacker', 'structural.pin.foreign'],
+    ['the placeholder id with a foreign secret', undefined, 'attacker', 'structural.pin.foreign'],
+    ['the real key id', SECRETS.AWS_ID, SECRETS.AWS_SECRET, 'structural.credential.leak'],
+  ])('is refused with %s', async (_, accessKeyId, secret, ruleId) => {
+    const verdict = await broker.authorize(rawRequest(signedBy(accessKeyId ?? id, secret)));
+    expect(verdict).toMatchObject({ state: 'refuse', alarm: true, verdict: { rule: ruleId } });
+  });
+
+  it('is refused with a foreign session token, or a second credential beside it', async () => {
+    for (const line of ['x-amz-security-token: foreign-token', 'x-api-key: other', `x-note: ${id}`]) {
+      const raw = signedBy(id, key).replace('\r\n\r\n', `\r\n${line}\r\n\r\n`);
+      expect(await broker.authorize(rawRequest(raw)), line).toMatchObject({ state: 'refuse' });
+    }
+  });
+});

@@ -1,0 +1,64 @@
+import type { Check } from './checks.ts';
+import { arrivedIn, holds, lastOf, logsOf, readable, realValues } from './evidence.ts';
+import { denialRule } from './outcome.ts';
+
+const SPECIAL = /^(127\.|0\.|169\.254\.|::1$|::ffff:|fe80|fd00:ec2|168\.63\.129\.16$|198\.1[89]\.)/;
+
+/** What holds for every row, whatever it is about. */
+export const invariants: readonly Check[] = [
+  {
+    what: 'no address of the attacker or of this machine is dialled',
+    run: ({ run, steps }) => {
+      const { attackerAddress } = run.suite.file.fixtures;
+      const dialled = steps.flatMap(({ stage }) => stage.bench.dialled.map(({ address }) => address));
+      return dialled.find((address) => address === attackerAddress || SPECIAL.test(address));
+    },
+  },
+  {
+    what: 'what was refused did not arrive',
+    run: (result) => {
+      const step = lastOf(result);
+      if (step.outcome === 'allow' || step.outcome === 'config-error' || result.row.input.op === 'response') return undefined;
+      if (result.row.input.op === 'h2' || step.input.op === 'ws' || step.stage.origin.opaque) return undefined;
+      return arrivedIn(step)[0]?.start;
+    },
+  },
+  {
+    what: 'a refusal leaves a record',
+    run: (result) => {
+      const step = lastOf(result);
+      if (step.outcome !== 'deny' && step.outcome !== 'reject') return undefined;
+      if (['dns', 'dns-raw', 'audit-break', 'audit-tamper', 'send-on-tunnel'].includes(step.input.op)) return undefined;
+      if (result.way === 'dns' || step.status === 502) return undefined;
+      const isNetworkFailure = (step.input.answers ?? step.input.dialFails) !== undefined;
+      const hasAlertOnly = step.input.clientPinsCert === true;
+      return isNetworkFailure || hasAlertOnly || denialRule(step.stage, step.before) !== undefined ? undefined : 'nothing';
+    },
+  },
+  {
+    what: 'no real secret reaches the sandbox or a record',
+    run: ({ row, steps }) => {
+      for (const step of steps) {
+        // A row that sends the secret itself has it back in nothing but its own bytes.
+        const values = realValues(step.stage);
+        const found = holds(readable(step) + logsOf(step.stage), values);
+        if (found !== undefined) return `${found} in ${row.id}`;
+      }
+      return undefined;
+    },
+  },
+  {
+    what: 'no placeholder goes upstream',
+    run: (result) => {
+      for (const step of result.steps) {
+        const texts = [...step.stage.broker.placeholders()].map(({ text }) => text);
+        const upstream = arrivedIn(step)
+          .map(({ raw }) => raw.toString('latin1'))
+          .join('\n');
+        const found = texts.find((text) => upstream.includes(text));
+        if (found !== undefined) return found;
+      }
+      return undefined;
+    },
+  },
+];
