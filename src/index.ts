@@ -3,7 +3,8 @@
  *
  * @module
  */
-export { Sandbox, type Commands, type SandboxOptions } from './sandbox/sandbox.ts';
+export { Sandbox, type Commands, type Network, type SandboxOptions } from './sandbox/sandbox.ts';
+export type { NetworkChange } from './sandbox/network.ts';
 export {
   Command,
   CommandExitError,

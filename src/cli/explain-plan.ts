@@ -46,9 +46,16 @@ function networkLines(plan: Plan): readonly string[] {
     ...deny.map((rule) => `deny     ${rule.host}  (${rule.id})`),
     ...allow.map(
       (rule) =>
-        `allow    ${rule.host}:${rule.ports.join(',')} ${rule.protocol}${rule.private ? ', private addresses too' : ''}  (${rule.id})`,
+        `allow    ${rule.host}:${rule.ports.join(',')} ${rule.protocol}${rule.private ? ', private addresses too' : ''}${inspectedText(rule)}  (${rule.id})`,
     ),
   ];
+}
+
+function inspectedText({ requests, ssh }: Plan['network']['policy']['allow'][number]): string {
+  const keys = (ssh?.keys ?? []).length > 0 ? ', ssh keys lent' : '';
+  if (requests === undefined) return keys;
+  const pin = requests.pin === undefined ? '' : `, only as ${requests.pin.credential}`;
+  return `${keys}, every request read${pin}${requests.enforcement === 'observe' ? ', observing' : ''}`;
 }
 
 function limitLines(plan: Plan): readonly string[] {

@@ -26,6 +26,8 @@ interface RunState {
   readonly hit: Set<LimitName>;
   /** The last of TERM and HUP that Glovebox itself was sent. */
   ended: NodeJS.Signals | undefined;
+  /** Everything inside stands still until a signal comes. */
+  paused: boolean;
 }
 
 interface Request {
@@ -74,7 +76,7 @@ async function planAndRun(request: Request): Promise<number> {
     countOutput: prepared.plan.limits.outputBytes !== undefined,
     landlock: hasLandlock(gloveboxDirs(io.env).cache),
   });
-  const state: RunState = { cause: undefined, hit: new Set(), ended: undefined };
+  const state: RunState = { cause: undefined, hit: new Set(), ended: undefined, paused: false };
   return runPrepared({ ...request, stdio, state }, prepared, resolved);
 }
 
@@ -105,6 +107,7 @@ async function runPrepared(
     stdio: run.stdio.jail,
     publish: run.parsed.publish,
     onNetwork: (event) => refusals.event(event),
+    onPause: (reason) => paused(run, reason),
   });
   sandbox.session.hello.then(
     (hello) => rememberLandlock(dirs.cache, hello.landlockAbi),
@@ -229,7 +232,17 @@ function terminate(sandbox: StartedSandbox): void {
   sandbox.teardown.add('grace timer', () => clearTimeout(timer));
 }
 
+function paused(run: Foreground, reason: string): void {
+  run.state.paused = true;
+  run.notes.important(
+    `paused: ${reason}. \`kill -CONT ${process.pid}\` lets it go on, every other signal ends it as usual`,
+  );
+}
+
 function onOwnSignal(run: Foreground, sandbox: StartedSandbox, signal: NodeJS.Signals): void {
+  // What stands still takes no signal.
+  if (run.state.paused) sandbox.session.signalAll(SIGNAL_NUMBERS['SIGCONT'] ?? 18);
+  run.state.paused = false;
   if (signal !== 'SIGTERM' && signal !== 'SIGHUP') return;
   run.state.ended = signal;
   run.state.cause ??= 'killed';

@@ -1,15 +1,18 @@
 import type { AskPolicy } from '../policy/contract.ts';
-import type { AskAnswer, AskQuestion, GatewayOptions } from './contract.ts';
-import type { Decision, Judge } from './decide.ts';
+import type { AskAnswer, AskOutcome, AskQuestion, GatewayOptions } from './contract.ts';
+import type { Decision, Denied, Judge } from './decide.ts';
 import { ruleFromAnswer } from './decide.ts';
 
-/** How a question ended, for the record. */
-export interface AskOutcome extends AskQuestion {
-  readonly answer: AskAnswer | 'timeout' | 'full';
-  readonly durationMs: number;
-}
-
 type Ask = NonNullable<GatewayOptions['onAsk']>;
+
+/** `settled`: another policy has answered it, so nobody has to. */
+type Result = AskOutcome['answer'] | 'settled';
+
+interface Open {
+  readonly question: AskQuestion;
+  readonly result: Promise<Result>;
+  readonly end: (result: Result) => void;
+}
 
 /**
  * Holds connections to hosts that no rule knows until somebody answers. Only "no rule allows it" is ever asked about: deny rules
@@ -17,15 +20,15 @@ type Ask = NonNullable<GatewayOptions['onAsk']>;
  */
 export class AskDesk {
   readonly #judge: Judge;
-  readonly #policy: AskPolicy;
   readonly #ask: Ask;
   readonly #onOutcome: (outcome: AskOutcome) => void;
-  readonly #open = new Map<string, Promise<AskAnswer>>();
-  readonly #closing = new AbortController();
+  readonly #open = new Map<string, Open>();
+  #policy: AskPolicy | undefined;
 
   constructor(parts: {
     readonly judge: Judge;
-    readonly policy: AskPolicy;
+    /** Undefined: nothing is asked until a policy says so. */
+    readonly policy: AskPolicy | undefined;
     readonly ask: Ask;
     readonly onOutcome: (outcome: AskOutcome) => void;
   }) {
@@ -35,55 +38,82 @@ export class AskDesk {
     this.#onOutcome = parts.onOutcome;
   }
 
-  /** The decision, or what an answer made of it. Everybody who waits for one host and port shares one question. */
-  async settle(decision: Decision, entry: AskQuestion['entry']): Promise<Decision> {
-    if (!isOpenQuestion(decision)) return decision;
-    const question: AskQuestion = { host: decision.host, port: decision.port, entry };
-    const generation = this.#judge.generation;
-    const answer = await this.#answer(question);
-    if (answer === 'deny') return decision;
-    // The policy may have changed meanwhile, and it is the policy that says what may be asked.
-    if (generation !== this.#judge.generation) return this.#judge.decide(question.host, question.port);
-    const rule = ruleFromAnswer(question.host, question.port, answer);
-    if (answer === 'once') return this.#judge.decide(question.host, question.port, rule);
-    const known = this.#judge.decide(question.host, question.port);
-    if (known.action === 'deny') this.#judge.grant(rule);
-    return this.#judge.decide(question.host, question.port);
+  /** True for the one denial that an answer may lift, while the policy wants it asked about. */
+  asksAbout(decision: Decision): decision is Denied {
+    return this.#policy !== undefined && isOpenQuestion(decision);
   }
 
+  /**
+   * What an answer makes of a denial. Everybody who waits for one host and port shares one question; it stays open when they leave,
+   * so that an answer for the sandbox also serves those who try again.
+   */
+  async settle(decision: Denied, entry: AskQuestion['entry']): Promise<Decision> {
+    const { host, port } = decision;
+    const result = await this.#answer({ host, port, entry });
+    // The policy may have changed meanwhile, and what it says about the host comes first.
+    const now = this.#judge.decide(host, port);
+    if (now.action === 'allow' || !isOpenQuestion(now)) return now;
+    if (result !== 'once' && result !== 'sandbox') return this.#refused(now, result);
+    const rule = ruleFromAnswer(host, port, result);
+    if (result === 'sandbox') this.#judge.grant(rule);
+    return this.#judge.decide(host, port, rule);
+  }
+
+  /** Another policy is in force: what it answers is settled, and without `ask` in it everything else is denied. */
+  replace(policy: AskPolicy | undefined): void {
+    this.#policy = policy;
+    for (const { question, end } of [...this.#open.values()]) {
+      if (!isOpenQuestion(this.#judge.decide(question.host, question.port))) end('settled');
+      else if (policy === undefined) end('deny');
+    }
+  }
+
+  /** Denies everything that waits, and whatever still comes. */
   close(): void {
-    this.#closing.abort();
+    this.replace(undefined);
   }
 
-  #answer(question: AskQuestion): Promise<AskAnswer> {
-    const key = `${question.host} ${question.port}`;
-    const open = this.#open.get(key);
-    if (open !== undefined) return open;
-    if (this.#open.size >= this.#policy.pending) {
-      this.#onOutcome({ ...question, answer: 'full', durationMs: 0 });
-      return Promise.resolve('deny');
-    }
-    const answer = this.#put(question).finally(() => this.#open.delete(key));
-    this.#open.set(key, answer);
-    return answer;
+  #refused(denied: Denied, result: Result): Denied {
+    const seconds = (this.#policy?.timeoutMs ?? 0) / 1000;
+    const why: Readonly<Partial<Record<Result, string>>> = {
+      deny: 'somebody was asked and did not allow it',
+      timeout: `somebody was asked and did not answer within ${seconds} s`,
+      full: `${this.#policy?.pending ?? 0} other questions wait for an answer already`,
+    };
+    const { verdict } = denied;
+    const reason = `${verdict.reason}; ${why[result] ?? 'nobody is asked any more'}`;
+    return { ...denied, verdict: { ...verdict, reason } };
   }
 
-  async #put(question: AskQuestion): Promise<AskAnswer> {
+  #answer(question: AskQuestion): Promise<Result> {
+    const open = this.#open.get(keyOf(question));
+    if (open !== undefined) return open.result;
+    const policy = this.#policy;
+    if (policy === undefined) return Promise.resolve('deny');
+    if (this.#open.size < policy.pending) return this.#put(question, policy);
+    this.#onOutcome({ ...question, answer: 'full', durationMs: 0 });
+    return Promise.resolve('full');
+  }
+
+  #put(question: AskQuestion, policy: AskPolicy): Promise<Result> {
     const startedAt = Date.now();
-    const limit = new AbortController();
-    const stop = (): void => limit.abort();
-    const timer = setTimeout(stop, this.#policy.timeoutMs);
-    this.#closing.signal.addEventListener('abort', stop, { once: true });
-    if (this.#closing.signal.aborted) stop();
-    try {
-      const answer = await Promise.race([this.#asked(question, limit.signal), aborted(limit.signal)]);
-      this.#onOutcome({ ...question, answer, durationMs: Date.now() - startedAt });
-      return answer === 'timeout' ? 'deny' : answer;
-    } finally {
+    const over = new AbortController();
+    let resolve: (result: Result) => void = () => undefined;
+    const result = new Promise<Result>((settle) => (resolve = settle));
+    const end = (answer: Result): void => {
+      if (over.signal.aborted) return;
       clearTimeout(timer);
-      this.#closing.signal.removeEventListener('abort', stop);
-      stop();
-    }
+      this.#open.delete(keyOf(question));
+      // Whoever still shows the question takes it down.
+      over.abort();
+      resolve(answer);
+      if (answer !== 'settled')
+        this.#onOutcome({ ...question, answer, durationMs: Date.now() - startedAt });
+    };
+    const timer = setTimeout(() => end('timeout'), policy.timeoutMs);
+    this.#open.set(keyOf(question), { question, result, end });
+    void this.#asked(question, over.signal).then(end);
+    return result;
   }
 
   /** The callback is the caller's: whatever it does but say one of the three words is a denial. */
@@ -98,13 +128,10 @@ export class AskDesk {
 }
 
 /** True for the one denial that an answer may lift. */
-export function isOpenQuestion(decision: Decision): boolean {
+export function isOpenQuestion(decision: Decision): decision is Denied {
   return decision.action === 'deny' && decision.verdict.rule === 'default.deny';
 }
 
-function aborted(signal: AbortSignal): Promise<'timeout'> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve('timeout');
-    else signal.addEventListener('abort', () => resolve('timeout'), { once: true });
-  });
+function keyOf({ host, port }: AskQuestion): string {
+  return `${host} ${port}`;
 }

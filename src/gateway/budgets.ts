@@ -1,4 +1,4 @@
-import type { NetworkBudget, NetworkPolicy, NetworkRule } from '../policy/contract.ts';
+import type { NetworkPolicy, NetworkRule } from '../policy/contract.ts';
 import type { Verdict } from './contract.ts';
 import { sourceOf } from './decide.ts';
 
@@ -34,10 +34,10 @@ const noCounts = (): Counters => ({
 
 const MINUTE_MS = 60_000;
 
-/** Requests at once, and in the current minute. */
+/** Requests and opaque connections at once, and in the minute that began at `since`. */
 interface Flow {
   open: number;
-  minute: number;
+  since: number;
   inMinute: number;
 }
 
@@ -46,56 +46,110 @@ interface FlowLimits {
   readonly concurrency?: number | undefined;
 }
 
+/** What was used under one rule. */
+interface Account {
+  readonly used: Counters;
+  readonly flow: Flow;
+}
+
+export interface BudgetOptions {
+  readonly now?: () => number;
+  /** Called once for each policy, when a budget of the whole is used up. */
+  readonly onUsedUp?: (verdict: Verdict) => void;
+}
+
 /** What the sandbox has used of its budgets: of the whole, and rule by rule. Counts last as long as the sandbox. */
 export class Budgets {
-  readonly #total: NetworkBudget;
   readonly #now: () => number;
-  readonly #used = noCounts();
-  readonly #perRule = new Map<string, Counters>();
-  readonly #flow: Flow = { open: 0, minute: 0, inMinute: 0 };
-  readonly #flowPerRule = new Map<string, Flow>();
+  readonly #onUsedUp: ((verdict: Verdict) => void) | undefined;
+  readonly #whole = newAccount();
+  readonly #byRule = new WeakMap<NetworkRule, Account>();
+  #byId = new Map<string, Account>();
+  #policy: NetworkPolicy;
+  /** Rules of earlier policies: one that comes back finds what it had used. */
+  #dropped: readonly { readonly rule: NetworkRule; readonly account: Account }[] = [];
+  #toldUsedUp = false;
 
-  constructor(policy: NetworkPolicy, now: () => number = Date.now) {
-    this.#total = policy.budget;
+  constructor(policy: NetworkPolicy, { now = Date.now, onUsedUp }: BudgetOptions = {}) {
+    this.#policy = policy;
     this.#now = now;
+    this.#onUsedUp = onUsedUp;
+  }
+
+  /** New limits, old counts. A rule goes on counting where the one for the same host and port was, wherever it stands now. */
+  replace(policy: NetworkPolicy): void {
+    const former = [
+      ...this.#policy.allow.map((rule) => ({ rule, account: this.#accountOf(rule) })),
+      ...this.#dropped,
+    ];
+    this.#policy = policy;
+    this.#toldUsedUp = false;
+    this.#byId = new Map();
+    for (const rule of policy.allow) {
+      const same = former.filter((old) => old.rule.host === rule.host);
+      const old =
+        same.find((each) => each.rule.id === rule.id) ??
+        same.find((each) => each.rule.ports.some((port) => rule.ports.includes(port)));
+      const account = old?.account ?? newAccount();
+      this.#byRule.set(rule, account);
+      this.#byId.set(rule.id, account);
+    }
+    const kept = new Set(this.#byId.values());
+    this.#dropped = former.filter(({ account }) => !kept.has(account));
   }
 
   /** Uses up `amount`, or says which budget it would pass; then nothing is used up. */
   take(rule: NetworkRule, kind: Kind, amount = 1): Verdict | undefined {
     const verdict = this.check(rule, kind, amount);
     if (verdict !== undefined) return verdict;
-    this.#used[kind] += amount;
-    if (rule.budget !== undefined) this.#countersOf(rule)[kind] += amount;
+    this.#whole.used[kind] += amount;
+    this.#accountOf(rule).used[kind] += amount;
     return undefined;
   }
 
   /** As `take` without using anything up. */
   check(rule: NetworkRule, kind: Kind, amount: number): Verdict | undefined {
     const ruleLimit = rule.budget?.[kind];
-    if (ruleLimit !== undefined && this.#countersOf(rule)[kind] + amount > ruleLimit) {
+    if (ruleLimit !== undefined && this.#accountOf(rule).used[kind] + amount > ruleLimit) {
       return over(kind, ruleLimit, rule.id, sourceOf(rule.origin));
     }
-    const total = this.#total[kind];
-    if (total !== undefined && this.#used[kind] + amount > total) return over(kind, total, 'network');
-    return undefined;
+    const total = this.#policy.budget[kind];
+    if (total === undefined || this.#whole.used[kind] + amount <= total) return undefined;
+    return this.#usedUp(over(kind, total, 'network'));
   }
 
   /** One more request or opaque connection at once and in this minute, or why not. `leave` ends it. */
   enter(rule: NetworkRule): Verdict | undefined {
-    const flow = this.#flowOf(rule);
+    const { flow } = this.#accountOf(rule);
     const verdict = this.#flowProblem(rule, flow);
     if (verdict !== undefined) return verdict;
-    for (const each of [flow, this.#flow]) {
+    for (const each of [flow, this.#whole.flow]) {
       each.open++;
       each.inMinute++;
     }
     return undefined;
   }
 
+  /** A refused request: it counts in this minute, so that probing has a rate too. */
+  countRefused(rule: NetworkRule | undefined): void {
+    const accounts = rule === undefined ? [this.#whole] : [this.#accountOf(rule), this.#whole];
+    for (const { flow } of accounts) {
+      this.#turnMinute(flow);
+      flow.inMinute++;
+    }
+  }
+
   /** What `enter` began is over. */
   leave(rule: NetworkRule): void {
-    this.#flowOf(rule).open--;
-    this.#flow.open--;
+    this.#accountOf(rule).flow.open--;
+    this.#whole.flow.open--;
+  }
+
+  #usedUp(verdict: Verdict): Verdict {
+    if (this.#toldUsedUp) return verdict;
+    this.#toldUsedUp = true;
+    this.#onUsedUp?.(verdict);
+    return verdict;
   }
 
   #flowProblem(rule: NetworkRule, flow: Flow): Verdict | undefined {
@@ -106,37 +160,38 @@ export class Budgets {
       (rule.budget === undefined
         ? undefined
         : this.#overFlow(flow, rule.budget, `${rule.id}.budget`, source)) ??
-      this.#overFlow(this.#flow, this.#total, 'network.budget')
+      this.#overFlow(this.#whole.flow, this.#policy.budget, 'network.budget')
     );
   }
 
   /** A fixed window: at most twice the number in any 60 seconds, for one counter instead of a list. */
   #overFlow(flow: Flow, limits: FlowLimits, owner: string, source?: string): Verdict | undefined {
     const { concurrency, requestsPerMinute } = limits;
+    this.#turnMinute(flow);
     if (concurrency !== undefined && flow.open >= concurrency)
       return overFlow(`${owner}.concurrency`, `over ${concurrency} requests at once`, source);
     if (requestsPerMinute === undefined) return undefined;
-    const minute = Math.floor(this.#now() / MINUTE_MS);
-    if (flow.minute !== minute) Object.assign(flow, { minute, inMinute: 0 });
     if (flow.inMinute < requestsPerMinute) return undefined;
     return overFlow(`${owner}.requestsPerMinute`, `over ${requestsPerMinute} requests in a minute`, source);
   }
 
-  #flowOf(rule: NetworkRule): Flow {
-    const known = this.#flowPerRule.get(rule.id);
-    if (known !== undefined) return known;
-    const flow: Flow = { open: 0, minute: 0, inMinute: 0 };
-    this.#flowPerRule.set(rule.id, flow);
-    return flow;
+  #turnMinute(flow: Flow): void {
+    const now = this.#now();
+    if (now - flow.since >= MINUTE_MS) Object.assign(flow, { since: now, inMinute: 0 });
   }
 
-  #countersOf(rule: NetworkRule): Counters {
-    const known = this.#perRule.get(rule.id);
-    if (known !== undefined) return known;
-    const counters = noCounts();
-    this.#perRule.set(rule.id, counters);
-    return counters;
+  /** By the rule itself, since ids move when a policy is edited; by its id where a caller has made a rule anew. */
+  #accountOf(rule: NetworkRule): Account {
+    const known = this.#byRule.get(rule) ?? this.#byId.get(rule.id);
+    const account = known ?? newAccount();
+    if (known === undefined) this.#byId.set(rule.id, account);
+    this.#byRule.set(rule, account);
+    return account;
   }
+}
+
+function newAccount(): Account {
+  return { used: noCounts(), flow: { open: 0, since: Number.NEGATIVE_INFINITY, inMinute: 0 } };
 }
 
 function overFlow(key: string, reason: string, source: string | undefined): Verdict {

@@ -191,6 +191,13 @@ export interface AskQuestion {
 
 export type AskAnswer = 'once' | 'sandbox' | 'deny';
 
+/** How a question ended, for the record. */
+export interface AskOutcome extends AskQuestion {
+  /** `full`: as many questions as may be were open, and nobody was asked. */
+  readonly answer: AskAnswer | 'timeout' | 'full';
+  readonly durationMs: number;
+}
+
 /** Real names to addresses; replaced in tests by fixtures. */
 export interface Resolver {
   /** All addresses of a canonical name; rejects when there are none. */
@@ -215,6 +222,12 @@ export interface GatewayOptions {
   readonly roots?: RootStore;
   /** Asked when `policy.ask` is there and no rule knows a host; a rejection or no answer in time is a denial. */
   readonly onAsk?: (question: AskQuestion, signal: AbortSignal) => Promise<AskAnswer>;
+  /** Told of every question that was asked or could not be. */
+  readonly onAsked?: (outcome: AskOutcome) => void;
+  /** Told once for each policy whose `overBudget` is `pause`, when a budget of the whole network is used up. */
+  readonly onOverBudget?: (verdict: Verdict) => void;
+  /** The value of Proxy-Authorization, asked for with each connection when `policy.parentProxy` names a credential. */
+  readonly parentAuthorization?: () => Promise<string>;
   readonly resolver?: Resolver;
   readonly dialler?: Dialler;
   /** Bounds that differ from the defaults. */
@@ -225,12 +238,25 @@ export interface GatewayOptions {
   readonly hostAddresses?: () => Iterable<string>;
 }
 
+/** What `Gateway.update` puts in force. */
+export interface GatewayChange {
+  readonly policy: NetworkPolicy;
+  /** Undefined takes the scanner away; left out, the one there is stays. */
+  readonly scanner?: ContentScanner | undefined;
+}
+
 /**
  * The egress gateway of one sandbox. Its identity is its listeners: whatever arrives on them came from that sandbox.
  * `handle` is what Node hands over for a received socket: a TCP handle for `net.Server.listen`, or a UDP handle.
  */
 export interface Gateway extends AsyncDisposable {
   attach(spec: ListenerSpec, handle: object): void;
+  /**
+   * Puts another policy in force, whole or not at all, and closes at once what it no longer allows in the same way; answers how many
+   * connections and requests that were. What the sandbox has used of its budgets stays used. Rules that answers had given fall.
+   * Throws E_POLICY_INVALID for a policy that cannot be put in force; then the old one stays.
+   */
+  update(change: GatewayChange): { readonly closed: number };
   /** Totals so far. */
   stats(): {
     readonly connections: number;

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import type { AskDesk } from './ask.ts';
 import type { Budgets } from './budgets.ts';
 import type {
   ConnectionSummary,
@@ -11,6 +12,7 @@ import type {
 } from './contract.ts';
 import type { Allowed, Decision, Judge } from './decide.ts';
 import type { EventLog } from './event-log.ts';
+import type { Flows } from './flows.ts';
 import type { AllowedOnce } from './http/allowed.ts';
 import type { OpenSession, OriginPool } from './http/contract.ts';
 import type { HeldBytes } from './http/held-body.ts';
@@ -64,13 +66,18 @@ export interface GatewayCore {
   readonly h2: () => Promise<H2Front>;
   readonly tls: () => Promise<TlsHalf>;
   readonly pool: OriginPool;
+  /** Everything under way to an allowed destination. */
+  readonly flows: Flows;
   readonly allowed: AllowedOnce;
   /** Room for bodies that are held back until they were looked at. */
   readonly held: HeldBytes;
+  /** Where hosts that no rule knows are asked about; undefined when there is nobody to ask. */
+  readonly desk?: AskDesk;
   /** Takes the record of a request; undefined when nobody wants one. */
   readonly onRequest?: (record: RequestRecord) => void;
   readonly broker?: CredentialBroker;
-  readonly scanner?: ContentScanner;
+  /** Replaced with the policy: to be read anew for each thing that is looked at. */
+  readonly scanner?: ContentScanner | undefined;
   /** HTTP/2 to origins; without it HTTP/1.1 is all that is offered. */
   readonly openSession?: () => Promise<OpenSession>;
 }

@@ -122,7 +122,7 @@ describe('Judge', () => {
   test('a rule with a host that cannot be read refuses the whole policy', () => {
     const broken = { allow: [], deny: [deny('a*b.test')], budget: {} };
     expect(() => new Judge(broken)).toThrow('network.deny[a*b.test] names the host');
-    expect(() => new Judge({ ...broken, deny: [], allow: [rule('*', [443])] })).toThrow('every host');
+    expect(() => new Judge({ ...broken, deny: [], allow: [rule('**', [443])] })).toThrow('every host');
   });
 
   test('text of a sandbox is escaped for records', () => {

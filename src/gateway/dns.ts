@@ -6,6 +6,7 @@ import type { DnsQuery } from '../net/dns-message.ts';
 import type { Verdict } from './contract.ts';
 import { recordAllow, recordDeny } from './core.ts';
 import type { GatewayCore } from './core.ts';
+import type { Denied } from './decide.ts';
 
 /** Queries on one TCP connection; resolvers send two (A and AAAA). */
 const TCP_QUERIES_MAX = 1_000;
@@ -36,6 +37,7 @@ function answerQuery(core: GatewayCore, query: DnsQuery): Uint8Array {
   const place = { entry: 'dns', host: query.name, port: 53 } as const;
   const decision = core.judge.decideName(query.name);
   if (decision.action === 'deny') {
+    if (core.desk?.asksAbout(decision) === true) return answerUnknown(core, query, decision);
     recordDeny(core, place, decision.verdict);
     return writeDnsReply(query, RCODE.nxDomain);
   }
@@ -45,6 +47,23 @@ function answerQuery(core: GatewayCore, query: DnsQuery): Uint8Array {
     return writeDnsReply(query, RCODE.refused);
   }
   recordAllow(core, 'dns', decision);
+  return answerAddress(core, query);
+}
+
+/** An address for a name that no rule knows, so that a connection to it can be asked about. It opens nothing by itself. */
+function answerUnknown(core: GatewayCore, query: DnsQuery, denied: Denied): Uint8Array {
+  const place = { entry: 'dns', host: query.name, port: 53 } as const;
+  const problem = core.nameGate.admitUnknown(query.name) ?? poolProblem(core, query.name);
+  if (problem !== undefined) {
+    recordDeny(core, place, problem);
+    return writeDnsReply(query, RCODE.nxDomain);
+  }
+  const reason = `${denied.verdict.reason}; it has an address so that a connection to it can be asked about`;
+  core.events.record({ ...place, action: 'allow', rule: 'ask.name', reason });
+  return answerAddress(core, query);
+}
+
+function answerAddress(core: GatewayCore, query: DnsQuery): Uint8Array {
   // AAAA and all other types: the name exists and has no such data, so programs use A.
   if (query.type !== RRTYPE.a) return writeDnsReply(query, RCODE.ok);
   return writeDnsReply(query, RCODE.ok, core.names.addressOf(query.name));

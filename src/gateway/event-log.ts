@@ -69,6 +69,11 @@ export class EventLog {
     for (const counted of this.#refusals.values()) this.#report(counted);
   }
 
+  /** Another policy is in force: its answers are news again. */
+  renew(): void {
+    this.#allowedNames = new Set();
+  }
+
   close(): void {
     this.flush();
     this.#closed = true;

@@ -1,8 +1,17 @@
 import { setMaxListeners } from 'node:events';
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import type { NetworkPolicy } from '../policy/contract.ts';
+import { AskDesk } from './ask.ts';
 import { Budgets } from './budgets.ts';
-import type { Gateway, GatewayOptions, ListenerSpec, RequestRecord, Verdict } from './contract.ts';
+import type {
+  Gateway,
+  GatewayChange,
+  GatewayOptions,
+  ListenerSpec,
+  RequestRecord,
+  Verdict,
+} from './contract.ts';
 import { placeOf, recordAllow, recordDeny } from './core.ts';
 import type { GatewayCore, H2Front, HttpFront } from './core.ts';
 import type { OpenSession } from './http/contract.ts';
@@ -10,16 +19,18 @@ import { Judge } from './decide.ts';
 import { netDialler, ownAddresses } from './dial.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns.ts';
 import { EventLog } from './event-log.ts';
+import { Flows } from './flows.ts';
 import { AllowedOnce } from './http/allowed.ts';
 import { HeldBytes } from './http/held-body.ts';
 import { UpstreamPool } from './http/pool.ts';
 import { serveHttpProxy } from './http-proxy.ts';
 import { Ledger } from './ledger.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
-import type { GatewayLimits } from './limits.ts';
 import { NameGate } from './name-gate.ts';
+import { ParentProxy } from './parent.ts';
 import { problemBytes, problemOf } from './problem.ts';
 import { systemResolver } from './resolve.ts';
+import { rulesOf } from './rules/compile.ts';
 import { serveSocks } from './socks.ts';
 import { SyntheticNames } from './synthetic.ts';
 import { refuseSentinel, serveTransparent } from './transparent.ts';
@@ -30,21 +41,33 @@ import { reset, sayAndClose } from './wire.ts';
 /** Reads of 64 KiB, libuv's slab, so that bulk transfers are not cut into smaller pieces. */
 const READ_BYTES = 64 * 1024;
 
-/** Creates the gateway of one sandbox; it does nothing until listeners are attached. Throws when the policy names a host wrongly. */
+/**
+ * Creates the gateway of one sandbox; it does nothing until listeners are attached. Throws E_POLICY_INVALID for a policy that cannot
+ * be put in force.
+ */
 export function createGateway(options: GatewayOptions): Gateway {
   return new SandboxGateway(options);
 }
 
+/** The one place where the parts that belong to a policy are replaced. */
+type OwnCore = { -readonly [Key in keyof GatewayCore]: GatewayCore[Key] };
+
 class SandboxGateway implements Gateway {
-  readonly #core: GatewayCore;
+  readonly #options: GatewayOptions;
+  readonly #core: OwnCore;
   readonly #closing = new AbortController();
   readonly #closers: (() => Promise<void>)[] = [];
   #http: Promise<HttpFront> | undefined;
   #h2: Promise<H2Front> | undefined;
   #tls: Promise<TlsHalf> | undefined;
   #closed: Promise<void> | undefined;
+  /** In force. */
+  #policy: NetworkPolicy;
 
   constructor(options: GatewayOptions) {
+    this.#options = options;
+    this.#policy = options.policy;
+    compileRequests(options.policy);
     const limits = { ...GATEWAY_LIMITS, ...options.limits };
     // One listener for each lookup and dial under way: as many as there are connections, and no leak.
     setMaxListeners(0, this.#closing.signal);
@@ -52,7 +75,7 @@ class SandboxGateway implements Gateway {
     const own =
       hostAddresses === undefined ? ownAddresses() : (): ReadonlySet<string> => new Set(hostAddresses());
     const judge = new Judge(options.policy, own);
-    const budgets = new Budgets(options.policy);
+    const budgets = new Budgets(options.policy, { onUsedUp: (verdict) => this.#usedUp(verdict) });
     const ledger = new Ledger((summary) => this.#tell(() => options.onConnection(summary)));
     const names = new SyntheticNames(options.syntheticPool ?? 'benchmark', limits.names);
     // Names of the policy come first: the same addresses in every run, and a flood under a wildcard cannot use them up.
@@ -65,23 +88,26 @@ class SandboxGateway implements Gateway {
       limits,
       closing: this.#closing.signal,
       track: (socket) => ledger.addUpstream(socket),
+      parent: this.#parentFor(options.policy),
     });
-    const tls = (): Promise<TlsHalf> => this.#loadTls(options, limits);
+    const tls = (): Promise<TlsHalf> => this.#loadTls();
     const openSession = async (): Promise<OpenSession> =>
       (await import('./http/h2-upstream.ts')).openH2(limits);
     const parts = { limits, judge, budgets, ledger, names, events, upstream, tls, openSession };
-    const { onRequest, broker, scanner } = options;
+    const { onRequest, broker, scanner, onAsk } = options;
     this.#core = {
       ...parts,
+      flows: new Flows(),
       nameGate: new NameGate(limits, budgets),
       pool: new UpstreamPool({
         ...parts,
-        onUntrusted: (target, verdict) => recordDeny(this.#core, placeOf('transparent', target), verdict),
+        onUntrusted: (entry, target, verdict) => recordDeny(this.#core, placeOf(entry, target), verdict),
       }),
       allowed: new AllowedOnce((entry, target, address) => recordAllow(this.#core, entry, target, address)),
       held: new HeldBytes(limits.bufferedBytes),
       http: () => this.#loadHttp(),
       h2: () => this.#loadH2(),
+      ...(onAsk === undefined ? {} : { desk: this.#deskFor(onAsk, judge) }),
       ...(onRequest === undefined
         ? {}
         : { onRequest: (record: RequestRecord) => this.#tell(() => onRequest(record)) }),
@@ -101,6 +127,28 @@ class SandboxGateway implements Gateway {
     server.on('error', () => undefined);
     server.listen(handle);
     this.#closers.push(() => closeServer(server));
+  }
+
+  update(change: GatewayChange): { readonly closed: number } {
+    if (this.#closed !== undefined) return { closed: 0 };
+    const { policy } = change;
+    const { judge, budgets, events, names, pool, upstream, desk } = this.#core;
+    compileRequests(policy);
+    const parent = this.#parentFor(policy);
+    judge.replace(policy);
+    // From here on nothing throws.
+    const former = this.#policy;
+    this.#policy = policy;
+    budgets.replace(policy);
+    upstream.useParent(parent);
+    events.renew();
+    for (const name of judge.exactNames()) names.addressOf(name);
+    if ('scanner' in change) this.#core.scanner = change.scanner;
+    const distrusts = this.#changeTrust(former.trust ?? [], policy.trust ?? []);
+    pool.retire();
+    const closed = this.#rejudge(distrusts);
+    desk?.replace(policy.ask);
+    return { closed };
   }
 
   stats(): ReturnType<Gateway['stats']> {
@@ -123,6 +171,49 @@ class SandboxGateway implements Gateway {
     } catch {
       void this.close();
     }
+  }
+
+  #parentFor({ parentProxy }: NetworkPolicy): ParentProxy | undefined {
+    if (parentProxy === undefined) return undefined;
+    const { resolver = systemResolver(), dialler = netDialler, parentAuthorization } = this.#options;
+    const parts = { policy: parentProxy, resolver, dialler };
+    return new ParentProxy(
+      parentProxy.credential === undefined || parentAuthorization === undefined
+        ? parts
+        : { ...parts, authorization: parentAuthorization },
+    );
+  }
+
+  #deskFor(ask: NonNullable<GatewayOptions['onAsk']>, judge: Judge): AskDesk {
+    const { policy, onAsked } = this.#options;
+    return new AskDesk({
+      judge,
+      policy: policy.ask,
+      ask,
+      onOutcome: (outcome) => this.#tell(() => onAsked?.(outcome)),
+    });
+  }
+
+  #usedUp(verdict: Verdict): void {
+    const { onOverBudget } = this.#options;
+    if (this.#policy.overBudget === 'pause') this.#tell(() => onOverBudget?.(verdict));
+  }
+
+  /** Answers whether an authority lost its trust. */
+  #changeTrust(former: readonly string[], trust: readonly string[]): boolean {
+    const lost = former.some((file) => !trust.includes(file));
+    if (!lost && former.length === trust.length) return false;
+    const half = this.#tls;
+    this.#tls = undefined;
+    half?.then((each) => each.close()).catch(() => undefined);
+    return lost;
+  }
+
+  #rejudge(distrusts: boolean): number {
+    const { flows, upstream, judge } = this.#core;
+    const cuts = [...flows.rejudge(judge, distrusts), ...upstream.recheck()];
+    for (const { entry, target, verdict } of cuts) recordDeny(this.#core, placeOf(entry, target), verdict);
+    return cuts.length;
   }
 
   #accept(spec: ListenerSpec, socket: Socket): void {
@@ -173,16 +264,19 @@ class SandboxGateway implements Gateway {
     return this.#h2;
   }
 
-  #loadTls(options: GatewayOptions, limits: GatewayLimits): Promise<TlsHalf> {
-    const { authority, roots, policy } = options;
+  #loadTls(): Promise<TlsHalf> {
+    const { authority, roots } = this.#options;
+    const { limits } = this.#core;
+    const { trust } = this.#policy;
     this.#tls ??= import('./tls/half.ts').then((module) =>
-      module.createTlsHalf({ authority, roots, trust: policy.trust, limits }),
+      module.createTlsHalf({ authority, roots, trust, limits }),
     );
     return this.#tls;
   }
 
   async #shutDown(): Promise<void> {
     this.#closing.abort();
+    this.#core.desk?.close();
     const listeners = this.#closers.map((close) => close());
     const http = await this.#http;
     http?.close();
@@ -193,6 +287,11 @@ class SandboxGateway implements Gateway {
     await Promise.all(listeners);
     this.#core.events.close();
   }
+}
+
+/** So that no request meets a pattern that cannot be compared. */
+function compileRequests(policy: NetworkPolicy): void {
+  for (const rule of policy.allow) rulesOf(rule);
 }
 
 function closeServer(server: Server): Promise<void> {

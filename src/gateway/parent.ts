@@ -86,7 +86,10 @@ export class ParentProxy {
 
   async #authorizationLine(): Promise<string> {
     const value = await this.#parts.authorization?.();
-    return value === undefined ? '' : `Proxy-Authorization: ${value}\r\n`;
+    if (value === undefined) return '';
+    // A value of several lines would be headers of its own.
+    if (!/^[\x20-\x7e]+$/.test(value)) throw refused('has a credential that is no header value');
+    return `Proxy-Authorization: ${value}\r\n`;
   }
 }
 

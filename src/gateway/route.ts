@@ -3,6 +3,7 @@ import type { Verdict } from './contract.ts';
 import { failedSummary, meterFor, placeOf, recordAllow, recordDeny, summaryOf } from './core.ts';
 import type { Entry, GatewayCore } from './core.ts';
 import type { Allowed, Decision } from './decide.ts';
+import { onceClosed } from './flows.ts';
 import { failureOf, problemBytes, problemOf, statusOf } from './problem.ts';
 import { passSshGate } from './ssh-gate.ts';
 import { passTlsGate } from './tls-gate.ts';
@@ -18,7 +19,7 @@ export interface Entrance {
   readonly accept: () => void;
   readonly refuse: (verdict: Verdict) => void;
   /** The network behind an allowed destination failed. */
-  readonly fail: (why: string) => void;
+  readonly fail: (why: string, target: Allowed) => void;
 }
 
 /** Takes a client to its destination: one path for CONNECT, SOCKS and transparent connections, so that no entry is a side door. */
@@ -28,8 +29,16 @@ export async function route(
   decision: Decision,
   entrance: Entrance,
 ): Promise<void> {
-  const target = admit(core, decision, entrance);
+  const asked = core.desk?.asksAbout(decision) === true;
+  // Held meanwhile: the socket is paused, so at most one buffer of it is read.
+  const settled = asked ? await core.desk.settle(decision, entrance.entry) : decision;
+  const target = admit(core, client, settled, entrance);
   if (target === undefined) return;
+  onceClosed(
+    client,
+    core.flows.add(entrance.entry, target, () => reset(client)),
+  );
+  if (client.destroyed) return recordAllow(core, entrance.entry, target);
   if (target.rule.protocol === 'http') {
     entrance.accept();
     const http = await core.http();
@@ -57,7 +66,12 @@ interface Journey {
   readonly addresses: readonly string[];
 }
 
-function admit(core: GatewayCore, decision: Decision, entrance: Entrance): Allowed | undefined {
+function admit(
+  core: GatewayCore,
+  client: Socket,
+  decision: Decision,
+  entrance: Entrance,
+): Allowed | undefined {
   if (decision.action === 'deny') {
     refuse(core, entrance, decision, decision.verdict);
     return undefined;
@@ -66,19 +80,21 @@ function admit(core: GatewayCore, decision: Decision, entrance: Entrance): Allow
   const named = decision.kind === 'name' ? core.nameGate.admit(decision.host, rule) : undefined;
   // HTTP counts its own requests and upstream connections; elsewhere a connection is all there is to see.
   const read = rule.protocol === 'http' || rule.requests !== undefined;
-  const opaque = read ? undefined : takeConnection(core, decision);
+  const opaque = read || named !== undefined ? undefined : takeConnection(core, client, decision);
   const verdict = named ?? opaque;
   if (verdict === undefined) return decision;
   refuse(core, entrance, decision, verdict);
   return undefined;
 }
 
-function takeConnection(core: GatewayCore, target: Allowed): Verdict | undefined {
-  return (
-    core.budgets.check(target.rule, 'requests', 1) ??
-    core.budgets.take(target.rule, 'connections') ??
-    core.budgets.take(target.rule, 'requests')
-  );
+/** Counts as a request until its client is gone. */
+function takeConnection(core: GatewayCore, client: Socket, { rule }: Allowed): Verdict | undefined {
+  const { budgets } = core;
+  const verdict =
+    budgets.check(rule, 'requests', 1) ?? budgets.check(rule, 'connections', 1) ?? budgets.enter(rule);
+  if (verdict !== undefined) return verdict;
+  onceClosed(client, () => budgets.leave(rule));
+  return budgets.take(rule, 'connections') ?? budgets.take(rule, 'requests');
 }
 
 function refuse(core: GatewayCore, entrance: Entrance, where: Decision, verdict: Verdict): void {
@@ -94,12 +110,12 @@ function fail(
   const { core, target, startedAt, entrance } = journey;
   recordAllow(core, entrance.entry, target, address);
   core.ledger.finished(failedSummary(target, startedAt));
-  entrance.fail(why);
+  entrance.fail(why, target);
 }
 
 async function openTcp(journey: Journey): Promise<void> {
   const { core, target, entrance } = journey;
-  const dialled = await core.upstream.dial(journey.addresses, target.port);
+  const dialled = await core.upstream.dial(journey.addresses, { target, entry: entrance.entry });
   if (dialled.state === 'failed') return fail(journey, dialled.why, dialled.address);
   recordAllow(core, entrance.entry, target, dialled.address);
   entrance.accept();
@@ -109,7 +125,7 @@ async function openTcp(journey: Journey): Promise<void> {
 /** SSH keeps its secrets, but it has to be SSH. */
 async function openSsh(journey: Journey): Promise<void> {
   const { core, client, target, entrance, startedAt } = journey;
-  const dialled = await core.upstream.dial(journey.addresses, target.port);
+  const dialled = await core.upstream.dial(journey.addresses, { target, entry: entrance.entry });
   if (dialled.state === 'failed') return fail(journey, dialled.why, dialled.address);
   const upstream = dialled.socket;
   entrance.accept();
@@ -155,7 +171,7 @@ async function openTls(journey: Journey): Promise<void> {
   entrance.accept();
   const hello = await gateTls(core, client, target, entrance.entry);
   if (hello === undefined) return;
-  const dialled = await core.upstream.dial(journey.addresses, target.port);
+  const dialled = await core.upstream.dial(journey.addresses, { target, entry: entrance.entry });
   if (dialled.state === 'failed') {
     const late = {
       ...entrance,

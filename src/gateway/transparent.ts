@@ -15,7 +15,7 @@ const SIGHT_MS = 1_000;
 export async function serveTransparent(core: GatewayCore, client: Socket): Promise<void> {
   const decision = destinationOf(core, client);
   if (decision === undefined) return reset(client);
-  await route(core, client, decision, entranceOf(core, client, decision));
+  await route(core, client, decision, entranceOf(core, client));
 }
 
 /** A port that no rule names: nothing is read, the attempt is recorded and reset. */
@@ -45,14 +45,16 @@ function destinationOf(core: GatewayCore, client: Socket): Decision | undefined 
   return core.judge.decide(core.names.nameOf(local.text) ?? local.text, port);
 }
 
-function entranceOf(core: GatewayCore, client: Socket, decision: Decision): Entrance {
+function entranceOf(core: GatewayCore, client: Socket): Entrance {
   const entry: Entry = 'transparent';
-  const tls = decision.action === 'allow' && decision.rule.protocol === 'https';
   return {
     entry,
     accept: () => undefined,
     refuse: (verdict) => void refuseInProtocol(core, client, verdict),
-    fail: () => (tls ? sayAndClose(client, tlsAlert(TLS_ALERT.internalError), core.limits) : reset(client)),
+    fail: (_why, { rule }) =>
+      rule.protocol === 'https'
+        ? sayAndClose(client, tlsAlert(TLS_ALERT.internalError), core.limits)
+        : reset(client),
   };
 }
 

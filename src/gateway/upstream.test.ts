@@ -92,8 +92,9 @@ test('dialling takes literals only, one after another', async () => {
   await once(server, 'listening');
   const address = server.address();
   const port = address === null || typeof address === 'string' ? 0 : address.port;
-  const { upstream } = setUp([]);
-  const dialled = await upstream.dial(['127.0.0.2', '127.0.0.1'].slice(1), port);
+  const { upstream, target } = setUp([]);
+  const purpose = { target: { ...target, port }, entry: 'socks' } as const;
+  const dialled = await upstream.dial(['127.0.0.2', '127.0.0.1'].slice(1), purpose);
   expect(dialled).toMatchObject({ state: 'ok', address: '127.0.0.1' });
   if (dialled.state === 'ok') dialled.socket.destroy();
   await expect(netDialler.dial('localhost', port, new AbortController().signal)).rejects.toThrow(
@@ -101,7 +102,7 @@ test('dialling takes literals only, one after another', async () => {
   );
   server.close();
   await once(server, 'close');
-  expect(await upstream.dial(['127.0.0.1'], port)).toMatchObject({ state: 'failed' });
+  expect(await upstream.dial(['127.0.0.1'], purpose)).toMatchObject({ state: 'failed' });
 });
 
 describe('system resolver', () => {

@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net';
-import { systemCode } from '../base/errors.ts';
+import { isGloveboxError, systemCode } from '../base/errors.ts';
 import { parseIp } from '../net/ip.ts';
 import type { Dialler, Resolver, Verdict } from './contract.ts';
+import type { Entry } from './core.ts';
 import { HOST_LOOPBACK } from './decide.ts';
 import type { Allowed, Judge } from './decide.ts';
 import type { GatewayLimits } from './limits.ts';
+import type { ParentProxy } from './parent.ts';
 
 type Limits = Pick<GatewayLimits, 'resolveMs' | 'dialMs' | 'dialAddresses'>;
 
@@ -18,6 +20,21 @@ export type Dialled =
   | { readonly state: 'ok'; readonly socket: Socket; readonly address: string }
   | { readonly state: 'failed'; readonly why: string; readonly address: string | undefined };
 
+/** What a connection is for. */
+export interface Purpose {
+  readonly target: Allowed;
+  readonly entry: Entry;
+}
+
+/** A connection that was cut because its address is denied now. */
+export interface CutAddress extends Purpose {
+  readonly verdict: Verdict;
+}
+
+interface Live extends Purpose {
+  readonly address: string;
+}
+
 /** Resolves once, vets every address, and dials only what was vetted. */
 export class Upstream {
   readonly #judge: Judge;
@@ -26,6 +43,8 @@ export class Upstream {
   readonly #limits: Limits;
   readonly #closing: AbortSignal;
   readonly #track: (socket: Socket) => void;
+  readonly #live = new Map<Socket, Live>();
+  #parent: ParentProxy | undefined;
 
   constructor(parts: {
     readonly judge: Judge;
@@ -34,6 +53,7 @@ export class Upstream {
     readonly limits: Limits;
     readonly closing: AbortSignal;
     readonly track: (socket: Socket) => void;
+    readonly parent?: ParentProxy | undefined;
   }) {
     this.#judge = parts.judge;
     this.#resolver = parts.resolver;
@@ -41,6 +61,12 @@ export class Upstream {
     this.#limits = parts.limits;
     this.#closing = parts.closing;
     this.#track = parts.track;
+    this.#parent = parts.parent;
+  }
+
+  /** Connections from now on go through another parent proxy, or through none. */
+  useParent(parent: ParentProxy | undefined): void {
+    this.#parent = parent;
   }
 
   /** Forbidden addresses among the answers are dropped; when none is left, the first refusal is the answer. */
@@ -65,30 +91,49 @@ export class Upstream {
   }
 
   /** Tries the addresses one after another, each with a time limit of its own. */
-  async dial(addresses: readonly string[], port: number): Promise<Dialled> {
+  async dial(addresses: readonly string[], purpose: Purpose): Promise<Dialled> {
+    const { port } = purpose.target;
+    const dialler = this.#diallerFor(purpose.target);
     let why = 'no address';
     for (const address of addresses) {
       if (this.#closing.aborted) break;
       try {
         const socket = await this.#within(this.#limits.dialMs, (signal) =>
-          this.#dialOne(address, port, signal),
+          dialOne(dialler, { address, port }, signal),
         );
         socket.on('error', () => socket.destroy());
-        this.#track(socket);
+        this.#keep(socket, { ...purpose, address });
         if (this.#closing.aborted) socket.destroy();
         return { state: 'ok', socket, address };
       } catch (error) {
-        why = `${address} port ${port}: ${systemCode(error) ?? 'no connection'}`;
+        why = `${address} port ${port}: ${wordFor(error)}`;
       }
     }
     return { state: 'failed', why, address: addresses[0] };
   }
 
-  /** A dialler that ignores its signal may still connect, late: that socket belongs to nobody. */
-  async #dialOne(address: string, port: number, signal: AbortSignal): Promise<Socket> {
-    const socket = await this.#dialler.dial(address, port, signal);
-    if (signal.aborted) socket.destroy();
-    return socket;
+  /** Cuts the connections to names whose address a deny rule of the policy in force names. */
+  recheck(): CutAddress[] {
+    const cuts: CutAddress[] = [];
+    for (const [socket, { target, entry, address }] of [...this.#live]) {
+      const verdict = target.kind === 'name' ? this.#judge.deniedAddress(address, target.port) : undefined;
+      if (verdict === undefined || socket.destroyed) continue;
+      socket.destroy();
+      cuts.push({ target, entry, verdict });
+    }
+    return cuts;
+  }
+
+  #keep(socket: Socket, live: Live): void {
+    this.#track(socket);
+    this.#live.set(socket, live);
+    socket.once('close', () => this.#live.delete(socket));
+  }
+
+  /** This machine's own loopback is not the parent proxy's: nothing but a direct connection reaches it. */
+  #diallerFor({ kind, host, port }: Allowed): Dialler {
+    const parent = kind === HOST_LOOPBACK ? undefined : this.#parent;
+    return parent?.diallerFor(host, port) ?? this.#dialler;
   }
 
   async #resolve(target: Allowed): Promise<readonly string[] | string> {
@@ -122,6 +167,23 @@ export class Upstream {
       this.#closing.removeEventListener('abort', abort);
     }
   }
+}
+
+/** A dialler that ignores its signal may still connect, late: that socket belongs to nobody. */
+async function dialOne(
+  dialler: Dialler,
+  { address, port }: { readonly address: string; readonly port: number },
+  signal: AbortSignal,
+): Promise<Socket> {
+  const socket = await dialler.dial(address, port, signal);
+  if (signal.aborted) socket.destroy();
+  return socket;
+}
+
+/** The parent proxy's failures have words of their own; the others a code of the system. */
+function wordFor(error: unknown): string {
+  if (isGloveboxError(error) && error.code === 'E_EGRESS_DENIED') return error.what;
+  return systemCode(error) ?? 'no connection';
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -72,6 +72,9 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 
 const REBUILT: ReadonlySet<string> = new Set(['host', 'content-length', 'expect']);
 
+/** Never hop-by-hop (RFC 9110 §7.6.1): a Connection header that names one takes away what a later hop added (CVE-2024-45410). */
+const END_TO_END = /^(?:host|content-.*|expect|range|origin|cookie|.*auth.*|.*key|.*token|.*secret|.*session.*)$/;
+
 /** Alt-Svc moves a client to QUIC or another host (RFC 7838); the others are ours to say, not an origin's. */
 const RESPONSE_ONLY: ReadonlySet<string> = new Set(['alt-svc', 'x-glovebox-denied']);
 
@@ -86,6 +89,7 @@ export function judgeHead(method: string, httpVersion: string, headers: RawHeade
   const found = findFraming(headers);
   const body = judgeFraming(httpVersion, found);
   if ('ok' in body) return body;
+  if (namesEndToEnd(headers)) return problem(400, 'a Connection header that names an end-to-end header');
   if (found.host === undefined || found.hosts > 1)
     return problem(400, 'not exactly one Host header (RFC 9112 §3.2)');
   const authority = parseAuthority(found.host, 0);
@@ -300,6 +304,12 @@ function droppedNames(headers: RawHeaders): ReadonlySet<string> | undefined {
     if (value !== 'keep-alive' && value !== 'close') return new Set(tokensOf(headers, 'connection'));
   }
   return undefined;
+}
+
+function namesEndToEnd(headers: RawHeaders): boolean {
+  for (const name of droppedNames(headers) ?? [])
+    if (!HOP_BY_HOP.has(name) && END_TO_END.test(name.replaceAll('_', '-'))) return true;
+  return false;
 }
 
 function problem(status: HeadProblem['status'], why: string): HeadProblem {

@@ -74,11 +74,21 @@ function readFolded(text: string): Segment {
   return readSegment(foldCase(text));
 }
 
-/** The folded path with `%2F` as one character of its segment and as a slash, each without its final slash. */
+/** What an origin that decodes too early takes for the end of the path. */
+const EARLY_END = /%(?:3F|23).*$/;
+/** What some file systems and frameworks drop at the end of a name: dots, blanks, invisible characters. */
+const DROPPED_END = /(?:\.|%20|%C2%A0|%E2%80%8[B-D]|%EF%BB%BF)+(?=\/|$)/g;
+
+/** The folded path with `%2F` as one character of its segment and as a slash, each without its final slash, whole and as less careful readers take it. */
 function readings(path: string): string[][] {
   const parts = path.split('%2F').map((part) => spellLiteral(foldCase(decodeURIComponent(part))));
   const spellings = parts.length === 1 ? parts : [parts.join('%2F'), parts.join('/')];
-  return spellings.map((text) => text.replace(/\/$/, '').slice(1).split('/'));
+  const texts = new Set(spellings);
+  for (const text of spellings) {
+    const cut = text.replace(EARLY_END, '');
+    texts.add(cut).add(text.replaceAll(DROPPED_END, '')).add(cut.replaceAll(DROPPED_END, ''));
+  }
+  return [...texts].map((text) => text.replace(/\/$/, '').slice(1).split('/'));
 }
 
 /** Greedy, with a return to the last `**` only: that is enough, for what an earlier one could take a later one can take too. */

@@ -46,8 +46,9 @@ const MINTS = 'mints keys that work outside the sandbox';
 const ASYNC = 'runs after the sandbox is gone, out of sight of its budgets';
 const FETCHES = 'makes the origin fetch a URL of the sandbox, past every host rule';
 const RUNS = 'runs a tool on the side of the origin, past every host rule';
-/** The scheme of a URL is compared as text; these are the spellings that clients send. */
-const REMOTE = ['http:', 'https:', 'HTTP:', 'HTTPS:'] as const;
+const REMOTE = ['http:', 'https:'] as const;
+/** What lenient readers of JSON take for true. */
+const TRUE = ['true', '1', 'yes', 'on'] as const;
 
 /** Sources: the API references of Anthropic and OpenAI; the incident is in docs/design/gateway.md. */
 const LLM_API: Preset = {
@@ -123,8 +124,8 @@ const LLM_API: Preset = {
     prefix('$..image_url.url', REMOTE, FETCHES),
     absent('$..file_url', FETCHES),
     absent('$..file_id', 'reads what somebody else may have stored for it'),
-    equals('$.background', ['true'], ASYNC),
-    equals('$.store', ['true'], STORES),
+    equals('$.background', TRUE, ASYNC),
+    equals('$.store', TRUE, STORES),
   ],
 };
 

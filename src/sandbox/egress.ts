@@ -13,7 +13,7 @@ export interface Egress {
   readonly gateway: Pick<GatewayOptions, 'authority' | 'roots' | 'broker' | 'scanner'>;
   /** What the plan's made mounts hold. */
   readonly made: ReadonlyMap<string, MadeContent>;
-  /** Placeholders by variable. */
+  /** Placeholders by variable, as they are now. */
   readonly env: Readonly<Record<string, string>>;
   readonly broker: Broker | undefined;
   /** Lines for stderr: a source that failed, a file that is not shown. */
@@ -61,9 +61,9 @@ export async function prepareEgress(input: EgressInput): Promise<Egress> {
       ...(scanner === undefined ? {} : { scanner }),
     },
     made: new Map([...(trust?.made ?? []), ...masked, ...(agent ?? [])]),
-    env: {
-      ...broker?.instance.environment(),
-      ...(agent === undefined ? {} : { SSH_AUTH_SOCK: SSH_AGENT_PATH }),
+    get env() {
+      const lent = agent === undefined ? {} : { SSH_AUTH_SOCK: SSH_AGENT_PATH };
+      return { ...broker?.instance.environment(), ...lent };
     },
     broker: broker?.instance,
     notices,

@@ -1,5 +1,5 @@
 import type { Teardown } from '../base/teardown.ts';
-import type { Gateway, RequestRecord } from '../gateway/contract.ts';
+import type { Gateway, GatewayOptions, RequestRecord } from '../gateway/contract.ts';
 import { createGateway } from '../gateway/gateway.ts';
 import type { Egress } from './egress.ts';
 import type { StartInput } from './start.ts';
@@ -8,6 +8,8 @@ interface GatewayParts {
   readonly id: string;
   readonly egress: Egress;
   readonly teardown: Teardown;
+  /** Stops every process inside. */
+  readonly pause: () => void;
 }
 
 /** The gateway of a sandbox, with everything it decides going into the record. */
@@ -17,8 +19,9 @@ export function startGateway(input: StartInput, parts: GatewayParts): Gateway {
     // The sink keeps a failed write and reports it at the end; the verdict itself has been given.
     input.audit.write({ kind, sandbox: id, data: { ...data } }).catch(() => undefined);
   };
+  const { policy } = input.prepared.plan.network;
   const gateway = createGateway({
-    policy: input.prepared.plan.network.policy,
+    policy,
     ...egress.gateway,
     ...input.transport,
     onEvent: (event) => {
@@ -30,10 +33,25 @@ export function startGateway(input: StartInput, parts: GatewayParts): Gateway {
       write('network.request', record);
       if (record.alarm === true) write('credential.alarm', alarmOf(record));
     },
+    onAsked: (outcome) => write('network.asked', outcome),
+    onOverBudget: (verdict) => {
+      if (policy.overBudget !== 'pause') return;
+      parts.pause();
+      guarded(() => input.onPause?.(verdict.reason));
+    },
     ...(input.onAsk === undefined ? {} : { onAsk: input.onAsk }),
+    ...parentAuthorization(egress, policy.parentProxy?.credential),
   });
   teardown.add('gateway', () => gateway.close());
   return gateway;
+}
+
+function parentAuthorization(
+  { broker }: Egress,
+  credential: string | undefined,
+): Pick<GatewayOptions, 'parentAuthorization'> {
+  if (broker === undefined || credential === undefined) return {};
+  return { parentAuthorization: () => broker.basicAuthorization(credential) };
 }
 
 function alarmOf(record: RequestRecord): object {

@@ -11,7 +11,7 @@ import { compilePlan } from '../drivers/plan.ts';
 import { surveyGuards } from '../drivers/survey.ts';
 import { viewFacts } from '../drivers/view.ts';
 import { refuseMasksInTrees } from '../drivers/inspection.ts';
-import type { CredentialPolicy, FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
+import type { FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
 import { trustEnvironment } from './egress.ts';
 
 export interface PrepareInput {
@@ -25,8 +25,8 @@ export interface PrepareInput {
 
 export interface PreparedPlan {
   readonly plan: Plan;
-  /** What the broker is made from. */
-  readonly credentials: readonly CredentialPolicy[];
+  /** What the plan was made from; the broker's credentials are in it. */
+  readonly policy: Policy;
   /** SHA-256 of the plan's canonical JSON, hex. */
   readonly hash: string;
   readonly notices: readonly string[];
@@ -54,7 +54,7 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const plan = { ...compiled, env: { ...(await trustEnvironment(compiled)), ...compiled.env } };
   return {
     plan,
-    credentials: policy.credentials,
+    policy,
     // Not needed before the sandbox is on its way.
     get hash() {
       return canonicalHash(plan);

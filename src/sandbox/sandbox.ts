@@ -4,14 +4,17 @@ import { canonicalHash } from '../base/canonical-json.ts';
 import type { Duplex } from 'node:stream';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { GloveboxError } from '../base/errors.ts';
+import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
 import { ensurePrivateDir, gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { Plan } from '../drivers/contract.ts';
 import type { GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
 import type { CommandLineLayer, LimitName, Tier } from '../policy/contract.ts';
 import { loadPolicy } from '../policy/load.ts';
+import type { Broker } from '../secrets/contract.ts';
 import { policyContext } from './context.ts';
 import { Command, CommandExitError, type CommandOptions, type CommandResult } from './command.ts';
 import { endSandbox, type EndCause, type EndReport } from './end.ts';
+import { changeNetwork, type NetworkChange } from './network.ts';
 import { preparePlan } from './prepare.ts';
 import type { PublishedPort } from './publish.ts';
 import { awaitHello, startSandbox, type StartedSandbox } from './start.ts';
@@ -44,6 +47,8 @@ export interface SandboxOptions {
   readonly onNetwork?: (event: NetworkEvent) => void;
   /** Asked about hosts that no rule knows, where the policy says `ask`; nobody to ask means denial. */
   readonly onAsk?: GatewayOptions['onAsk'];
+  /** The policy says `overBudget: pause` and a budget is used up: everything inside stands still until `resume` or `kill`. */
+  readonly onPause?: (reason: string) => void;
   /** Other ways to the network than this machine's own, such as a tunnel. Every guard stands before them. */
   readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
   /** Host environment that the policy may pass variables from; default `process.env`. */
@@ -60,6 +65,21 @@ export interface Commands {
   start(command: string | readonly string[], options?: CommandOptions): Command;
 }
 
+/** The way out of a running sandbox. */
+export interface Network {
+  /**
+   * Puts other rules in force within a second and closes what they no longer allow; a policy that is wrong changes nothing. What is
+   * not named stays as it was at `create`.
+   *
+   * @throws E_POLICY_INVALID, E_UNSUPPORTED for a change that a running sandbox cannot take
+   */
+  update(change: Pick<SandboxOptions, 'policy' | 'profile' | 'allow'>): Promise<NetworkChange>;
+  /** Reads the source of a credential again. @throws E_CREDENTIAL_SOURCE; its requests are refused until a later read works */
+  refresh(credential: string): Promise<void>;
+  /** Ends the use of a credential at once. */
+  revoke(credential: string): void;
+}
+
 /**
  * A sealed chamber for commands: `await using box = await Sandbox.create({ profile: 'python' })`.
  * Any number of them live side by side in one process.
@@ -70,6 +90,7 @@ export class Sandbox implements AsyncDisposable {
   /** Ports that `publish` opened. */
   readonly ports: readonly PublishedPort[];
   readonly commands: Commands;
+  readonly network: Network;
   readonly #started: StartedSandbox;
   readonly #audit: AuditWriter;
   readonly #env: NodeJS.ProcessEnv;
@@ -88,6 +109,11 @@ export class Sandbox implements AsyncDisposable {
       run: (command, extra) => this.#run(command, extra ?? {}),
       exec: async (argv, extra) => this.#start(argv, extra ?? {}).wait(),
       start: (command, extra) => this.#start(command, extra ?? {}),
+    };
+    this.network = {
+      update: (change) => this.#changeNetwork({ ...options, ...change }),
+      refresh: (credential) => brokerOf(started).refresh(credential),
+      revoke: (credential) => brokerOf(started).revoke(credential),
     };
   }
 
@@ -136,8 +162,24 @@ export class Sandbox implements AsyncDisposable {
     return this.#started.session.dial(port);
   }
 
+  /** Stops every process inside; nothing is lost. Limits of time go on. */
+  pause(): void {
+    this.#started.session.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
+  }
+
+  /** Lets them go on. */
+  resume(): void {
+    this.#started.session.signalAll(SIGNAL_NUMBERS['SIGCONT'] ?? 18);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
+  }
+
+  #changeNetwork(options: SandboxOptions): Promise<NetworkChange> {
+    const context = policyContext(this.#env, baseDirectory(options));
+    const layer = layerOf(options, gloveboxDirs(this.#env).cache);
+    return changeNetwork({ sandbox: this.#started, audit: this.#audit, context, layer });
   }
 
   async #run(command: string | readonly string[], options: CommandOptions): Promise<CommandResult> {
@@ -187,6 +229,16 @@ export class Sandbox implements AsyncDisposable {
   }
 }
 
+function brokerOf(started: StartedSandbox): Broker {
+  const { broker } = started.egress;
+  if (broker === undefined)
+    throw new GloveboxError('E_USAGE', {
+      what: `sandbox ${started.id} has no credentials`,
+      next: 'Name them under `credentials` in its policy.',
+    });
+  return broker;
+}
+
 async function start(
   options: SandboxOptions,
   env: NodeJS.ProcessEnv,
@@ -206,6 +258,7 @@ async function start(
     publish: options.publish ?? [],
     onNetwork: (event) => options.onNetwork?.(event),
     ...(options.onAsk === undefined ? {} : { onAsk: options.onAsk }),
+    ...(options.onPause === undefined ? {} : { onPause: options.onPause }),
     ...(options.transport === undefined ? {} : { transport: options.transport }),
   });
 }

@@ -6,6 +6,7 @@ import type { AgentSession } from '../agent/session.ts';
 import type { AuditSink } from '../audit/contract.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
+import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
 import { newId } from '../base/ids.ts';
 import { relativeInside } from '../base/path-bytes.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
@@ -41,6 +42,8 @@ export interface StartInput {
   readonly onNetwork: (event: NetworkEvent) => void;
   /** Asked about hosts that no rule knows, where the policy says `ask`. */
   readonly onAsk?: GatewayOptions['onAsk'];
+  /** A budget of the whole network is used up, and as the policy wants it everything inside stands still. */
+  readonly onPause?: (reason: string) => void;
   readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
 }
 
@@ -103,7 +106,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   const startedAt = Date.now();
   const { registry, held, limits } = groundwork(input, id, teardown);
   const identities = treeIdentities(prepared.plan);
-  const { credentials } = prepared;
+  const { credentials } = prepared.policy;
   const { env, audit, dirs } = input;
   const egress = await prepareEgress({ id, plan: prepared.plan, credentials, env, audit, dirs, teardown });
   const launched = launch(input, limits, fillMade(prepared.plan, egress.made));
@@ -111,8 +114,9 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   // From here on everything overlaps with the airlock's own work.
   const recorded = recordStart(input, id);
   recorded.catch(() => undefined);
-  const gateway = startGateway(input, { id, egress, teardown });
   const live: { session?: AgentSession } = {};
+  const pause = (): void => live.session?.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
+  const gateway = startGateway(input, { id, egress, teardown, pause });
   const dial = (port: number): Promise<Duplex> => dialInside(live.session, port);
   const ports = await publishPorts(input.publish, { teardown, dial });
   const jail = await launched.boot(async ({ placeholders }) => {

@@ -18,6 +18,8 @@ export function bodyForm(headers: RawHeaders): Form | undefined {
   const [type = '', ...more] = valuesOf(headers, 'content-type');
   if (codings.length > 0 || more.length > 0) return undefined;
   const media = (type.split(';', 1)[0] ?? '').trim().toLowerCase();
+  // Without a type the origin guesses; `swapBody` looks whether it is JSON, and leaves alone what is not.
+  if (media === '') return 'json';
   if (/^application\/([a-z0-9.+-]+\+)?json$/.test(media)) return 'json';
   return media === 'application/x-www-form-urlencoded' ? 'form' : undefined;
 }

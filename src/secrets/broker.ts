@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
+import { GloveboxError } from '../base/errors.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import type { CredentialPolicy } from '../policy/contract.ts';
 import { authorizeRequest } from './authorize.ts';
@@ -117,6 +118,16 @@ class SandboxBroker implements Broker {
   *placeholders(): Generator<{ readonly name: string; readonly field: string; readonly text: string }> {
     for (const held of this.#keyring.all())
       for (const [field, text] of held.placeholders) yield { name: held.name, field, text };
+  }
+
+  async basicAuthorization(name: string): Promise<string> {
+    const held = this.#keyring.demand(name);
+    await held.settle();
+    const usable = held.usable();
+    const value = typeof usable === 'string' ? undefined : new Map(usable).get('value');
+    if (value === undefined)
+      throw new GloveboxError('E_CREDENTIAL_SOURCE', { what: `the source of ${name} gives no secret` });
+    return `Basic ${Buffer.from(value).toString('base64')}`;
   }
 
   status(): readonly CredentialStatus[] {

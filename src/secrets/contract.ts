@@ -141,6 +141,8 @@ export interface Broker extends BrokerShape, AsyncDisposable {
   knownSecrets(): Iterable<{ readonly name: string; readonly bytes: Uint8Array }>;
   /** Placeholders that are valid now: a scanner must not take them for leaked keys. */
   placeholders(): Iterable<{ readonly name: string; readonly field: string; readonly text: string }>;
+  /** The value of a Basic Authorization header for the host's own use, such as its proxy. Rejects when there is no secret. */
+  basicAuthorization(name: string): Promise<string>;
   status(): readonly CredentialStatus[];
   /** A changed policy. Credentials that stay keep their placeholders; those that go are recognised as stale from then on. */
   update(credentials: readonly CredentialPolicy[]): Promise<void>;

@@ -1,6 +1,8 @@
 import { createSocket } from 'node:dgram';
 import { connect } from 'node:net';
 
+const ANSWER_MS = 400;
+
 const TYPES: Readonly<Record<string, number>> = {
   A: 1,
   CNAME: 5,
@@ -15,7 +17,18 @@ const TYPES: Readonly<Record<string, number>> = {
   PTR: 12,
   MX: 15,
   ANY: 255,
+  NS: 2,
+  SOA: 6,
+  NAPTR: 35,
+  SSHFP: 44,
+  RRSIG: 46,
+  NSEC: 47,
+  TLSA: 52,
+  SVCB: 64,
+  IXFR: 251,
+  URI: 256,
 };
+const CLASSES: Readonly<Record<string, number>> = { IN: 1, CH: 3, HS: 4, ANY: 255 };
 
 export interface DnsReply {
   readonly bytes: Buffer;
@@ -26,7 +39,12 @@ export interface DnsReply {
 /** A query by hand, so that labels may hold anything. */
 export function dnsQuery(
   labels: readonly (string | Uint8Array)[],
-  more: { readonly type?: string; readonly opcode?: number; readonly edns?: boolean } = {},
+  more: {
+    readonly type?: string;
+    readonly opcode?: number;
+    readonly edns?: boolean;
+    readonly class?: string;
+  } = {},
 ): Buffer {
   const edns = more.edns === true;
   const head = [0x12, 0x34, ((more.opcode ?? 0) << 3) | 1, 0, 0, 1, 0, 0, 0, 0, 0, edns ? 1 : 0];
@@ -34,14 +52,15 @@ export function dnsQuery(
     const bytes = typeof label === 'string' ? Buffer.from(label, 'latin1') : label;
     return [bytes.length, ...bytes];
   });
-  const type = TYPES[more.type ?? 'A'] ?? 1;
+  // A type that has no name here is written `TYPE65280` (RFC 3597).
+  const type = TYPES[more.type ?? 'A'] ?? Number(/\d+$/.exec(more.type ?? '')?.[0] ?? 65_280);
   // NSID, client subnet and a private option: none may be copied anywhere.
   const options = [0, 3, 0, 0, 0, 8, 0, 7, 0, 1, 24, 0, 1, 2, 3, 0xfd, 0xe9, 0, 5, 1, 2, 3, 4, 5];
   const opt = edns ? [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.length, ...options] : [];
-  return Buffer.from([...head, ...name, 0, type >> 8, type & 0xff, 0, 1, ...opt]);
+  return Buffer.from([...head, ...name, 0, type >> 8, type & 0xff, 0, CLASSES[more.class ?? 'IN'] ?? 1, ...opt]);
 }
 
-/** Asks and reads the answer; undefined when there is none within 150 ms. */
+/** Asks and reads the answer; undefined when there is none within 400 ms. */
 export async function askDns(port: number, query: Buffer, tcp = false): Promise<DnsReply | undefined> {
   const bytes = await (tcp ? askTcp(port, query) : askUdp(port, query));
   if (bytes === undefined) return undefined;
@@ -72,7 +91,7 @@ function askUdp(port: number, query: Buffer): Promise<Buffer | undefined> {
       socket.close();
       resolve(bytes);
     };
-    const timer = setTimeout(() => finish(undefined), 150);
+    const timer = setTimeout(() => finish(undefined), ANSWER_MS);
     socket.on('message', (message) => finish(message));
     socket.send(query, port, '127.0.0.1');
   });
@@ -81,7 +100,7 @@ function askUdp(port: number, query: Buffer): Promise<Buffer | undefined> {
 function askTcp(port: number, query: Buffer): Promise<Buffer | undefined> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
-    const timer = setTimeout(() => socket.destroy(), 150);
+    const timer = setTimeout(() => socket.destroy(), ANSWER_MS);
     socket
       .on('error', () => undefined)
       .on('close', () => {

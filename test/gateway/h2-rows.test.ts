@@ -102,8 +102,8 @@ describe('h2 rows of the case file', () => {
     const seen = origin.streams.slice(before);
     expect(JSON.stringify(seen.map((each) => each.raw))).not.toContain('evil');
     // Nothing of a refused request is ever whole at the origin.
-    const whole_ = seen.filter(({ stream }) => !stream.aborted && stream.rstCode === 0);
-    expect(whole_.length).toBe(row.input.streams.length - (outcome === 'allow' ? 0 : 1));
+    const passed = seen.filter(({ stream }) => !stream.aborted && stream.rstCode === 0);
+    expect(passed.length).toBe(row.input.streams.length - (outcome === 'allow' ? 0 : 1));
     wire.destroy();
     if (outcome !== 'allow')
       await until('a record', () => whole.bench.events.some((event) => event.action === 'deny'));

@@ -239,7 +239,7 @@ describe('an HTTP/2 session to an origin', () => {
   });
 
   test('a reset in the middle of an answer never looks like its end', async () => {
-    for (const code of [0, 2, 8]) {
+    for (const code of [1, 2, 8]) {
       const port = await rawOrigin((socket, type, stream) => {
         if (type !== FRAME.headers) return;
         socket.write(
@@ -257,7 +257,7 @@ describe('an HTTP/2 session to an origin', () => {
   test('the same for a reader that is slow, and an end is an end for it, too', async () => {
     const part = frame(FRAME.data, 0, 1, Buffer.alloc(16_000, 97));
     const body = Buffer.concat(Array.from({ length: 5 }, () => part));
-    for (const last of [frame(FRAME.data, FLAG.endStream, 1, Buffer.from('z')), reset(1, 0)]) {
+    for (const last of [frame(FRAME.data, FLAG.endStream, 1, Buffer.from('z')), reset(1, 8)]) {
       const port = await rawOrigin((socket, type) => {
         if (type === FRAME.headers) socket.write(Buffer.concat([head(1, OK, false), body, last]));
       });
@@ -265,6 +265,23 @@ describe('an HTTP/2 session to an origin', () => {
       const outcome = await exchange(await pool(port).acquire(), request(), true).outcome;
       expect(outcome.aborted).toBe(isWhole ? undefined : true);
       if (isWhole) expect(outcome.body?.length).toBe(80_001);
+    }
+  });
+
+  test('a reset with NO_ERROR ends an answer, unless its length says otherwise', async () => {
+    for (const [length, aborted] of [
+      ['4', undefined],
+      ['9', true],
+    ] as const) {
+      const port = await rawOrigin((socket, type) => {
+        if (type !== FRAME.headers) return;
+        const fields: Field[] = [...OK, ['content-length', length]];
+        const parts = [head(1, fields, false), frame(FRAME.data, 0, 1, Buffer.from('half')), reset(1, 0)];
+        socket.write(Buffer.concat(parts));
+      });
+      const outcome = await exchange(await pool(port).acquire()).outcome;
+      expect(outcome).toMatchObject({ body: 'half' });
+      expect(outcome.aborted).toBe(aborted);
     }
   });
 

@@ -16,8 +16,8 @@ import type { HttpWatch, Watched } from './watch.ts';
 export interface ClientHandlers {
   /** A request has come. The next one is read when this one is over. */
   exchange(exchange: ClientExchange): void;
-  /** What came is no request, or its body is broken: records the refusal and says how it reads. */
-  malformed(status: 400 | 417 | 431, why: string): Problem;
+  /** What came is no request (`head`), or the body of one is broken: records the refusal and says how it reads. */
+  malformed(status: 400 | 417 | 431, why: string, part: 'head' | 'body'): Problem;
 }
 
 /** Heads in more pieces than this are looked at only when their end is there: each look is one parse. */
@@ -83,7 +83,9 @@ export class ClientConnection implements Watched {
 
   #limit(busy: boolean): number {
     if (!busy) return this.#first ? this.#limits.headMs : this.#limits.idleMs;
-    return this.#reading || this.socket.writableLength > 0
+    // A body that nobody has asked for yet waits for us: an answer, a budget, the origin.
+    const waitsForClient = this.#reading && this.#exchange?.hasSink === true;
+    return waitsForClient || this.socket.writableLength > 0
       ? this.#limits.stallMs
       : this.#limits.upstreamIdleMs;
   }
@@ -183,7 +185,7 @@ export class ClientConnection implements Watched {
   #badBody(why: string): void {
     const exchange = this.#exchange;
     this.#reading = false;
-    const problem = this.#handlers.malformed(400, why);
+    const problem = this.#handlers.malformed(400, why, 'body');
     exchange?.bodyBroken();
     // An answer that has begun is cut: the client must not take it for whole.
     if (exchange === undefined || exchange.begun) this.destroy();
@@ -236,7 +238,7 @@ export class ClientConnection implements Watched {
   }
 
   #refuse(status: 400 | 417 | 431, why: string): void {
-    this.#finish(problemBytes(this.#handlers.malformed(status, why)));
+    this.#finish(problemBytes(this.#handlers.malformed(status, why, 'head')));
   }
 
   /** Says a last word; what the client still sends belongs to a request that is over. */

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Body, RawHeaders } from '../../net/http-head.ts';
 import type { Verdict } from '../contract.ts';
+import type { Entry } from '../core.ts';
 import type { Allowed } from '../decide.ts';
 import type { Problem } from '../problem.ts';
 
@@ -118,6 +119,10 @@ export interface AcquireOptions {
   readonly secure: boolean;
   /** Offer HTTP/2 to the origin. */
   readonly http2: boolean;
+  /** Where the request came in, for records. */
+  readonly entry: Entry;
+  /** False: whoever asked is gone, and nothing is opened for it any more. */
+  readonly wanted: () => boolean;
 }
 
 /** Connections to origins: each was opened to a vetted address of one host and port under one rule, and carries requests of that rule only. */
@@ -126,7 +131,7 @@ export interface OriginPool {
   take(target: Allowed, options: AcquireOptions): UpstreamConnection | undefined;
   /** Opens a connection, resolved and vetted anew, or waits for one when there are enough. */
   acquire(target: Allowed, options: AcquireOptions): Promise<Acquired>;
-  /** The policy changed: idle connections close, busy ones are not used again. */
+  /** The policy changed: idle connections close, busy ones and those being opened are not used again. */
   retire(): void;
   close(): void;
 }

@@ -2,9 +2,11 @@ import type { Socket } from 'node:net';
 import { recordDeny } from '../core.ts';
 import type { GatewayCore, HttpFront, HttpScope } from '../core.ts';
 import { problemOf } from '../problem.ts';
+import type { Problem } from '../problem.ts';
 import { ClientConnection } from './client-side.ts';
 import { runExchange } from './exchange.ts';
 import { malformed, scopePlace } from './judge.ts';
+import { unreadRecord } from './record.ts';
 import { HttpWatch } from './watch.ts';
 
 /** Creates the HTTP half of a gateway. */
@@ -27,13 +29,22 @@ class Front implements HttpFront {
     const handlers = {
       exchange: (exchange: Parameters<typeof runExchange>[2]): void =>
         runExchange(this.#core, scope, exchange),
-      malformed: (status: number, why: string): ReturnType<typeof problemOf> => {
-        const verdict = malformed(why);
-        recordDeny(this.#core, scopePlace(scope), verdict);
-        return problemOf(status, verdict);
-      },
+      malformed: (status: number, why: string, part: 'head' | 'body'): Problem =>
+        this.#refuse(scope, status, why, part),
     };
     new ClientConnection(socket, handlers, this.#core.limits, this.#watch).start();
+  }
+
+  /** A head that cannot be read is a request too, though nothing is known of it; of a broken body its exchange tells. */
+  #refuse(scope: HttpScope, status: number, why: string, part: 'head' | 'body'): Problem {
+    const verdict = malformed(why);
+    const place = scopePlace(scope);
+    recordDeny(this.#core, place, verdict);
+    if (part === 'head') {
+      this.#core.budgets.countRefused(scope.kind === 'pinned' ? scope.target.rule : undefined);
+      this.#core.onRequest?.(unreadRecord(place, status, verdict));
+    }
+    return problemOf(status, verdict);
   }
 
   close(): void {

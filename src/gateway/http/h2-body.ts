@@ -2,6 +2,7 @@ import type { Http2Stream } from 'node:http2';
 import type { RawHeaders } from '../../net/http-head.ts';
 import type { BodySink, BodySource } from './contract.ts';
 import { fromRaw, toTrailers } from './h2-fields.ts';
+import { H2_CODE } from './h2-limits.ts';
 
 /**
  * Knows whether the peer has ended its side with END_STREAM. Node gives "end" also for a stream that was reset (with NO_ERROR and CANCEL
@@ -13,8 +14,9 @@ export class EndWatch {
   constructor(stream: Http2Stream, ended: boolean) {
     this.#whole = ended;
     const push = stream.push.bind(stream);
+    // END_STREAM is pushed before the stream is closed, the substitute for a reset after it.
     stream.push = (chunk: unknown, encoding?: BufferEncoding): boolean => {
-      if (chunk === null) this.#whole ||= hasEnded(stream);
+      if (chunk === null && !stream.closed) this.#whole = true;
       return push(chunk, encoding);
     };
   }
@@ -24,14 +26,6 @@ export class EndWatch {
   }
 }
 
-/**
- * Asked as the end is pushed. END_STREAM is pushed before the stream closes; of a paused stream, or for a reset, Node pushes the end only
- * as the stream closes, and nghttp2 still knows then which of the two it was.
- */
-function hasEnded(stream: Http2Stream): boolean {
-  return !stream.closed || (!stream.destroyed && stream.state.remoteClose === 1);
-}
-
 export interface H2SourceOptions {
   /** Bytes that Content-Length promises. */
   readonly length?: number | undefined;
@@ -39,6 +33,11 @@ export interface H2SourceOptions {
   readonly trailers: boolean;
   /** Looks at each chunk before it passes, and at the end (undefined); false: the body breaks off here. */
   readonly judge?: (chunk: Buffer | undefined) => boolean;
+  /**
+   * A reset with NO_ERROR ends the body, too (RFC 9113 §8.1: sent after a complete response). Node's own servers end an answer so, without
+   * END_STREAM, when their program has not read the request.
+   */
+  readonly endsWithNoError?: boolean;
   /** Nobody wants the rest. */
   readonly onCancel: () => void;
   /** All of it was given on. */
@@ -113,7 +112,9 @@ export class H2Source implements BodySource {
   #onEnd(): void {
     const { length } = this.#options;
     const short = length !== undefined && this.#received < length;
-    if (!this.#watch.whole || short) return this.#abort();
+    const { endsWithNoError = false } = this.#options;
+    const ended = this.#watch.whole || (endsWithNoError && this.#stream.rstCode === H2_CODE.none);
+    if (!ended || short) return this.#abort();
     if (this.#over) return;
     if (this.#options.judge?.(undefined) === false) return this.#abort();
     this.#over = true;

@@ -51,6 +51,8 @@ export class H2Exchange implements ClientExchange {
     this.expectsContinue = head.expectsContinue && this.#body !== undefined;
     const { method, target, headers } = head;
     this.request = { http: '2', method, target, headers, body };
+    // Unread, Node would end the answer with a reset in place of END_STREAM.
+    if (this.#body === undefined) stream.resume();
     stream.once('finish', () => this.#onFinish());
     // Node may close a stream that is over before it has said "finish", so what was given is what counts.
     stream.once('close', () => this.#settle(stream.rstCode === H2_CODE.none && stream.writableEnded));

@@ -1,7 +1,7 @@
 import type { ClientHttp2Session, ClientHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { addAbortSignal } from 'node:stream';
-import { HEADER_LINES_MAX } from '../../net/http-head.ts';
+import { HEADER_LINES_MAX, valuesOf } from '../../net/http-head.ts';
 import type { RawHeaders } from '../../net/http-head.ts';
 import type { BodySink, ExchangeRequest, UpstreamConnection, UpstreamHandlers } from './contract.ts';
 import { EndWatch, H2Sink, H2Source, NO_SINK } from './h2-body.ts';
@@ -40,7 +40,10 @@ export class OriginStream implements UpstreamConnection {
   #stream: ClientHttp2Stream | undefined;
   #handlers: UpstreamHandlers | undefined;
   #grpc = false;
+  #bodyless = false;
   #interim = 0;
+  /** Bytes that the answer's Content-Length promises. */
+  #length: number | undefined;
   #sentAt = 0;
   /** Bytes that the session had received when this request left. */
   #before = 0;
@@ -55,6 +58,7 @@ export class OriginStream implements UpstreamConnection {
   send(request: ExchangeRequest, handlers: UpstreamHandlers): BodySink | undefined {
     this.#handlers = handlers;
     this.#grpc = isGrpcRequest(request.headers);
+    this.#bodyless = request.method === 'HEAD';
     const made = requestFields(request, this.#grpc);
     if (!made.ok) return this.#failSoon(made.why, false);
     const hasBody =
@@ -133,6 +137,9 @@ export class OriginStream implements UpstreamConnection {
     }
     this.#handlers = undefined;
     const head = { status: statusOf(raw), headers };
+    const [length] = valuesOf(headers, 'content-length');
+    // HEAD and 304 announce what they do not send.
+    if (length !== undefined && !this.#bodyless && head.status !== 304) this.#length = Number(length);
     if ((flags & END_STREAM) === 0) return handlers.response(head, this.#source(stream, watch));
     handlers.response(head, undefined);
     this.#onWhole(stream);
@@ -142,7 +149,9 @@ export class OriginStream implements UpstreamConnection {
 
   #source(stream: ClientHttp2Stream, watch: EndWatch): H2Source {
     return new H2Source(stream, watch, {
+      length: this.#length,
       trailers: this.#grpc,
+      endsWithNoError: true,
       onCancel: () => this.#cut(),
       onEnd: () => this.#onWhole(stream),
     });

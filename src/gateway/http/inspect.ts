@@ -85,6 +85,8 @@ function found(
   if (finding === undefined) return undefined;
   // A connection that goes on may find the same again and again.
   if (notes.findings.length < FINDINGS_MAX) notes.findings.push(finding);
+  // What exists to be seen leaving, and what must not be inside at all, wakes somebody whoever finds it.
+  if (finding.kind === 'canary' || finding.kind.startsWith('secret:')) notes.alarm = true;
   const verdict: Verdict = {
     action: 'deny',
     rule: 'network.dlp',

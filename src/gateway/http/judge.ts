@@ -10,7 +10,7 @@ import type { Body, HeadFacts } from '../../net/http-head.ts';
 import type { Verdict } from '../contract.ts';
 import { placeOf } from '../core.ts';
 import type { GatewayCore, HttpScope, Place } from '../core.ts';
-import type { Allowed } from '../decide.ts';
+import type { Allowed, Decision, Denied } from '../decide.ts';
 import { statusOf } from '../problem.ts';
 import type { ExchangeRequest } from './contract.ts';
 
@@ -32,13 +32,16 @@ export interface Refusal {
   readonly status: number;
   readonly verdict: Verdict;
   readonly place: Place;
+  /** Somebody may be asked about it; `judgeRequest` takes what comes of that. */
+  readonly question?: Denied;
 }
 
-/** Judges the structure of one request. Every request is judged, the hundredth on a connection like the first. */
+/** Judges the structure of one request; `settled` is the decision about its destination when that was asked about. Every request is judged, the hundredth on a connection like the first. */
 export function judgeRequest(
   core: GatewayCore,
   request: ExchangeRequest,
   scope: HttpScope,
+  settled?: Decision,
 ): Located | Refusal {
   const { method, headers } = request;
   const upgrade = upgradeOf(request);
@@ -55,7 +58,9 @@ export function judgeRequest(
   if (upgrade === 'websocket' && body.kind !== 'none')
     return refuse(400, malformed('an upgrade with a body'), scopePlace(scope));
   const found =
-    scope.kind === 'pinned' ? locatePinned(request, facts, scope) : locateProxied(core, request, facts);
+    scope.kind === 'pinned'
+      ? locatePinned(request, facts, scope)
+      : locateProxied(core, request, facts, settled);
   if (found.state === 'refuse') return found;
   const secure = scope.kind === 'pinned' && scope.secure;
   const { host, port } = found.target;
@@ -105,17 +110,27 @@ function locatePinned(
 }
 
 /** A proxy request names its destination in the target; Host must agree with it, though RFC 9112 §3.2.2 would ignore it. */
-function locateProxied(core: GatewayCore, request: ExchangeRequest, facts: HeadFacts): Found {
+function locateProxied(
+  core: GatewayCore,
+  request: ExchangeRequest,
+  facts: HeadFacts,
+  settled: Decision | undefined,
+): Found {
   const entry = 'http-proxy';
   const read = readAbsoluteTarget(request.target);
   if (!read.ok) return refuse(read.status, malformed(read.why), { entry, host: '(none)', port: 0 });
   const { host, port = 80 } = read;
   if (host === undefined)
     return refuse(400, malformed('a request target without a host'), { entry, host: '(none)', port: 0 });
-  const decision = core.judge.decide(host.host, port);
+  const decision = settled ?? core.judge.decide(host.host, port);
   const place = placeOf(entry, decision);
-  if (decision.action === 'deny') return refuse(statusOf(decision.verdict), decision.verdict, place);
-  if (facts.host.host !== host.host || (facts.hostPort ?? port) !== port) {
+  const agrees = facts.host.host === host.host && (facts.hostPort ?? port) === port;
+  if (decision.action === 'deny') {
+    const refusal = refuse(statusOf(decision.verdict), decision.verdict, place);
+    const asks = agrees && settled === undefined && core.desk?.asksAbout(decision) === true;
+    return asks ? { ...refusal, question: decision } : refusal;
+  }
+  if (!agrees) {
     const why = `Host asks for ${facts.host.host}, the request target for ${host.host}`;
     return refuse(400, malformed(why), place);
   }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Verdict } from '../contract.ts';
 import { failedSummary, summaryOf } from '../core.ts';
-import type { GatewayCore } from '../core.ts';
+import type { Entry, GatewayCore } from '../core.ts';
 import type { Allowed } from '../decide.ts';
 import type {
   AcquireOptions,
@@ -18,7 +18,7 @@ export type PoolParts = Pick<
   'limits' | 'budgets' | 'upstream' | 'ledger' | 'tls' | 'openSession'
 > & {
   /** Records that an origin could not prove who it is. */
-  readonly onUntrusted: (target: Allowed, verdict: Verdict) => void;
+  readonly onUntrusted: (entry: Entry, target: Allowed, verdict: Verdict) => void;
 };
 
 /** Connections to one host and port under one rule. */
@@ -38,6 +38,9 @@ interface Slot {
 type Opened =
   | { readonly state: 'open'; readonly take: () => UpstreamConnection | undefined }
   | Exclude<Acquired, { state: 'ok' }>;
+
+/** Opened for somebody who has left meanwhile, or under a policy that is not in force any more: whoever still wants one tries again. */
+const STALE: Exclude<Acquired, { state: 'ok' }> = Object.freeze({ state: 'failed', why: 'nobody waits for it any more' });
 
 /**
  * Keep-alive connections to origins, pinned: each was opened to a vetted address of one host and port under one rule and one
@@ -59,18 +62,27 @@ export class UpstreamPool implements OriginPool {
   }
 
   async acquire(target: Allowed, options: AcquireOptions): Promise<Acquired> {
-    const slot = this.#slotOf(keyOf(target, options));
-    for (;;) {
+    while (options.wanted()) {
+      if (this.#closed) return { state: 'failed', why: 'the gateway closes' };
+      // Looked up each time: the policy may have changed while this waited.
+      const slot = this.#slotOf(keyOf(target, options));
       const connection = this.#takeFrom(slot);
       if (connection !== undefined) return { state: 'ok', connection };
-      if (this.#closed) return { state: 'failed', why: 'the gateway closes' };
-      if (slot.opening !== undefined && options.http2) {
-        const first = await slot.opening;
-        if (first.state !== 'ok' && slot.live === 0) return first;
-      } else if (slot.live >= this.#parts.limits.poolSockets) {
-        await new Promise<void>((resolve) => slot.waiting.push(resolve));
-      } else return this.#openFirst(slot, target, options);
+      const acquired = await this.#waitOrOpen(slot, target, options);
+      if (acquired !== undefined && acquired !== STALE) return acquired;
     }
+    return STALE;
+  }
+
+  /** Undefined: something has changed, so it is worth another look. */
+  async #waitOrOpen(slot: Slot, target: Allowed, options: AcquireOptions): Promise<Acquired | undefined> {
+    if (slot.opening !== undefined && options.http2) {
+      const first = await slot.opening;
+      return first.state !== 'ok' && slot.live === 0 ? first : undefined;
+    }
+    if (slot.live < this.#parts.limits.poolSockets) return this.#openFirst(slot, target, options);
+    await new Promise<void>((resolve) => slot.waiting.push(resolve));
+    return undefined;
   }
 
   retire(): void {
@@ -78,6 +90,7 @@ export class UpstreamPool implements OriginPool {
       for (const connection of slot.idle.splice(0)) connection.destroy();
       for (const session of slot.sessions.splice(0)) session.retire();
       slot.retired = true;
+      for (const wake of slot.waiting.splice(0)) wake();
     }
     this.#slots = new Map();
   }
@@ -86,9 +99,7 @@ export class UpstreamPool implements OriginPool {
     this.#closed = true;
     clearInterval(this.#sweep);
     this.#sweep = undefined;
-    const slots = [...this.#slots.values()];
     this.retire();
-    for (const slot of slots) for (const wake of slot.waiting.splice(0)) wake();
   }
 
   #slotOf(key: string): Slot {
@@ -130,13 +141,18 @@ export class UpstreamPool implements OriginPool {
     const opened = await this.#open(slot, target, options, startedAt);
     if (opened.state === 'open') {
       const connection = opened.take();
+      if (slot.retired) {
+        // What it was vetted and verified by does not count any more.
+        connection?.abort();
+        return STALE;
+      }
       return connection === undefined
         ? { state: 'failed', why: 'the connection was closed' }
         : { state: 'ok', connection };
     }
     slot.live--;
     wakeOne(slot);
-    if (opened.state === 'failed') this.#parts.ledger.finished(failedSummary(target, startedAt));
+    if (opened.state === 'failed' && opened !== STALE) this.#parts.ledger.finished(failedSummary(target, startedAt));
     return opened;
   }
 
@@ -146,7 +162,8 @@ export class UpstreamPool implements OriginPool {
     if (over !== undefined) return { state: 'denied', verdict: over };
     const vetted = await upstream.vet(target);
     if (vetted.state !== 'ok') return vetted;
-    const dialled = await upstream.dial(vetted.addresses, target.port);
+    if (slot.retired || !options.wanted()) return STALE;
+    const dialled = await upstream.dial(vetted.addresses, { target, entry: options.entry });
     if (dialled.state === 'failed') return { state: 'failed', why: dialled.why };
     const { socket, address } = dialled;
     if (!options.secure) return this.#keep(slot, { target, socket, address, startedAt });
@@ -155,7 +172,7 @@ export class UpstreamPool implements OriginPool {
       await tls()
     ).secureDial(target, socket, openSession === undefined ? ['http/1.1'] : ['h2', 'http/1.1']);
     if (verified.state === 'untrusted') {
-      this.#parts.onUntrusted(target, verified.verdict);
+      this.#parts.onUntrusted(options.entry, target, verified.verdict);
       return { state: 'failed', why: verified.verdict.reason };
     }
     if (verified.state === 'failed') return { state: 'failed', why: verified.why };
@@ -182,7 +199,8 @@ export class UpstreamPool implements OriginPool {
       return { state: 'failed', why: 'the origin speaks HTTP/2 unasked' };
     }
     this.#account(slot, made);
-    slot.sessions.push(session);
+    if (slot.retired) session.retire();
+    else slot.sessions.push(session);
     made.socket.once('close', () => {
       const index = slot.sessions.indexOf(session);
       if (index >= 0) slot.sessions.splice(index, 1);

@@ -1,5 +1,5 @@
 import type { PinState, RequestRecord, ScanFinding, Verdict } from '../contract.ts';
-import type { HttpScope } from '../core.ts';
+import type { HttpScope, Place } from '../core.ts';
 import type { Allowed } from '../decide.ts';
 import type { ExchangeRequest } from './contract.ts';
 
@@ -74,6 +74,25 @@ export function recordOf(scope: HttpScope, request: ExchangeRequest, notes: Note
     ...(notes.foreign === undefined ? {} : { foreign: notes.foreign }),
     ...(notes.findings.length === 0 ? {} : { dlp: notes.findings }),
     ...(notes.alarm ? { alarm: true } : {}),
+  };
+}
+
+/** The record of a head that could not be read: what it asked for is not known. */
+export function unreadRecord(place: Place, status: number, verdict: Verdict): RequestRecord {
+  const { rule, reason } = verdict;
+  return {
+    ...place,
+    action: 'deny',
+    rule,
+    reason,
+    http: '1.1',
+    method: '',
+    path: '',
+    queryNames: [],
+    status,
+    upBytes: 0,
+    downBytes: 0,
+    durationMs: 0,
   };
 }
 

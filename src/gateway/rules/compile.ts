@@ -1,5 +1,6 @@
 import { GloveboxError, isGloveboxError } from '../../base/errors.ts';
 import { parseRpc } from '../../net/grpc.ts';
+import { foldCase } from '../../net/http-path-case.ts';
 import { parsePathGlob } from '../../net/http-path-glob.ts';
 import { parseJsonSelector } from '../../net/json-scan-select.ts';
 import type { JsonSelector } from '../../net/json-scan-select.ts';
@@ -121,9 +122,22 @@ function compileJson(id: string, deny: JsonDeny): CompiledJson {
   if (!parsed.ok) throw invalid(id, `the selector "${printable(deny.path)}"`, parsed.why);
   const { match } = deny;
   if (match.kind === 'any') return { selector: parsed.selector, test: () => true };
-  const fits = (text: string): boolean =>
-    match.values.some((value) => (match.kind === 'equals' ? text === value : text.startsWith(value)));
+  const wanted = match.values.map(foldText);
+  const longest = Math.max(...match.values.map((value) => value.length));
+  const fits = (text: string): boolean => {
+    // An image of some MiB stands where a URL may stand: only its beginning is compared.
+    const read = foldText(match.kind === 'equals' ? text : text.slice(0, 4 * longest + BLANKS_MAX));
+    return wanted.some((value) => (match.kind === 'equals' ? read === value : read.startsWith(value)));
+  };
   return { selector: parsed.selector, test: (value) => 'text' in value && fits(value.text) };
+}
+
+/** Blanks before a value that is compared by its beginning. */
+const BLANKS_MAX = 4096;
+
+/** Readers of URLs fold the scheme, drop blanks around it and line breaks within (WHATWG URL §4.4). */
+function foldText(text: string): string {
+  return foldCase(text.replace(/[\t\r\n]/g, '').replace(/^[\0-\x20]+/, '')).trimEnd();
 }
 
 /** The policy room refuses this earlier; a condition that were skipped here would be a hole. */

@@ -56,7 +56,6 @@ export function spellings(value: string): readonly string[] {
     bytes.toString('base64url').slice(0, -3),
     bytes.toString('hex'),
     bytes.toString('hex').toUpperCase(),
-    Array.from(value).reverse().join(''),
     encodeURIComponent(value),
   ].filter((text) => text.length >= 8);
 }

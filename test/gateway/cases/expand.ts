@@ -91,9 +91,10 @@ export function expandMessage(text: string, strings: Strings, plain: Plain = 'ut
   const head = whole.subarray(0, border).toString('latin1');
   const body = whole.length - border - 4;
   const [first = Buffer.alloc(0), ...rest] = pieces;
-  if (head.includes('${len}')) {
+  const declared = declaredLength(text, head);
+  if (declared !== undefined) {
     const length = (part: Buffer): Buffer =>
-      Buffer.from(part.toString('latin1').replace('${len}', String(body)), 'latin1');
+      Buffer.from(part.toString('latin1').replace(declared, `$1${body}`), 'latin1');
     return [length(first), ...rest];
   }
   const isChunked = /^transfer-encoding: *chunked/im.test(head);
@@ -105,6 +106,15 @@ export function expandMessage(text: string, strings: Strings, plain: Plain = 'ut
     ...chunks.slice(1),
     Buffer.from('0\r\n\r\n'),
   ];
+}
+
+/** What stands where the length of the body belongs: `${len}`, or the length that the body has before its placeholders are filled in. */
+function declaredLength(text: string, head: string): RegExp | undefined {
+  if (head.includes('${len}')) return /^(content-length: *)\$\{len\}/im;
+  const template = text.slice(text.indexOf('\r\n\r\n') + 4);
+  const length = /^content-length: *(\d+)\r?$/im.exec(head)?.[1];
+  if (!template.includes('${') || Number(length) !== Buffer.byteLength(template)) return undefined;
+  return new RegExp(`^(content-length: *)${length}(?=\r|$)`, 'im');
 }
 
 function closing(text: string, open: number): number {

@@ -27,7 +27,14 @@ export interface FrameInput {
   readonly text?: string;
   readonly binary?: string;
   readonly cont?: string;
+  readonly ping?: string;
+  readonly pong?: string;
+  readonly close?: number;
+  readonly opcode?: number;
+  readonly hex?: string;
   readonly fin?: boolean;
+  readonly rsv1?: boolean;
+  readonly mask?: boolean;
 }
 
 export interface Input {
@@ -56,7 +63,15 @@ export interface Input {
   readonly raw?: string;
   readonly hex?: string;
   /** `proxy`: what follows the head. `response`: the next request on the same connection. */
-  readonly then?: string | { readonly sni?: string; readonly bytes?: string; readonly samePacket?: boolean };
+  readonly then?:
+    | string
+    | {
+        readonly sni?: string;
+        readonly bytes?: string;
+        readonly hex?: string;
+        readonly http?: string;
+        readonly samePacket?: boolean;
+      };
   readonly cmd?: number;
   readonly atyp?: number;
   readonly rsv?: number;
@@ -65,6 +80,14 @@ export interface Input {
   readonly type?: string;
   readonly opcode?: string;
   readonly transport?: string;
+  readonly class?: string;
+  readonly server?: string;
+  readonly rcode?: string;
+  readonly methods?: readonly number[];
+  readonly hold?: boolean;
+  readonly bytesDown?: number;
+  readonly version?: string;
+  readonly padding?: number;
   readonly edns?: object;
   readonly proto?: string;
   readonly request?: string;

@@ -53,7 +53,7 @@ export class CaseOrigin {
   /** Tunnels carry hand-made bytes: they are recorded and greeted, not understood. */
   opaque = false;
   readonly #world: World;
-  readonly #script: Script;
+  #script: Script;
   readonly #sockets = new Set<Socket>();
   readonly #server = createServer({ allowHalfOpen: true }, (socket) => this.#arrive(socket));
   readonly #h2 = createH2Server();
@@ -68,6 +68,12 @@ export class CaseOrigin {
     this.#h2.on('stream', (stream, headers, _flags, raw?: string[]) => {
       void this.#serveStream(stream, raw ?? Object.entries(headers).flat().map(String));
     });
+  }
+
+  /** From now on it behaves so; the next request gets the script's answer. */
+  play(script: Script): void {
+    this.#script = { ...this.#script, ...script };
+    this.#answered = 0;
   }
 
   async listen(): Promise<number> {

@@ -1,5 +1,7 @@
 import { isKnownCertificate } from './world.ts';
+import { createGateway } from '../../../src/gateway/gateway.ts';
 import type { Case, Input } from './load.ts';
+import { canUpdate } from './run-special.ts';
 import { isRunnable } from './run.ts';
 import type { Suite } from './stage.ts';
 
@@ -19,5 +21,6 @@ function needsUpdate(input: Input): boolean {
 }
 
 function hasUpdate(): boolean {
-  return false;
+  const nothing = { allow: [], deny: [], budget: {} };
+  return canUpdate(createGateway({ policy: nothing, onEvent: () => undefined, onConnection: () => undefined }));
 }

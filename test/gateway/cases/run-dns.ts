@@ -5,22 +5,32 @@ import type { DnsReply } from '../dns-client.ts';
 import type { Input } from './load.ts';
 import { marksOf, outcomeOf } from './outcome.ts';
 import type { Outcome, Step } from './outcome.ts';
-import { textOf } from './session.ts';
+import { bytesOf, textOf } from './session.ts';
+import { runTransparent } from './run-http.ts';
 import type { Run } from './session.ts';
 import { ruleOf } from './stage.ts';
 import { ANSWER_MS, connectThrough, dial } from './wire.ts';
+
+function labelsOf(name: Buffer): Buffer[] {
+  const text = name.toString('latin1').replace(/\.$/, '');
+  return text.split('.').map((label) => Buffer.from(label, 'latin1'));
+}
 
 const OPCODES: Readonly<Record<string, number>> = { IQUERY: 1, STATUS: 2, NOTIFY: 4, UPDATE: 5 };
 
 /** A question to the gateway's own server, which is all that a sandbox can reach, whatever server it names. */
 export async function runDns(run: Run, input: Input): Promise<Step> {
+  // Over TLS or HTTPS it is a connection to the server's address.
+  const isElsewhere = input.server !== undefined && !/^(udp|tcp)?$/.test(input.transport ?? '');
+  if (isElsewhere) return runTransparent(run, { ...input, dst: input.server ?? '' });
   const stage = await run.stage(input);
   const before = marksOf(stage);
   const query =
     input.op === 'dns-raw'
       ? Buffer.from(input.hex ?? '', 'hex')
-      : dnsQuery(textOf(stage, input.name ?? '').split('.'), {
+      : dnsQuery(labelsOf(bytesOf(stage, input.name ?? '')), {
           type: input.type ?? 'A',
+          class: input.class ?? 'IN',
           opcode: OPCODES[input.opcode ?? ''] ?? 0,
           edns: input.edns !== undefined,
         });
@@ -46,6 +56,7 @@ export async function runResolve(run: Run, input: Input): Promise<Step> {
     if (input.timeout === true) return new Promise<never>(() => undefined);
     // A resolver that was answered for another name has no answer for this one.
     if (input.answerName !== undefined) return Promise.resolve([]);
+    if (input.rcode !== undefined) return Promise.reject(new Error(input.rcode));
     const answers = asked++ === 0 ? input.answers : (input.second ?? input.answers);
     return Promise.resolve((answers ?? []).map((text) => textOf(stage, text)));
   };

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { RawH2 } from '../h2-wire.ts';
+import { frame, FRAME, headerBlock, RawH2 } from '../h2-wire.ts';
 import type { Field, RawAnswer } from '../h2-wire.ts';
 import { expandBytes } from './expand.ts';
 import type { Input, StreamInput } from './load.ts';
@@ -81,20 +81,15 @@ async function outcomeOf(stage: Stage, before: Marks, answer: RawAnswer, h2: Raw
   return refusalOf(stage, before, seen);
 }
 
-/** Streams that are opened and reset at once, until the gateway has had enough. */
+/** More of something than anybody needs, until the gateway has had enough; another connection is asked afterwards. */
 async function flood(stage: Stage, input: Input, before: Marks, h2: RawH2): Promise<Step> {
   const other = await openH2(stage, input.dst ?? '');
-  const host = hostOf(input.dst ?? '');
-  const head: Field[] = [
-    [':method', 'GET'],
-    [':scheme', 'https'],
-    [':authority', host],
-    [':path', '/v1/repos/x'],
-  ];
-  const times = Number(/(\d+)\s*$/.exec(input.flood ?? '')?.[1] ?? 2_000);
+  const head = headOf(hostOf(input.dst ?? ''), '/v1/repos/x');
+  const text = input.flood ?? '';
+  const times = Number(/(\d+)\s*$/.exec(text)?.[1] ?? 2_000);
+  const [, once] = FLOODS.find(([pattern]) => pattern.test(text)) ?? [undefined, resetOne];
   for (let i = 0; i < times && !h2.closed; i++) {
-    const id = h2.headers(head, { end: true });
-    h2.reset(id);
+    once(h2, head, i);
     if (i % 50 === 0) await h2.flushed();
   }
   const ended = await h2.ended(ANSWER_MS);
@@ -106,6 +101,34 @@ async function flood(stage: Stage, input: Input, before: Marks, h2: RawH2): Prom
   return { stage, input, before, sent: Buffer.alloc(0), reply: Buffer.alloc(0), closed: ended, outcome, facts };
 }
 
+type FloodOnce = (h2: RawH2, head: Field[], turn: number) => void;
+
+const resetOne: FloodOnce = (h2, head) => {
+  h2.reset(h2.headers(head, { end: true }));
+};
+
+/** What a row's words for a flood mean. */
+const FLOODS: readonly (readonly [RegExp, FloodOnce])[] = [
+  [/CONTINUATION/i, (h2, head, turn) => void (turn === 0 ? h2.headers(head, { leaveOpen: true }) : h2.send(CONTINUATION))],
+  [/PING/i, (h2) => void h2.ping()],
+  [/SETTINGS/i, (h2) => void h2.settings([[3, 100]])],
+  [/WINDOW/i, (h2) => void h2.windowUpdate(0, 1)],
+  [/PRIORITY/i, (h2) => void h2.send(frame(FRAME.priority, 0, 1, Buffer.from([0, 0, 0, 0, 1])))],
+  [/empty DATA|DATA/i, (h2, head, turn) => h2.data(turn === 0 ? h2.headers(head) : 1, '', false)],
+  [/RST|reset/i, resetOne],
+];
+
+const CONTINUATION = frame(FRAME.continuation, 0, 1, headerBlock([['x-more', 'a'.repeat(1_000)]]));
+
+function headOf(host: string, path: string): Field[] {
+  return [
+    [':method', 'GET'],
+    [':scheme', 'https'],
+    [':authority', host],
+    [':path', path],
+  ];
+}
+
 /** One ordinary request on a connection that speaks HTTP/2. */
 export async function h2Get(
   stage: Stage,
@@ -115,14 +138,7 @@ export async function h2Get(
 ): Promise<Step> {
   const h2 = new RawH2(socket);
   h2.start();
-  const id = h2.request({
-    headers: [
-      [':method', 'GET'],
-      [':scheme', 'https'],
-      [':authority', host],
-      [':path', '/'],
-    ],
-  });
+  const id = h2.request({ headers: headOf(host, '/') });
   const answer = await h2.settled(id, ANSWER_MS);
   const outcome = await outcomeOf(stage, before, answer, h2);
   const status = answer.status === undefined ? {} : { status: answer.status };

@@ -1,4 +1,5 @@
 import { clientHello } from '../hello.ts';
+import { expandMessage } from './expand.ts';
 import { header } from './http-text.ts';
 import type { Input } from './load.ts';
 import { marksOf, outcomeOf, refusalOf } from './outcome.ts';
@@ -89,11 +90,21 @@ export async function judgeRequest(sending: Sending, pieces: readonly Buffer[]):
     return { stage, input, before, sent, ...seen, outcome: refusalOf(stage, before, seen) };
   }
   const { wire } = opened;
+  play(stage, input);
   const replies = await exchange(wire, pieces);
   const status = replies.responses.at(-1)?.status;
   const seen = { reply: wire.bytes, closed: wire.closed, ...(status === undefined ? {} : { status }) };
   const outcome = await outcomeOf(stage, before, seen);
   return { stage, input, before, sent, replies, ...seen, outcome, facts: { wire } };
+}
+
+/** The answer that a step of a row has its origin give. */
+function play(stage: Stage, { response, bytesDown }: Input): void {
+  if (response !== undefined) stage.origin.play({ response: expandMessage(response, stage.strings, 'latin1') });
+  else if (bytesDown !== undefined) {
+    const head = Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${bytesDown}\r\n\r\n`);
+    stage.origin.play({ response: [Buffer.concat([head, Buffer.alloc(bytesDown, 'd')])] });
+  }
 }
 
 /** Bytes on the proxy port: CONNECT with what follows it, or requests in absolute-form. */
@@ -110,7 +121,9 @@ export async function runProxy(run: Run, input: Input): Promise<Step> {
   stage.origin.opaque = true;
   const then = typeof input.then === 'object' ? input.then : {};
   const target = /HELLO:([^}]*)/.exec(then.bytes ?? '')?.[1] ?? 'api.allowed.test';
-  const next = then.bytes === undefined ? clientHello({ sni: then.sni ?? target }) : bytesOf(stage, then.bytes);
+  const hello = clientHello({ sni: then.sni ?? target });
+  const given = then.hex === undefined ? undefined : Buffer.from(then.hex, 'hex');
+  const next = given ?? (then.bytes === undefined ? hello : bytesOf(stage, then.bytes));
   if (then.samePacket === true) await wire.send([Buffer.concat([...head, next])]);
   else {
     await wire.send(head);
@@ -154,7 +167,8 @@ function socksHead(stage: Stage, input: Input): Buffer {
   const text = textOf(stage, input.host ?? '');
   const name = input.hostHex === undefined ? Buffer.from(text) : Buffer.from(input.hostHex, 'hex');
   const host = atyp === 3 || input.hostHex !== undefined ? name : addressBytes(text);
-  return socksRequest(host, port, { cmd, rsv, atyp });
+  const methods = input.methods ?? [0];
+  return socksRequest(host, port, { cmd, rsv, atyp, methods });
 }
 
 /** An address in network order: dotted quads, and IPv6 in any spelling that the WHATWG parser takes. */
@@ -200,7 +214,8 @@ export async function runTransparent(run: Run, input: Input): Promise<Step> {
   }
   stage.origin.opaque = input.raw === undefined;
   const hello = input.sni === undefined ? Buffer.from('anything') : clientHello({ sni: input.sni });
-  const sent = input.raw === undefined ? [hello] : messageOf(stage, input.raw);
+  const bytes = input.hex === undefined ? hello : Buffer.from(input.hex, 'hex');
+  const sent = input.raw === undefined ? [bytes] : messageOf(stage, input.raw);
   await wire.send(sent);
   await wire.until(() => wire.bytes.length > 0, ANSWER_MS);
   const seen = { reply: wire.bytes, closed: wire.closed };

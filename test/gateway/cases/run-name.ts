@@ -103,6 +103,8 @@ function greetingOf(protocol: string | undefined, name: string): Buffer {
 }
 
 export interface SocksParts {
+  /** Offered ways to log in; 0 is none. */
+  readonly methods?: readonly number[];
   readonly cmd?: number;
   readonly rsv?: number;
   readonly atyp?: number;
@@ -110,6 +112,7 @@ export interface SocksParts {
 
 export function socksRequest(host: Uint8Array, port: number, more: SocksParts = {}): Buffer {
   const length = (more.atyp ?? 3) === 3 ? [host.length] : [];
-  const head = [5, 1, 0, 5, more.cmd ?? 1, more.rsv ?? 0, more.atyp ?? 3, ...length];
+  const methods = more.methods ?? [0];
+  const head = [5, methods.length, ...methods, 5, more.cmd ?? 1, more.rsv ?? 0, more.atyp ?? 3, ...length];
   return Buffer.concat([Buffer.from(head), host, Buffer.from([port >> 8, port & 0xff])]);
 }

@@ -14,6 +14,7 @@ import type { Input } from './load.ts';
 import { denialRule, marksOf, outcomeOf, refusalOf } from './outcome.ts';
 import type { Outcome, Step } from './outcome.ts';
 import { readConfig } from './run-config.ts';
+import { runHttp } from './run-http.ts';
 import { textOf } from './session.ts';
 import type { Run } from './session.ts';
 import { secretFor } from './values.ts';
@@ -76,10 +77,12 @@ function reordered(policy: NetworkPolicy): NetworkPolicy {
 export async function rotate(run: Run, input: Input): Promise<Step> {
   const stage = await run.stage(input);
   const name = input.credential ?? '';
+  const next = run.row.input.steps?.find(({ op }) => op === 'http');
+  if (next !== undefined) await runHttp(run, next);
   stage.strings[`${name}_FORMER`] = stage.strings[`${name}_REAL`] ?? '';
-  const next = secretFor(name);
-  stage.hostEnv[name] = next;
-  stage.strings[`${name}_REAL`] = next;
+  const fresh = secretFor(name);
+  stage.hostEnv[name] = fresh;
+  stage.strings[`${name}_REAL`] = fresh;
   await stage.broker.refresh(name);
   return done(run, input, 'allow');
 }

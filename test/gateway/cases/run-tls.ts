@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from 'node:tls';
 import { clientHello } from '../hello.ts';
 import type { Input } from './load.ts';
 import { marksOf, outcomeOf, refusalOf } from './outcome.ts';
@@ -84,12 +85,14 @@ function helloOf(input: Input): Buffer {
     ...(input.alpn === undefined ? {} : { alpn: input.alpn }),
     ech: input.ext?.some((name) => name.startsWith('ech')) === true,
     records: input.records ?? 1,
-    more: [SIGNATURE_ALGORITHMS, KEY_SHARE],
+    ...(input.padding === undefined ? {} : { padding: input.padding }),
+    more: [SIGNATURE_ALGORITHMS, KEY_SHARE, ...(input.ext?.includes('early_data') === true ? [EARLY_DATA] : [])],
   });
 }
 
 /** What a server needs to answer: ECDSA with P-256 and two of RSA's, and a key of X25519 (the base point is one). */
 const SIGNATURE_ALGORITHMS: readonly [number, readonly number[]] = [13, [0, 6, 4, 3, 8, 4, 4, 1]];
+const EARLY_DATA: readonly [number, readonly number[]] = [42, []];
 const KEY_SHARE: readonly [number, readonly number[]] = [51, [0, 36, 0, 29, 0, 32, 9, ...new Array<number>(31).fill(0)]];
 
 async function realClient(attempt: Attempt): Promise<Step> {
@@ -101,7 +104,7 @@ async function realClient(attempt: Attempt): Promise<Step> {
     ...(input.clientPinsCert === true ? { ca: [] } : { secureContext: clientContext }),
     ...(input.useTicket === true && run.ticket !== undefined ? { session: run.ticket } : {}),
     ALPNProtocols: [...(input.alpn ?? ['http/1.1'])],
-    ...(input.saveTicket === true ? { minVersion: 'TLSv1.2' } : {}),
+    ...versionOf(input),
   });
   const facts = {
     certificate: client.tls.getPeerCertificate(),
@@ -118,6 +121,14 @@ async function realClient(attempt: Attempt): Promise<Step> {
   client.wire.destroy();
   return { ...step, facts };
 }
+
+/** A row that is about an old version offers nothing newer. */
+function versionOf({ version }: Input): ConnectionOptions {
+  const found = SECURE_VERSIONS.find((known) => known === version);
+  return found === undefined ? {} : { minVersion: found, maxVersion: found };
+}
+
+const SECURE_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
 
 /** What is said once TLS stands: the row's bytes, another ClientHello, or an ordinary request. */
 async function insideTls({ stage, input, before, authority }: Attempt, wire: Wire, isH2: boolean): Promise<Step> {

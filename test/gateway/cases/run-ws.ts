@@ -20,7 +20,7 @@ export async function runWs(run: Run, input: Input): Promise<Step> {
   if (opened.state === 'closed' || first.status !== 101) return { ...first, outcome: refusalOf(stage, before, first) };
   const { wire } = opened;
   const frames = (input.send ?? []).map((frame) => frameOf(stage, frame));
-  const whole = (input.send ?? []).filter(({ fin }) => fin !== false).length;
+  const whole = (input.send ?? []).filter(({ fin, ping, pong, close }) => fin !== false && (ping ?? pong ?? close) === undefined).length;
   await wire.send(frames);
   const isDone = (): boolean =>
     wire.closed ||
@@ -33,8 +33,15 @@ export async function runWs(run: Run, input: Input): Promise<Step> {
   return { stage, input, before, sent, ...seen, outcome: passed ? 'allow' : refusalOf(stage, before, seen) };
 }
 
+const OPCODES = { cont: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
+
 function frameOf(stage: Stage, frame: FrameInput): Buffer {
-  const text = frame.text ?? frame.binary ?? frame.cont ?? '';
-  const opcode = frame.text !== undefined ? 1 : frame.binary !== undefined ? 2 : 0;
-  return clientFrame(opcode, bytesOf(stage, text), frame.fin ?? true);
+  const kind = (['text', 'binary', 'cont', 'ping', 'pong'] as const).find((name) => frame[name] !== undefined);
+  const text = kind === undefined ? '' : (frame[kind] ?? '');
+  const { close = 1_000 } = frame;
+  const closing = frame.close === undefined ? Buffer.alloc(0) : Buffer.from([close >> 8, close & 0xff]);
+  const data = frame.hex === undefined ? bytesOf(stage, text) : Buffer.from(frame.hex, 'hex');
+  const opcode = frame.opcode ?? OPCODES[kind ?? (frame.close === undefined ? 'binary' : 'close')];
+  const flags = { fin: frame.fin ?? true, rsv1: frame.rsv1 ?? false, mask: frame.mask ?? true };
+  return clientFrame(opcode, closing.length > 0 ? closing : data, flags);
 }

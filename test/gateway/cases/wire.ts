@@ -76,7 +76,7 @@ export class Wire {
 }
 
 /** Longest wait for an answer; the gateway's own limits are shorter. */
-export const ANSWER_MS = 4_000;
+export const ANSWER_MS = 6_000;
 
 export async function dial(port: number): Promise<Wire> {
   const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });

@@ -1,24 +1,32 @@
 import { randomBytes } from 'node:crypto';
 
-/** A masked frame, as clients send it (RFC 6455 §5.2). */
-export function clientFrame(opcode: number, data: Buffer, fin: boolean): Buffer {
-  const first = (fin ? 0x80 : 0) | opcode;
-  const length =
-    data.length < 126
-      ? Buffer.from([first, 0x80 | data.length])
-      : data.length < 65_536
-        ? Buffer.from([first, 0xfe, data.length >> 8, data.length & 0xff])
-        : longHead(first, data.length);
-  const mask = randomBytes(4);
-  const out = Buffer.from(data);
-  for (let i = 0; i < out.length; i++) out[i] = (out[i] ?? 0) ^ (mask[i & 3] ?? 0);
-  return Buffer.concat([length, mask, out]);
+export interface FrameFlags {
+  readonly fin: boolean;
+  readonly rsv1: boolean;
+  readonly mask: boolean;
 }
 
-function longHead(first: number, length: number): Buffer {
+/** A frame as clients send it, or as they must not (RFC 6455 §5.2). */
+export function clientFrame(opcode: number, data: Buffer, { fin, rsv1, mask }: FrameFlags): Buffer {
+  const first = (fin ? 0x80 : 0) | (rsv1 ? 0x40 : 0) | opcode;
+  const flag = mask ? 0x80 : 0;
+  const length =
+    data.length < 126
+      ? Buffer.from([first, flag | data.length])
+      : data.length < 65_536
+        ? Buffer.from([first, flag | 126, data.length >> 8, data.length & 0xff])
+        : longHead(first, flag, data.length);
+  if (!mask) return Buffer.concat([length, data]);
+  const key = randomBytes(4);
+  const out = Buffer.from(data);
+  for (let i = 0; i < out.length; i++) out[i] = (out[i] ?? 0) ^ (key[i & 3] ?? 0);
+  return Buffer.concat([length, key, out]);
+}
+
+function longHead(first: number, flag: number, length: number): Buffer {
   const head = Buffer.alloc(10);
   head[0] = first;
-  head[1] = 0xff;
+  head[1] = flag | 127;
   head.writeBigUInt64BE(BigInt(length), 2);
   return head;
 }

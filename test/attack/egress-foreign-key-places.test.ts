@@ -1,0 +1,34 @@
+// The attacker's key in every place an origin may look at. Source: Sealroom; EGRESS P09, P14, P27, P28.
+import { forEachTier } from '../support/attack.ts';
+import { EgressBox } from '../support/egress-box.ts';
+
+const HEADERS = [
+  'Authorization: Bearer FOREIGN',
+  'Cookie: sessionKey=FOREIGN',
+  'X_Api_Key: FOREIGN',
+  'X-API-KEY: FOREIGN',
+  'api-key: FOREIGN',
+  'x-goog-api-key: FOREIGN',
+  'X-Auth-Token: FOREIGN',
+  'x%2dapi%2dkey: FOREIGN',
+  'Authorization: Basic Rk9SRUlHTjpGT1JFSUdO',
+  'Authorization: FOREIGN',
+  'Cookie: a=b; token=FOREIGN',
+  'Sec-WebSocket-Protocol: bearer, FOREIGN',
+  'Sec-WebSocket-Protocol: openai-insecure-api-key.FOREIGN',
+];
+const QUERIES = ['api_key', 'key', 'access_token', 'API_KEY', 'api%5fkey', 'api_key[]', 'X-Amz-Credential', 'sig'];
+
+forEachTier('a foreign key beside the placeholder is refused wherever it stands', async (tier) => {
+  await using box = new EgressBox(tier);
+  const result = await box.probe(`
+for at, line in enumerate(${JSON.stringify(HEADERS)}):
+    ask(f'header{at}', lines=(OWN, line.replace('FOREIGN', FOREIGN)), body='{}')
+    ask(f'alone{at}', lines=(line.replace('FOREIGN', FOREIGN),), body='{}')
+for at, name in enumerate(${JSON.stringify(QUERIES)}):
+    ask(f'query{at}', target=f'/v1/messages?{name}={FOREIGN}', body='{}')
+control()
+`);
+  const names = [...HEADERS.flatMap((_, at) => [`header${at}`, `alone${at}`]), ...QUERIES.map((_, at) => `query${at}`)];
+  box.expectHeld(result, Object.fromEntries(names.map((name) => [name, '403 structural.pin.foreign'])));
+});

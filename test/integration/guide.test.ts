@@ -1,0 +1,43 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { TestBox } from '../support/box.ts';
+
+const ROOT = path.resolve(import.meta.dirname, '../..');
+const GUIDES = [
+  'README.md',
+  ...readdirSync(path.join(ROOT, 'docs/guide')).map((name) => `docs/guide/${name}`),
+];
+
+interface Example {
+  readonly where: string;
+  readonly text: string;
+}
+
+/** Every fenced block of one language, with its place. */
+function examples(language: string): readonly Example[] {
+  return GUIDES.flatMap((file) => {
+    const text = readFileSync(path.join(ROOT, file), 'utf8');
+    return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map((match) => ({
+      where: `${file}:${text.slice(0, match.index).split('\n').length}`,
+      text: match[1] ?? '',
+    }));
+  });
+}
+
+describe('examples of the guide', () => {
+  test.each(examples('yaml').map(({ where, text }) => [where, text] as const))(
+    'the policy at %s is one',
+    async (_where, text) => {
+      using box = new TestBox();
+      box.policy(/^version:/m.test(text) ? text : `version: 1\n${text}`);
+      const { code, stdout, stderr } = await box.cli(['policy', 'check']);
+      expect(stdout + stderr).not.toContain('error');
+      expect(code).toBe(0);
+    },
+  );
+
+  test('there are some', () => {
+    expect(examples('yaml').length).toBeGreaterThan(5);
+  });
+});
