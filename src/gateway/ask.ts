@@ -107,8 +107,7 @@ export class AskDesk {
       // Whoever still shows the question takes it down.
       over.abort();
       resolve(answer);
-      if (answer !== 'settled')
-        this.#onOutcome({ ...question, answer, durationMs: Date.now() - startedAt });
+      if (answer !== 'settled') this.#onOutcome({ ...question, answer, durationMs: Date.now() - startedAt });
     };
     const timer = setTimeout(() => end('timeout'), policy.timeoutMs);
     this.#open.set(keyOf(question), { question, result, end });

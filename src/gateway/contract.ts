@@ -153,6 +153,8 @@ export interface CredentialBroker {
   wantsBody(request: OutgoingRequest): boolean;
   /** Checks the pin, refuses foreign, stray and real credentials, and puts the secret in. Called after the origin's certificate was verified. */
   authorize(request: OutgoingRequest): Promise<CredentialVerdict>;
+  /** What `authorize` would refuse for the head alone; nothing is revealed. Not for a request whose body it wants. */
+  check(request: OutgoingRequest): Extract<CredentialVerdict, { state: 'refuse' }> | undefined;
   /** For a body that streams through; undefined when there is nothing to look for. */
   watchBody(request: OutgoingRequest): BodyWatch | undefined;
   /** Undefined when nothing of this host has to be scrubbed. */

@@ -73,7 +73,8 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
 const REBUILT: ReadonlySet<string> = new Set(['host', 'content-length', 'expect']);
 
 /** Never hop-by-hop (RFC 9110 §7.6.1): a Connection header that names one takes away what a later hop added (CVE-2024-45410). */
-const END_TO_END = /^(?:host|content-.*|expect|range|origin|cookie|.*auth.*|.*key|.*token|.*secret|.*session.*)$/;
+const END_TO_END =
+  /^(?:host|content-.*|expect|range|origin|cookie|.*auth.*|.*key|.*token|.*secret|.*session.*)$/;
 
 /** Alt-Svc moves a client to QUIC or another host (RFC 7838); the others are ours to say, not an origin's. */
 const RESPONSE_ONLY: ReadonlySet<string> = new Set(['alt-svc', 'x-glovebox-denied']);

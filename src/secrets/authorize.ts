@@ -23,6 +23,17 @@ export interface Desk {
 
 /** Judges one request, and puts the secrets in. */
 export async function authorizeRequest(desk: Desk, request: OutgoingRequest): Promise<CredentialVerdict> {
+  const passing = judgeHead(desk, request);
+  return 'state' in passing ? passing : finish(passing);
+}
+
+/** What `authorizeRequest` would refuse for the places of credentials alone. Nothing is revealed, and no source is asked. */
+export function checkRequest(desk: Desk, request: OutgoingRequest): RefuseVerdict | undefined {
+  const passing = judgeHead(desk, request);
+  return 'state' in passing ? passing : findStray(passing);
+}
+
+function judgeHead(desk: Desk, request: OutgoingRequest): Passing | RefuseVerdict {
   const refusals = new Refusals(request);
   const { keyring } = desk;
   if (keyring.disposed) return refusals.source('every credential');
@@ -48,7 +59,7 @@ export async function authorizeRequest(desk: Desk, request: OutgoingRequest): Pr
     remedy: remedyFor(keyring.get(pin?.credential ?? '')?.policy),
   });
   if ('state' in judged) return judged;
-  return finish({ desk, request, refusals, body, judged, signature });
+  return { desk, request, refusals, body, judged, signature };
 }
 
 /** What is known of a request that may pass as far as its places go. */

@@ -3,7 +3,8 @@ import { inspect } from 'node:util';
 import { GloveboxError } from '../base/errors.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import type { CredentialPolicy } from '../policy/contract.ts';
-import { authorizeRequest } from './authorize.ts';
+import { authorizeRequest, checkRequest } from './authorize.ts';
+import type { Desk } from './authorize.ts';
 import type {
   BodyWatch,
   Broker,
@@ -12,6 +13,7 @@ import type {
   CredentialVerdict,
   MaskedFile,
   OutgoingRequest,
+  RefuseVerdict,
   Scrubber,
   SourceContext,
 } from './contract.ts';
@@ -66,12 +68,16 @@ class SandboxBroker implements Broker {
   }
 
   authorize(request: OutgoingRequest): Promise<CredentialVerdict> {
-    const hash = (value: string): string => foreignHash(this.#foreignKey, value);
-    return authorizeRequest({ keyring: this.#keyring, hash }, request);
+    return authorizeRequest(this.#desk(), request);
+  }
+
+  check(request: OutgoingRequest): RefuseVerdict | undefined {
+    return checkRequest(this.#desk(), request);
   }
 
   watchBody(request: OutgoingRequest): BodyWatch | undefined {
-    if (this.#keyring.size === 0) return undefined;
+    // A body that was there whole has been judged, and what leaves holds the secret that was put in.
+    if (this.#keyring.size === 0 || request.body !== undefined) return undefined;
     const owners = new Set(bodyOwners(swappableFor(this.#keyring, request), request).map(({ name }) => name));
     const watch = this.#keyring
       .recognizer()
@@ -170,6 +176,10 @@ class SandboxBroker implements Broker {
 
   [inspect.custom](): string {
     return `Broker ${JSON.stringify(this)}`;
+  }
+
+  #desk(): Desk {
+    return { keyring: this.#keyring, hash: (value) => foreignHash(this.#foreignKey, value) };
   }
 
   #tableFor(host: string, port: number): ScrubTable | undefined {

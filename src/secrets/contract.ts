@@ -69,6 +69,8 @@ export interface Scrubber {
 export interface BrokerShape {
   wantsBody(request: OutgoingRequest): boolean;
   authorize(request: OutgoingRequest): Promise<CredentialVerdict>;
+  /** What `authorize` would refuse for the head alone; nothing is revealed. Not for a request whose body it wants. */
+  check(request: OutgoingRequest): RefuseVerdict | undefined;
   watchBody(request: OutgoingRequest): BodyWatch | undefined;
   scrubber(host: string, port: number): Scrubber | undefined;
 }

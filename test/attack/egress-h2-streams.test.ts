@@ -19,8 +19,8 @@ tried('authority-port', h2_fields(lines=(OWN, KIND), authority=LLM + ':8443'))
 tried('host', h2_fields(lines=(OWN, KIND, f'host: {OTHER}')))
 tried('no-authority', [field for field in h2_fields(lines=(OWN, KIND, f'host: {OTHER}')) if field[0] != ':authority'])
 tried('upload', h2_fields(path='/v1/files', lines=(OWN, KIND)))
-tried('crlf', h2_fields(lines=(OWN, KIND, 'x-a: b\\r\\nx-api-key: ' + FOREIGN)))
-tried('crlf-name', h2_fields(lines=(OWN, KIND)) + [('x-a: b\\r\\nx-b', 'c')])
+tried('crlf', h2_fields(lines=(OWN, KIND, 'x-a: b\\r\\nx-api-key: ' + FOREIGN)), b'{}')
+tried('crlf-name', h2_fields(lines=(OWN, KIND)) + [('x-a: b\\r\\nx-api-key', FOREIGN)], b'{}')
 tried('lf-path', h2_fields(path='/v1/messages HTTP/1.1\\r\\nX: y', lines=(OWN, KIND)))
 tried('space-path', h2_fields(path='/v1/messages HTTP/1.1', lines=(OWN, KIND)))
 tried('method', h2_fields(method='POST /v1/files HTTP/1.1\\r\\nX: ', lines=(OWN, KIND)))
@@ -42,9 +42,11 @@ control()
   expect(seen['upload']).toMatch(/^200 the origin then 403 llm/);
   for (const name of ['authority', 'authority-port']) expect([name, seen[name]]).toEqual([name, expect.stringContaining('then 421 structural.host-mismatch')]);
   expect(Object.keys(seen)).toHaveLength(23);
-  const passed = Object.entries(seen).filter(([name, text]) => name !== 'control' && /then 200|then whole/.test(text));
+  // A field with a line break is dropped before anything reads it: the request may pass without it.
+  const open = ['control', 'crlf', 'crlf-name'];
+  const passed = Object.entries(seen).filter(([name, text]) => !open.includes(name) && /then 200|then whole/.test(text));
   expect(passed).toEqual([]);
-  expect(box.received).not.toContain('evil');
+  expect(box.received).not.toMatch(/evil|AttackerOwnKey|x-a/);
   expect(box.arrived.every((one) => one.headers['x-api-key'] === box.secret && one.url === '/v1/messages')).toBe(true);
   expect(box.refusals()).toContainEqual(expect.objectContaining({ http: '2', rule: 'structural.pin.foreign', alarm: true }));
 });

@@ -29,8 +29,8 @@ control()
     const places = SPELLINGS.flatMap((name) => [`body-${name}`, `header-${name}`]);
     const names = [...places, 'own-place', 'path', 'query-name', 'header-name', 'chunks'];
     box.expectHeld(result, Object.fromEntries(names.map((name) => [name, dlp ? '403 ' : '403 structural.credential.leak'])));
-    expect(box.received).not.toContain(box.secret.slice(0, 60) === '' ? 'x' : 'X-Note');
+    expect(box.received).not.toContain('X-Note');
     expect(box.records().filter((record) => record.kind === 'credential.alarm').length).toBe(names.length);
     // The record of an alarm must not become the leak.
-    expect(JSON.stringify(box.records())).not.toContain(box.secret);
+    expect(box.records().filter((record) => JSON.stringify(record).includes(box.secret.slice(0, 40)))).toEqual([]);
   });

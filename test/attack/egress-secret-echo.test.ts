@@ -66,7 +66,7 @@ for name in '${names}'.split():
 control()
 `);
   const seen = outcomes(result);
-  expect(seen['control']).toMatch(/^200 the origin/);
+  expect(seen['control']).toMatch(/^200 .*the origin/);
   expect(box.arrived.filter((one) => one.headers['x-api-key'] === box.secret)).toHaveLength(names.split(' ').length + 1);
   const data = Buffer.from(box.secret);
   const core = [box.secret, data.toString('base64').slice(4, -4), data.toString('hex'), gzipSync(data).toString('latin1').slice(12, 40)];

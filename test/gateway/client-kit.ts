@@ -53,11 +53,11 @@ export class Client {
     this.socket.write(typeof text === 'string' ? Buffer.from(text, 'latin1') : text);
   }
 
-  /** Waits until what came holds `part`, and forgets everything so far. */
+  /** Waits until what came holds `part`; answers everything so far, and forgets it as far as the part. */
   async saw(part: string, timeoutMs = 5_000): Promise<string> {
     await this.#wait(`"${part}"`, () => this.text.includes(part), timeoutMs);
     const { text } = this;
-    this.#bytes = Buffer.alloc(0);
+    this.#bytes = this.#bytes.subarray(text.indexOf(part) + part.length);
     return text;
   }
 
@@ -157,7 +157,9 @@ export async function rawServer(
     serve(socket);
   };
   const server: Server =
-    tls === undefined ? createServer({ allowHalfOpen: true, noDelay: true }, accept) : createTlsServer(tls, accept);
+    tls === undefined
+      ? createServer({ allowHalfOpen: true, noDelay: true }, accept)
+      : createTlsServer(tls, accept);
   server.on('connection', (socket: Socket) => {
     sockets.add(socket.on('close', () => sockets.delete(socket)).on('error', () => socket.destroy()));
   });

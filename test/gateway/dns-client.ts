@@ -57,7 +57,16 @@ export function dnsQuery(
   // NSID, client subnet and a private option: none may be copied anywhere.
   const options = [0, 3, 0, 0, 0, 8, 0, 7, 0, 1, 24, 0, 1, 2, 3, 0xfd, 0xe9, 0, 5, 1, 2, 3, 4, 5];
   const opt = edns ? [0, 0, 41, 4, 208, 0, 0, 0, 0, 0, options.length, ...options] : [];
-  return Buffer.from([...head, ...name, 0, type >> 8, type & 0xff, 0, CLASSES[more.class ?? 'IN'] ?? 1, ...opt]);
+  return Buffer.from([
+    ...head,
+    ...name,
+    0,
+    type >> 8,
+    type & 0xff,
+    0,
+    CLASSES[more.class ?? 'IN'] ?? 1,
+    ...opt,
+  ]);
 }
 
 /** Asks and reads the answer; undefined when there is none within 400 ms. */

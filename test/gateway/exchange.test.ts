@@ -79,6 +79,7 @@ const sent = (w: World): string => Buffer.concat(w.origin.received).toString('la
 function broker(more: Partial<CredentialBroker>): CredentialBroker {
   return {
     wantsBody: () => false,
+    check: () => undefined,
     authorize: ({ target, headers }) => Promise.resolve({ state: 'pass', target, headers: [...headers] }),
     watchBody: () => undefined,
     scrubber: () => undefined,
@@ -184,8 +185,9 @@ describe('rules', () => {
     expect(sent(w)).toMatch(/\r\n\r\n\{"good":1\}$/);
   });
 
+  // Refused requests count in the minute too.
   test('limits: body, requests in a minute, requests at once', async () => {
-    const w = await world(OK, { requests: requests({ limits: { bodyBytes: 10, requestsPerMinute: 2 } }) });
+    const w = await world(OK, { requests: requests({ limits: { bodyBytes: 10, requestsPerMinute: 3 } }) });
     expect(await w.ask(post('/', 'a'.repeat(11)))).toMatch(/^HTTP\/1\.1 413/);
     const chunked = `POST http://plain.test/ HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\n\r\nb\r\naaaaaaaaaaa\r\n0\r\n\r\n`;
     expect(await w.ask(chunked)).toMatch(/^HTTP\/1\.1 413/);

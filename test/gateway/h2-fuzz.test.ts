@@ -22,7 +22,8 @@ beforeAll(async () => {
   bench = await startFront({
     authority,
     run: relay(pool.acquire),
-    limits: { idleMs: 300, headMs: 300, lingerMs: 50 },
+    // Every limit short: whatever state a session is left in, its time must end it.
+    limits: { idleMs: 300, headMs: 300, stallMs: 300, upstreamIdleMs: 300, lingerMs: 50 },
   });
 });
 afterAll(async () => {

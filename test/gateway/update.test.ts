@@ -4,7 +4,16 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { NetworkPolicy, NetworkRule } from '../../src/policy/contract.ts';
-import { Closing, connectHead, open, openConnect, rawServer, secure, socksHead, tlsWorld } from './client-kit.ts';
+import {
+  Closing,
+  connectHead,
+  open,
+  openConnect,
+  rawServer,
+  secure,
+  socksHead,
+  tlsWorld,
+} from './client-kit.ts';
 import type { Client, RawServer, TlsWorld } from './client-kit.ts';
 import { askDns, dnsQuery } from './dns-client.ts';
 import { denyRule, HONEST, policy, rule, startBench, until } from './kit.ts';
@@ -115,7 +124,9 @@ describe('what is under way', () => {
     const origin = await server(echo);
     const on = await bench([rule(TCP, 5432)], origin);
     const client = await openConnect(on.proxy, `${TCP}:5432`);
-    expect(on.gateway.update({ policy: policy([rule(TCP, 5432)], [denyRule(HONEST)]) })).toEqual({ closed: 1 });
+    expect(on.gateway.update({ policy: policy([rule(TCP, 5432)], [denyRule(HONEST)]) })).toEqual({
+      closed: 1,
+    });
     expect(await client.ended()).toBeLessThan(SOON_MS);
     expect(denials(on)).toEqual([`deny:${HONEST} ${TCP}`]);
   });
@@ -138,7 +149,9 @@ describe('what is under way', () => {
   test('inspected HTTP/2: the connection with all its streams', async () => {
     const origin = await server(silent, NAME);
     const on = await bench([readRule(NAME)], origin);
-    const { socket } = await secure(await openConnect(on.proxy, `${NAME}:443`), NAME, tls.authority.pem, ['h2']);
+    const { socket } = await secure(await openConnect(on.proxy, `${NAME}:443`), NAME, tls.authority.pem, [
+      'h2',
+    ]);
     expect(socket.alpnProtocol).toBe('h2');
     const session = connectHttp2(`https://${NAME}`, { createConnection: () => socket });
     session.on('error', () => undefined);
@@ -227,7 +240,10 @@ describe('what comes after', () => {
     };
     expect([await ask(), await ask(), await ask()]).toEqual(['200', '200', '429']);
     // The rule has moved in the file: what was used moves with it.
-    const others: NetworkPolicy = policy([rule('other.test', 80, { id: 'network.allow[0]' }), limited(3, 'network.allow[1]')]);
+    const others: NetworkPolicy = policy([
+      rule('other.test', 80, { id: 'network.allow[0]' }),
+      limited(3, 'network.allow[1]'),
+    ]);
     on.gateway.update({ policy: others });
     expect([await ask(), await ask()]).toEqual(['200', '429']);
     on.gateway.update({ policy: policy([]) });
@@ -264,18 +280,25 @@ describe('a policy that cannot be put in force', () => {
     ['a host', policy([rule('a*b.test', 443)])],
     ['a deny host', policy([], [denyRule('https://x.test')])],
     ['a path', policy([readRule('x.test', { allow: [{ path: 'v1' }] })])],
-    ['a regex', policy([readRule('x.test', { refuse: [{ query: { a: { kind: 'regex', pattern: '(?=a)' } } }] })])],
+    [
+      'a regex',
+      policy([readRule('x.test', { refuse: [{ query: { a: { kind: 'regex', pattern: '(?=a)' } } }] })]),
+    ],
   ];
 
   test.each(broken)('%s: the old one stays, whole', async (_what, bad) => {
     const origin = await server(echo);
     const on = await bench([rule(TCP, 5432)], origin);
     const client = await openConnect(on.proxy, `${TCP}:5432`);
-    expect(() => on.gateway.update({ policy: bad })).toThrow(expect.objectContaining({ code: 'E_POLICY_INVALID' }));
+    expect(() => on.gateway.update({ policy: bad })).toThrow(
+      expect.objectContaining({ code: 'E_POLICY_INVALID' }),
+    );
     client.write('ping');
     await client.saw('ping');
     await openConnect(on.proxy, `${TCP}:5432`);
-    await expect(bench(bad.allow, origin, { policy: bad })).rejects.toMatchObject({ code: 'E_POLICY_INVALID' });
+    await expect(bench(bad.allow, origin, { policy: bad })).rejects.toMatchObject({
+      code: 'E_POLICY_INVALID',
+    });
   });
 
   test('a closed gateway takes no policy', async () => {

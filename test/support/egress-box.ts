@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createServer as createHttp, type IncomingMessage, type ServerResponse } from 'node:http';
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import path from 'node:path';
+import type { Duplex } from 'node:stream';
 import { createServer as createTls, type Server } from 'node:tls';
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
@@ -50,6 +51,7 @@ export interface EgressOptions {
   /** Replaces or adds answers of the resolver; one that is a function is asked each time. */
   readonly names?: Readonly<Record<string, string | (() => string)>>;
   readonly script?: Script;
+  readonly upgrade?: (request: IncomingMessage, socket: Duplex) => void;
 }
 
 /**
@@ -168,6 +170,8 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
     const http = createHttp({ insecureHTTPParser: true }, (request, response) => {
       void this.#answer(request, response);
     });
+    const { upgrade } = this.#options;
+    if (upgrade !== undefined) http.on('upgrade', upgrade);
     const server = createTls(makeCertificate(this.base), (socket) => {
       this.#sockets.add(socket);
       socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));

@@ -51,12 +51,14 @@ export class Engine {
     this.#exempt = options.exempt;
   }
 
-  /** The first thing that must not leave. */
+  /** The first thing that must not leave; a known value says more than a shape, so the search goes on for one. */
   scan(view: Uint8Array): Hit | undefined {
     let hit: Hit | undefined;
     this.#matcher.step(this.#matcher.start(), view, 0, ({ pattern, end }) => {
-      hit = this.#judge(view, pattern, end);
-      return hit !== undefined;
+      const isKnown = pattern < this.#spelt.length;
+      if (hit !== undefined && !isKnown) return false;
+      hit = this.#judge(view, pattern, end) ?? hit;
+      return isKnown;
     });
     return hit;
   }

@@ -9,6 +9,9 @@ export interface HeadPart {
 /** Between the parts: no token, run or escape reaches across it. */
 const BORDER = '\u0001';
 
+/** A name made of a few words; any other could itself be what is looked for, and places are written down. */
+const PLAIN_NAME = /^[a-z]{1,24}(?:[-_][a-z]{1,24}){0,5}$/;
+
 /** Path, its segments, query and headers. Names stand before their values, since some patterns know a value by its name. */
 export function headParts(target: string, headers: RawHeaders): readonly HeadPart[] {
   const mark = target.indexOf('?');
@@ -21,7 +24,7 @@ export function headParts(target: string, headers: RawHeaders): readonly HeadPar
   if (mark !== -1) parts.push({ place: 'query', text: target.slice(mark + 1) });
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] ?? '').toLowerCase();
-    parts.push({ place: `header:${name}`, text: `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}` });
+    parts.push({ place: PLAIN_NAME.test(name) ? `header:${name}` : 'header', text: `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}` });
   }
   return parts;
 }

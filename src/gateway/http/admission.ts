@@ -16,7 +16,8 @@ type Passed = Extract<RulesVerdict, { state: 'pass' }>;
 /** A request that its rule lets pass, as it is going to leave. */
 export type Admitted =
   | (Omit<Passed, 'headers'> & { readonly outgoing: OutgoingRequest })
-  | Extract<RulesVerdict, { state: 'refuse' }>;
+  /** `seen` is the request as it came, for the record. */
+  | (Extract<RulesVerdict, { state: 'refuse' }> & { readonly seen: OutgoingRequest });
 
 /** What needs no look into the request: a new name, and a body that is announced too large. */
 export function earlyProblem(
@@ -40,20 +41,11 @@ export function judgeByRules(located: Located, request: ExchangeRequest): Admitt
   const headers = forwardedHeaders(request.headers, authority);
   const hasBody = body.kind === 'chunked' || (body.kind === 'length' && body.bytes > 0);
   const judged = judgeRequestRules(target.rule, { http, method, target: path, headers, websocket, hasBody });
-  if (judged.state === 'refuse') return judged;
   const { rule, host, port } = target;
-  const outgoing: OutgoingRequest = {
-    rule,
-    host,
-    port,
-    secure,
-    method,
-    target: path,
-    path: judged.path,
-    headers: rule.requests === undefined ? headers : forwardedHeaders(judged.headers, authority),
-    websocket,
-  };
-  return { ...judged, outgoing };
+  const seen = { rule, host, port, secure, method, target: path, path: judged.path, websocket };
+  if (judged.state === 'refuse') return { ...judged, seen: { ...seen, headers } };
+  const sent = rule.requests === undefined ? headers : forwardedHeaders(judged.headers, authority);
+  return { ...judged, outgoing: { ...seen, headers: sent } };
 }
 
 /** What is sent of a request's body: one that was held has a length, whatever it came with. */

@@ -11,7 +11,7 @@ import type { ForwardOwner } from './forward.ts';
 import { bodyProblem, headProblem, isScanned, tooLongProblem } from './inspect.ts';
 import { judgeRequest, malformed } from './judge.ts';
 import type { Located } from './judge.ts';
-import { newNotes, recordOf } from './record.ts';
+import { newNotes, noteRefusal, recordOf } from './record.ts';
 import type { Notes } from './record.ts';
 import { RequestBody } from './request-body.ts';
 
@@ -76,9 +76,22 @@ class Run implements ForwardOwner {
     const rules = judgeByRules(located, this.#exchange.request);
     this.#notes.path = rules.path;
     this.#notes.queryNames = rules.queryNames;
-    if (rules.state === 'refuse') return this.refuse(rules.status, rules.verdict);
+    if (rules.state === 'refuse') {
+      // The rule's own refusal stands; whose key came with the request is worth knowing all the same.
+      this.#noteCredential(rules.seen);
+      return this.refuse(rules.status, rules.verdict);
+    }
     this.#notes.wouldDeny = rules.wouldDeny;
     this.#inspect(located, rules.outgoing, rules.needsBody);
+  }
+
+  /** Takes down what the broker has against the credentials of a request that will not be authorised. */
+  #noteCredential(request: OutgoingRequest): ReturnType<NonNullable<GatewayCore['broker']>['check']> {
+    const { broker } = this.#core;
+    if (broker === undefined || broker.wantsBody(request)) return undefined;
+    const found = broker.check(request);
+    if (found !== undefined) noteRefusal(this.#notes, found);
+    return found;
   }
 
   #watchPolicy(target: Allowed): () => void {
@@ -91,7 +104,10 @@ class Run implements ForwardOwner {
   #inspect(located: Located, outgoing: OutgoingRequest, needsBody: boolean): void {
     const { scanner, broker, limits } = this.#core;
     const scans = scanner !== undefined && isScanned(scanner, outgoing.rule);
-    const found = scans ? headProblem(scanner, outgoing, this.#notes) : undefined;
+    // A foreign key has a shape that the scanner knows too: the broker can say whose it is not, so it comes first.
+    const found = scans
+      ? (this.#noteCredential(outgoing) ?? headProblem(scanner, outgoing, this.#notes))
+      : undefined;
     if (found !== undefined) return this.refuse(found.status, found.verdict);
     const { source } = this.#exchange;
     const must = needsBody || broker?.wantsBody(outgoing) === true;

@@ -16,6 +16,7 @@ import { needsHttp2 } from './h2-grpc.ts';
 import { tooLongProblem } from './inspect.ts';
 import type { Located } from './judge.ts';
 import { MeteredSink } from './meters.ts';
+import { noteRefusal } from './record.ts';
 import type { Notes } from './record.ts';
 import type { RequestBody } from './request-body.ts';
 import { responsePlan } from './response.ts';
@@ -136,12 +137,11 @@ export class Forwarding {
     try {
       const verdict = await broker.authorize(outgoing);
       if (this.#over) return;
-      notes.pin = verdict.pin;
       if (verdict.state === 'refuse') {
-        notes.foreign = verdict.foreign;
-        notes.alarm = verdict.alarm === true;
+        noteRefusal(notes, verdict);
         return this.#owner.refuse(verdict.status, verdict.verdict);
       }
+      notes.pin = verdict.pin;
       notes.credential = verdict.credential;
       const { target, headers } = verdict;
       body.replace(verdict.body ?? body.whole);

@@ -40,7 +40,10 @@ type Opened =
   | Exclude<Acquired, { state: 'ok' }>;
 
 /** Opened for somebody who has left meanwhile, or under a policy that is not in force any more: whoever still wants one tries again. */
-const STALE: Exclude<Acquired, { state: 'ok' }> = Object.freeze({ state: 'failed', why: 'nobody waits for it any more' });
+const STALE: Exclude<Acquired, { state: 'ok' }> = Object.freeze({
+  state: 'failed',
+  why: 'nobody waits for it any more',
+});
 
 /**
  * Keep-alive connections to origins, pinned: each was opened to a vetted address of one host and port under one rule and one
@@ -152,7 +155,8 @@ export class UpstreamPool implements OriginPool {
     }
     slot.live--;
     wakeOne(slot);
-    if (opened.state === 'failed' && opened !== STALE) this.#parts.ledger.finished(failedSummary(target, startedAt));
+    if (opened.state === 'failed' && opened !== STALE)
+      this.#parts.ledger.finished(failedSummary(target, startedAt));
     return opened;
   }
 

@@ -1,4 +1,4 @@
-import type { PinState, RequestRecord, ScanFinding, Verdict } from '../contract.ts';
+import type { CredentialVerdict, PinState, RequestRecord, ScanFinding, Verdict } from '../contract.ts';
 import type { HttpScope, Place } from '../core.ts';
 import type { Allowed } from '../decide.ts';
 import type { ExchangeRequest } from './contract.ts';
@@ -6,6 +6,8 @@ import type { ExchangeRequest } from './contract.ts';
 /** Longest path in a record, in characters. */
 const PATH_MAX = 1024;
 const METHOD_MAX = 32;
+/** Stands for a path that cannot be shown. */
+const WITHHELD = '(withheld)';
 
 /** What is known of a request, as it becomes known. */
 export interface Notes {
@@ -25,6 +27,8 @@ export interface Notes {
   pin: PinState | undefined;
   foreign: string | undefined;
   alarm: boolean;
+  /** What the broker said, where something else was the refusal. */
+  leak: string | undefined;
   findings: ScanFinding[];
 }
 
@@ -44,8 +48,17 @@ export function newNotes(request: ExchangeRequest): Notes {
     pin: undefined,
     foreign: undefined,
     alarm: false,
+    leak: undefined,
     findings: [],
   };
+}
+
+/** What a broker's refusal adds to the record. */
+export function noteRefusal(notes: Notes, refusal: Extract<CredentialVerdict, { state: 'refuse' }>): void {
+  notes.pin = refusal.pin;
+  notes.foreign = refusal.foreign;
+  notes.alarm = refusal.alarm === true;
+  notes.leak = refusal.verdict.reason;
 }
 
 /** The record of a request that is over. Values of headers, queries and bodies are not in it. */
@@ -62,8 +75,8 @@ export function recordOf(scope: HttpScope, request: ExchangeRequest, notes: Note
     port: place?.port ?? 0,
     http: request.http,
     method: printable(request.method.slice(0, METHOD_MAX)),
-    path: printable(withoutQuery(notes.path).slice(0, PATH_MAX)),
-    queryNames: notes.queryNames,
+    path: holdsSecret(notes) ? WITHHELD : printable(withoutQuery(notes.path).slice(0, PATH_MAX)),
+    queryNames: holdsSecret(notes) ? [] : notes.queryNames,
     status: notes.status,
     upBytes: notes.up,
     downBytes: notes.down,
@@ -94,6 +107,12 @@ export function unreadRecord(place: Place, status: number, verdict: Verdict): Re
     downBytes: 0,
     durationMs: 0,
   };
+}
+
+/** True when a secret was found in the target itself: its record must not become the leak. */
+function holdsSecret({ alarm, findings, refusal, leak }: Notes): boolean {
+  if (findings.some(({ place }) => place === 'path' || place === 'query')) return true;
+  return alarm && /\bis in the (?:path|query|request)\b/.test(leak ?? refusal?.reason ?? '');
 }
 
 function withoutQuery(path: string): string {

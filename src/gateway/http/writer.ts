@@ -64,7 +64,8 @@ export class MessageWriter implements BodySink {
     this.#heldBytes += size;
     if (this.#heldBytes <= COALESCE) {
       this.flushSoon();
-      return true;
+      // Small pieces add up as well: a reader that does not read stops the source once the socket owes a "drain".
+      return !this.#socket.writableNeedDrain;
     }
     this.#flush(false);
     // `write` says false for every chunk over the high-water mark, also when the kernel took it at once: look at what is left.

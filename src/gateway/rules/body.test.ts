@@ -77,7 +77,8 @@ describe('json (P-pin-body)', () => {
     expect(verdict.refuse).toEqual({
       action: 'deny',
       rule: 'api.json[1]',
-      reason: 'api refuses the value "web_fetch\\u000a" at "$.tools[*].type" in the body',
+      reason:
+        'api refuses "$.tools[*].type" that begins with "web_fetch" or "web_search" or "code_execution" in the body',
       source: '/etc/p.yaml:7',
       remedy: 'change `json` of api in the policy, or its preset',
     });

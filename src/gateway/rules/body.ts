@@ -1,5 +1,4 @@
 import { selectJson } from '../../net/json-scan-select.ts';
-import type { JsonValue } from '../../net/json-scan.ts';
 import { tokensOf, valuesOf } from '../../net/http-head.ts';
 import type { NetworkRule } from '../../policy/contract.ts';
 import type { CompiledRules } from './compile.ts';
@@ -11,6 +10,7 @@ import { judgeGraphqlBody } from './graphql.ts';
 import { judgeMcp } from './mcp.ts';
 
 const MEDIA_TYPE = /^application\/(?:json|[a-z0-9!#$&^_.-]{1,100}\+json)$/i;
+const KNOWN_CODINGS: ReadonlySet<string> = new Set(['gzip', 'deflate', 'br', 'zstd', 'compress']);
 const PARAMETER = /^([a-z0-9_.-]{1,40})=("[^"\\]{0,100}"|[a-z0-9_./+-]{1,100})$/i;
 
 /** Judges a whole body against the `json`, `mcp` and `graphql` parts of a rule. The body is read as it is sent, not unpacked. */
@@ -37,7 +37,7 @@ function judgeForm(rule: NetworkRule, facts: RequestFacts): Finding | undefined 
   if (coding !== undefined)
     return against(rule, {
       part: '.body',
-      reason: `${rule.id} has to read the body, which is packed with ${quoted(coding)}`,
+      reason: `${rule.id} has to read the body, which is packed${KNOWN_CODINGS.has(coding) ? ` with ${coding}` : ''}`,
       remedy: 'send the body without Content-Encoding',
     });
   const types = valuesOf(facts.headers, 'content-type');
@@ -45,7 +45,7 @@ function judgeForm(rule: NetworkRule, facts: RequestFacts): Finding | undefined 
   if (types.length === 1 && type !== undefined && isJsonType(type)) return undefined;
   return against(rule, {
     part: '.body',
-    reason: `${rule.id} has to read the body as JSON, and its type is ${type === undefined ? 'not given' : quoted(types.join(', '))}`,
+    reason: `${rule.id} has to read the body as JSON, and its type is ${type === undefined ? 'not given' : 'another'}`,
     remedy: 'send JSON as application/json',
   });
 }
@@ -75,24 +75,26 @@ function contentJudgements(
 }
 
 function judgeJson(rule: NetworkRule, rules: CompiledRules, body: Uint8Array): Finding | undefined {
-  let hit: { readonly index: number; readonly value: JsonValue } | undefined;
+  let hit: number | undefined;
   const selectors = rules.json.map((one) => one.selector);
   const scan = selectJson(body, selectors, (index, value) => {
-    if (hit === undefined && rules.json[index]?.test(value) === true) hit = { index, value };
+    if (hit === undefined && rules.json[index]?.test(value) === true) hit = index;
   });
   if (!scan.ok) return malformed(rule, { part: '.json', reason: `the body is refused: ${scan.why}` });
-  return hit === undefined ? undefined : jsonFinding(rule, rules, hit.index, hit.value);
+  return hit === undefined ? undefined : jsonFinding(rule, rules, hit);
 }
 
-function jsonFinding(rule: NetworkRule, rules: CompiledRules, index: number, value: JsonValue): Finding {
+/** Names the place and the policy's own words: a record holds no value of a body. */
+function jsonFinding(rule: NetworkRule, rules: CompiledRules, index: number): Finding {
   const place = quoted(rules.json[index]?.selector.text ?? '');
-  const what =
-    rules.policy.json?.[index]?.match.kind !== 'any' && 'text' in value
-      ? ` the value ${quoted(value.text)} at`
-      : '';
+  const match = rules.policy.json?.[index]?.match ?? { kind: 'any' };
+  const values = match.kind === 'any' ? '' : match.values.map(quoted).join(' or ');
+  const what = { any: '', equals: ` with the value ${values}`, prefix: ` that begins with ${values}` }[
+    match.kind
+  ];
   return against(rule, {
     part: `.json[${index}]`,
-    reason: `${rule.id} refuses${what} ${place} in the body`,
+    reason: `${rule.id} refuses ${place}${what} in the body`,
     remedy: `change \`json\` of ${rule.id} in the policy, or its preset`,
   });
 }

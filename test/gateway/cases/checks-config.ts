@@ -11,7 +11,9 @@ import { stageFor } from './stage.ts';
 /** What the row's configuration loaded as; undefined when it did not. */
 function loadedOf(result: Result): LoadedDocument | undefined {
   const loaded: unknown = lastOf(result).facts?.['loaded'];
-  return typeof loaded === 'object' && loaded !== null && 'network' in loaded ? (loaded as LoadedDocument) : undefined;
+  return typeof loaded === 'object' && loaded !== null && 'network' in loaded
+    ? (loaded as LoadedDocument)
+    : undefined;
 }
 
 function allows(result: Result, host: string, port: number): boolean {
@@ -27,7 +29,8 @@ const SPECIAL = ['169.254.169.254', 'metadata.google.internal', 'localhost', '12
 export const configChecks: readonly Phrase[] = [
   {
     pattern: /every connection denied/,
-    check: (result) => ['api.allowed.test', 'evil.test', '93.184.216.34'].find((host) => allows(result, host, 443)),
+    check: (result) =>
+      ['api.allowed.test', 'evil.test', '93.184.216.34'].find((host) => allows(result, host, 443)),
   },
   {
     pattern: /(\d+) passes, (\d+) does not/,
@@ -63,7 +66,9 @@ export const configChecks: readonly Phrase[] = [
       const { run } = result;
       const passed = await runName(run, { op: 'name', host: yes, port: 443 });
       const denied = await runName(run, { op: 'name', host: no, port: 443 });
-      return `${passed.outcome} ${denied.outcome}` === 'allow deny' ? undefined : `${passed.outcome} ${denied.outcome}`;
+      return `${passed.outcome} ${denied.outcome}` === 'allow deny'
+        ? undefined
+        : `${passed.outcome} ${denied.outcome}`;
     },
   },
 ];

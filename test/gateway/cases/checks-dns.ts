@@ -21,10 +21,10 @@ export const dnsChecks: readonly Phrase[] = [
     check: (result, match) => {
       const { reply } = lastOf(result);
       if (reply.length === 0) return /drop/.test(match[0]) ? undefined : 'no answer';
-      const allowed = [...match[0].matchAll(new RegExp(NAMES, 'g'))].map(([name]) => RCODES[name]);
+      const allowed = new Set([...match[0].matchAll(new RegExp(NAMES, 'g'))].map(([name]) => RCODES[name]));
       const code = (reply[3] ?? 0) & 0xf;
       // Refusing to say is never less than saying that there is nothing.
-      return allowed.includes(code) || (allowed.includes(5) && code === 3) ? undefined : `rcode ${code}`;
+      return allowed.has(code) || (allowed.has(5) && code === 3) ? undefined : `rcode ${code}`;
     },
   },
   {
@@ -41,6 +41,7 @@ export const dnsChecks: readonly Phrase[] = [
   },
   {
     pattern: /no option copied|client-subnet/,
-    check: (result) => (OPTIONS.some((option) => lastOf(result).reply.includes(option)) ? 'an option' : undefined),
+    check: (result) =>
+      OPTIONS.some((option) => lastOf(result).reply.includes(option)) ? 'an option' : undefined,
   },
 ];

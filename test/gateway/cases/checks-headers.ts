@@ -4,7 +4,16 @@ import { header } from './http-text.ts';
 import type { Step } from './outcome.ts';
 
 /** Headers of an ordinary request; "header" in a phrase means one that is not among them. */
-const ORDINARY = new Set(['host', 'content-length', 'content-type', 'transfer-encoding', 'connection', 'authorization', 'accept', 'user-agent']);
+const ORDINARY = new Set([
+  'host',
+  'content-length',
+  'content-type',
+  'transfer-encoding',
+  'connection',
+  'authorization',
+  'accept',
+  'user-agent',
+]);
 
 function sentHeaders(step: Step): string[] {
   const [head = ''] = step.sent.toString('latin1').split('\r\n\r\n');
@@ -37,7 +46,8 @@ function checkAbsent(step: Step, word: string): Finding {
     const lines = trailers.split('\r\n').filter((line) => line !== '');
     return lines.find((line) => upstreamIn(step).includes(line));
   }
-  if (!/^[A-Z_a-z][\w-]*\*?$/.test(word) || /^(it|this|key|secret|value|query)$/i.test(word)) return undefined;
+  if (!/^[A-Z_a-z][\w-]*\*?$/.test(word) || /^(it|this|key|secret|value|query)$/i.test(word))
+    return undefined;
   return headerUpstream(step, word);
 }
 
@@ -47,7 +57,10 @@ export const headerChecks: readonly Phrase[] = [
     pattern: /(?<!real )(?<!nothing )\b([\w*-]+) (?:is )?(?:not|never)(?: offered)? upstream/,
     check: (result, match) => checkAbsent(lastOf(result), match[1] ?? ''),
   },
-  { pattern: /no ([\w*-]+)(?: header)? upstream/, check: (result, match) => checkAbsent(lastOf(result), match[1] ?? '') },
+  {
+    pattern: /no ([\w*-]+)(?: header)? upstream/,
+    check: (result, match) => checkAbsent(lastOf(result), match[1] ?? ''),
+  },
   {
     pattern: /^never upstream|, never upstream/,
     check: (result) => {
@@ -84,7 +97,9 @@ export const headerChecks: readonly Phrase[] = [
       const { replies } = lastOf(result);
       if (replies === undefined) return 'no answer';
       const isAlone = replies.responses.length === 1 && replies.rest.length === 0;
-      return isAlone ? undefined : `${replies.responses.length} answers, then "${replies.rest.toString('latin1', 0, 40)}"`;
+      return isAlone
+        ? undefined
+        : `${replies.responses.length} answers, then "${replies.rest.toString('latin1', 0, 40)}"`;
     },
   },
   {
@@ -107,7 +122,9 @@ export const headerChecks: readonly Phrase[] = [
     check: (result) => {
       const start = arrivedIn(lastOf(result))[0]?.start;
       if (start === undefined) return undefined;
-      const isClean = /^[A-Z]+ \/\S* HTTP\/[\d.]+$/.test(start) && !/\/\.\.?(?:\/| )|\/\//.test(start.replace(/ HTTP.*/, ' '));
+      const isClean =
+        /^[A-Z]+ \/\S* HTTP\/[\d.]+$/.test(start) &&
+        !/\/\.\.?(?:\/| )|\/\//.test(start.replace(/ HTTP.*/, ' '));
       return isClean ? undefined : start;
     },
   },
@@ -129,6 +146,7 @@ export const headerChecks: readonly Phrase[] = [
   },
   {
     pattern: /^bounded/,
-    check: (result) => ((lastOf(result).replies?.interim.length ?? 0) > 20 ? 'every interim answer' : undefined),
+    check: (result) =>
+      (lastOf(result).replies?.interim.length ?? 0) > 20 ? 'every interim answer' : undefined,
   },
 ];

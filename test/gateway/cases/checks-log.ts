@@ -18,7 +18,9 @@ export const logChecks: readonly Phrase[] = [
   {
     pattern: /severity high|high event|alarm(?!ed)/,
     check: (result) =>
-      lastOf(result).stage.requests.some(({ alarm }) => alarm === true) ? undefined : 'no record with an alarm',
+      lastOf(result).stage.requests.some(({ alarm }) => alarm === true)
+        ? undefined
+        : 'no record with an alarm',
   },
   {
     pattern: /audit (?:reason|says)/,
@@ -31,7 +33,9 @@ export const logChecks: readonly Phrase[] = [
     pattern: /without the (?:key )?value|values? absent|redacted/,
     check: (result) => {
       const { stage } = lastOf(result);
-      const named = Object.entries(stage.strings).filter(([name]) => JSON.stringify(result.row.input).includes(name));
+      const named = Object.entries(stage.strings).filter(([name]) =>
+        JSON.stringify(result.row.input).includes(name),
+      );
       return named.find(([, value]) => value.length > 8 && logsOf(stage).includes(value))?.[0];
     },
   },
@@ -57,7 +61,9 @@ export const logChecks: readonly Phrase[] = [
       const { stage, reply } = lastOf(result);
       const text = logsOf(stage) + reply.toString('latin1');
       const token = stage.strings['SANDBOX_TOKEN'] ?? '';
-      return text.includes(token) || text.includes(Buffer.from(`x:${token}`).toString('base64')) ? 'the token' : undefined;
+      return text.includes(token) || text.includes(Buffer.from(`x:${token}`).toString('base64'))
+        ? 'the token'
+        : undefined;
     },
   },
   {

@@ -19,9 +19,13 @@ export function arrivedIn(step: Step): readonly ArrivedRequest[] {
 /** Everything that left the gateway in a step, as the origin saw it. */
 export function upstreamIn(step: Step): string {
   const { origin } = step.stage;
-  const plain = origin.arrivals.slice(step.before.arrivals).map(({ plain: text, raw, secure }) => (secure ? text : raw));
+  const plain = origin.arrivals
+    .slice(step.before.arrivals)
+    .map(({ plain: text, raw, secure }) => (secure ? text : raw));
   const requests = arrivedIn(step).map(({ raw }) => raw);
-  return Buffer.concat([...plain, ...requests, ...origin.messages.slice(step.before.messages)]).toString('latin1');
+  return Buffer.concat([...plain, ...requests, ...origin.messages.slice(step.before.messages)]).toString(
+    'latin1',
+  );
 }
 
 export function downstreamIn(step: Step): string {
@@ -61,14 +65,16 @@ export function spellings(value: string): readonly string[] {
 }
 
 export function holds(text: string, values: readonly string[]): string | undefined {
-  for (const value of values) if (spellings(value).some((spelt) => text.includes(spelt))) return value.slice(0, 12);
+  for (const value of values)
+    if (spellings(value).some((spelt) => text.includes(spelt))) return value.slice(0, 12);
   return undefined;
 }
 
 /** A reply with its content coding undone. */
 export function readable(step: Step): string {
   const parts = [downstreamIn(step)];
-  for (const response of step.replies?.responses ?? []) parts.push(undone(response.body, header(response, 'content-encoding') ?? ''));
+  for (const response of step.replies?.responses ?? [])
+    parts.push(undone(response.body, header(response, 'content-encoding') ?? ''));
   return parts.join('\n');
 }
 

@@ -54,7 +54,8 @@ export function readRequest(bytes: Buffer): Read<Message> {
 /** The first response in the bytes; interim ones count. `closed`: what has no length has ended. */
 export function readResponse(bytes: Buffer, method: string, closed: boolean): Read<Response> {
   const text = bytes.toString('latin1', 0, Math.min(bytes.length, 20));
-  if (!'HTTP/1.1 '.startsWith(text.slice(0, 9)) && !/^HTTP\/1\.[01] \d{3}/.test(text)) return { state: 'not-http' };
+  if (!'HTTP/1.1 '.startsWith(text.slice(0, 9)) && !/^HTTP\/1\.[01] \d{3}/.test(text))
+    return { state: 'not-http' };
   const head = readHead(bytes);
   if (head === undefined) return { state: 'part' };
   const status = Number(head.start.split(' ')[1]);
@@ -66,15 +67,11 @@ export function readResponse(bytes: Buffer, method: string, closed: boolean): Re
 }
 
 /** `unframed`: how long a body without framing is; undefined while nobody knows. */
-function withBody(
-  bytes: Buffer,
-  head: Head,
-  unframed: number | undefined,
-  fixed?: number,
-): Read<Message> {
+function withBody(bytes: Buffer, head: Head, unframed: number | undefined, fixed?: number): Read<Message> {
   const { start, headers, end } = head;
   const raw = (used: number): Buffer => bytes.subarray(0, used);
-  const of = (name: string): string | undefined => header({ start, headers, body: raw(0), raw: raw(0) }, name);
+  const of = (name: string): string | undefined =>
+    header({ start, headers, body: raw(0), raw: raw(0) }, name);
   const whole = (body: Buffer, used: number, framed = true): Read<Message> => ({
     state: 'whole',
     message: { start, headers, body, raw: raw(used) },
@@ -93,7 +90,10 @@ function withBody(
   return whole(bytes.subarray(end, end + length), end + length, declared !== undefined);
 }
 
-function readChunks(bytes: Buffer, from: number): { readonly body: Buffer; readonly used: number } | undefined {
+function readChunks(
+  bytes: Buffer,
+  from: number,
+): { readonly body: Buffer; readonly used: number } | undefined {
   const parts: Buffer[] = [];
   let at = from;
   for (;;) {

@@ -130,3 +130,10 @@ export function loadCases(): CaseFile {
   const cases: CaseFile = JSON.parse(readFileSync(named ?? own, 'utf8'));
   return cases;
 }
+
+/** Neighbours of the rows of the case file, for the same policies and fixtures. */
+export function loadOwnCases(): CaseFile {
+  const own = path.resolve(import.meta.dirname, '../fixtures/egress-cases-own.json');
+  const { cases }: Pick<CaseFile, 'cases'> = JSON.parse(readFileSync(own, 'utf8'));
+  return { ...loadCases(), cases };
+}

@@ -171,7 +171,7 @@ export class CaseOrigin {
     const scripted = this.#answered++ === 0 ? this.#script.response : undefined;
     if (scripted !== undefined) {
       void sendPieces(socket, scripted, isEndless(Buffer.concat(scripted)));
-      return /^HTTP\/1\.1 101/.test(scripted[0]?.toString('latin1') ?? '');
+      return (scripted[0]?.toString('latin1') ?? '').startsWith('HTTP/1.1 101');
     }
     const key = header(request, 'sec-websocket-key');
     if (/websocket/i.test(header(request, 'upgrade') ?? '') && key !== undefined) {
@@ -190,7 +190,10 @@ export class CaseOrigin {
     const chunks: Buffer[] = [];
     stream.on('error', () => undefined);
     stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-    const headers = Array.from({ length: raw.length / 2 }, (_, i) => [raw[i * 2] ?? '', raw[i * 2 + 1] ?? ''] as const);
+    const headers = Array.from(
+      { length: raw.length / 2 },
+      (_, i) => [raw[i * 2] ?? '', raw[i * 2 + 1] ?? ''] as const,
+    );
     const of = (name: string): string => headers.find(([own]) => own === name)?.[1] ?? '';
     stream.on('end', () => {
       if (stream.aborted) return;
@@ -210,7 +213,10 @@ export class CaseOrigin {
 /** No framing: the end of the connection is the end of the body. */
 function isEndless(response: Buffer): boolean {
   const head = response.toString('latin1').split('\r\n\r\n')[0] ?? '';
-  return !/^(content-length|transfer-encoding):/im.test(head) && !/ (1\d\d|204|304) /.test(head.split('\r\n')[0] ?? '');
+  return (
+    !/^(content-length|transfer-encoding):/im.test(head) &&
+    !/ (1\d\d|204|304) /.test(head.split('\r\n')[0] ?? '')
+  );
 }
 
 async function sendPieces(socket: Duplex, pieces: readonly Buffer[], end: boolean): Promise<void> {

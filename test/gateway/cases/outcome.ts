@@ -84,7 +84,10 @@ function reached(stage: Stage, before: Marks): boolean {
   if (origin.requests.length > before.requests) return true;
   return origin.arrivals
     .slice(before.arrivals)
-    .some(({ secure, raw }) => !secure && raw.length > 0 && (origin.opaque || readRequest(raw).state === 'not-http'));
+    .some(
+      ({ secure, raw }) =>
+        !secure && raw.length > 0 && (origin.opaque || readRequest(raw).state === 'not-http'),
+    );
 }
 
 function cutByBudget(stage: Stage, before: Marks): boolean {

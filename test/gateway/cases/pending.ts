@@ -22,5 +22,7 @@ function needsUpdate(input: Input): boolean {
 
 function hasUpdate(): boolean {
   const nothing = { allow: [], deny: [], budget: {} };
-  return canUpdate(createGateway({ policy: nothing, onEvent: () => undefined, onConnection: () => undefined }));
+  return canUpdate(
+    createGateway({ policy: nothing, onEvent: () => undefined, onConnection: () => undefined }),
+  );
 }

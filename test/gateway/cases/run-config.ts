@@ -13,7 +13,16 @@ export async function runConfig(run: Run, input: Input): Promise<Step> {
   const read = readConfig(input.network);
   const reply = Buffer.from(read.said);
   const outcome = read.loaded === undefined ? 'config-error' : 'allow';
-  return { stage, input, before, sent: Buffer.alloc(0), reply, closed: true, outcome, facts: { loaded: read.loaded } };
+  return {
+    stage,
+    input,
+    before,
+    sent: Buffer.alloc(0),
+    reply,
+    closed: true,
+    outcome,
+    facts: { loaded: read.loaded },
+  };
 }
 
 export interface ReadConfig {

@@ -93,12 +93,23 @@ async function flood(stage: Stage, input: Input, before: Marks, h2: RawH2): Prom
     if (i % 50 === 0) await h2.flushed();
   }
   const ended = await h2.ended(ANSWER_MS);
-  const id = other?.request({ headers: head }) ?? 1;
-  const answer = await other?.settled(id, ANSWER_MS);
-  other?.destroy();
+  // One that was idle for too long meanwhile is no victim of the flood.
+  const asked = other?.closed === true ? await openH2(stage, input.dst ?? '') : other;
+  const id = asked?.request({ headers: head }) ?? 1;
+  const answer = await asked?.settled(id, ANSWER_MS);
+  asked?.destroy();
   const outcome: Outcome = ended && denialRule(stage, before) !== undefined ? 'deny' : 'allow';
   const facts = { goaway: h2.goaway, otherStatus: answer?.status };
-  return { stage, input, before, sent: Buffer.alloc(0), reply: Buffer.alloc(0), closed: ended, outcome, facts };
+  return {
+    stage,
+    input,
+    before,
+    sent: Buffer.alloc(0),
+    reply: Buffer.alloc(0),
+    closed: ended,
+    outcome,
+    facts,
+  };
 }
 
 type FloodOnce = (h2: RawH2, head: Field[], turn: number) => void;
@@ -109,7 +120,10 @@ const resetOne: FloodOnce = (h2, head) => {
 
 /** What a row's words for a flood mean. */
 const FLOODS: readonly (readonly [RegExp, FloodOnce])[] = [
-  [/CONTINUATION/i, (h2, head, turn) => void (turn === 0 ? h2.headers(head, { leaveOpen: true }) : h2.send(CONTINUATION))],
+  [
+    /CONTINUATION/i,
+    (h2, head, turn) => void (turn === 0 ? h2.headers(head, { leaveOpen: true }) : h2.send(CONTINUATION)),
+  ],
   [/PING/i, (h2) => void h2.ping()],
   [/SETTINGS/i, (h2) => void h2.settings([[3, 100]])],
   [/WINDOW/i, (h2) => void h2.windowUpdate(0, 1)],
@@ -142,7 +156,16 @@ export async function h2Get(
   const answer = await h2.settled(id, ANSWER_MS);
   const outcome = await outcomeOf(stage, before, answer, h2);
   const status = answer.status === undefined ? {} : { status: answer.status };
-  return { stage, input, before, sent: Buffer.alloc(0), reply: answer.body, closed: h2.closed, outcome, ...status };
+  return {
+    stage,
+    input,
+    before,
+    sent: Buffer.alloc(0),
+    reply: answer.body,
+    closed: h2.closed,
+    outcome,
+    ...status,
+  };
 }
 
 /** The preface in clear text, to a host whose rule is for plain HTTP. */

@@ -50,7 +50,14 @@ async function afterUpgrade(first: Step, input: Input): Promise<Step> {
   await wire.until(() => plain() >= had + sent.length, 400);
   const passed = plain() > had;
   const seen = { reply: wire.bytes, closed: wire.closed };
-  return { ...first, input, before, sent, outcome: passed ? 'allow' : refusalOf(stage, before, seen), ...seen };
+  return {
+    ...first,
+    input,
+    before,
+    sent,
+    outcome: passed ? 'allow' : refusalOf(stage, before, seen),
+    ...seen,
+  };
 }
 
 /** A page of the gateway's own. */
@@ -100,7 +107,8 @@ export async function judgeRequest(sending: Sending, pieces: readonly Buffer[]):
 
 /** The answer that a step of a row has its origin give. */
 function play(stage: Stage, { response, bytesDown }: Input): void {
-  if (response !== undefined) stage.origin.play({ response: expandMessage(response, stage.strings, 'latin1') });
+  if (response !== undefined)
+    stage.origin.play({ response: expandMessage(response, stage.strings, 'latin1') });
   else if (bytesDown !== undefined) {
     const head = Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${bytesDown}\r\n\r\n`);
     stage.origin.play({ response: [Buffer.concat([head, Buffer.alloc(bytesDown, 'd')])] });
@@ -141,7 +149,9 @@ export async function runProxy(run: Run, input: Input): Promise<Step> {
 /** More than "connection established", or a refusal. */
 function hasAnswer(wire: Wire): boolean {
   const text = wire.bytes.toString('latin1');
-  return text.startsWith('HTTP/1.1 200') ? text.indexOf('\r\n\r\n') + 4 < text.length : text.includes('\r\n\r\n');
+  return text.startsWith('HTTP/1.1 200')
+    ? text.indexOf('\r\n\r\n') + 4 < text.length
+    : text.includes('\r\n\r\n');
 }
 
 export async function runSocks(run: Run, input: Input): Promise<Step> {
@@ -149,7 +159,10 @@ export async function runSocks(run: Run, input: Input): Promise<Step> {
   const before = marksOf(stage);
   stage.origin.opaque = true;
   const wire = await dial(stage.bench.socks);
-  const hello = input.pipelined === undefined ? clientHello({ sni: input.host ?? 'x.test' }) : bytesOf(stage, input.pipelined);
+  const hello =
+    input.pipelined === undefined
+      ? clientHello({ sni: input.host ?? 'x.test' })
+      : bytesOf(stage, input.pipelined);
   const head = input.op === 'socks-raw' ? Buffer.from(input.hex ?? '', 'hex') : socksHead(stage, input);
   await wire.send(input.pipelined === undefined ? [head] : [Buffer.concat([head, hello])]);
   // Method selection is two bytes, an answer to a request ten or more.
@@ -223,4 +236,3 @@ export async function runTransparent(run: Run, input: Input): Promise<Step> {
   wire.destroy();
   return { stage, input, before, sent: Buffer.concat(sent), ...seen, outcome };
 }
-

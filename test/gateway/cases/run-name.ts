@@ -21,7 +21,7 @@ export async function runName(run: Run, input: Input): Promise<Step> {
   const authority = `${isAddress ? `[${host}]` : host}:${port}`;
   await wire.send([Buffer.from(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`, 'utf8')]);
   await wire.until(() => wire.bytes.includes('\r\n\r\n'), ANSWER_MS);
-  const isOpen = /^HTTP\/1\.1 200/.test(wire.bytes.toString('latin1', 0, 12));
+  const isOpen = wire.bytes.toString('latin1', 0, 12) === 'HTTP/1.1 200';
   return enter({ run, stage, input, before, wire, host, port, isOpen });
 }
 

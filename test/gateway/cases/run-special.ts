@@ -24,7 +24,16 @@ const NOTHING = Buffer.alloc(0);
 
 async function done(run: Run, input: Input, outcome: Outcome, facts: Step['facts'] = {}): Promise<Step> {
   const stage = await run.stage(input);
-  return { stage, input, before: marksOf(stage), sent: NOTHING, reply: NOTHING, closed: false, outcome, facts };
+  return {
+    stage,
+    input,
+    before: marksOf(stage),
+    sent: NOTHING,
+    reply: NOTHING,
+    closed: false,
+    outcome,
+    facts,
+  };
 }
 
 /** A gateway whose policy can be replaced while it runs. */
@@ -43,7 +52,8 @@ export async function reload(run: Run, input: Input): Promise<Step> {
   if (raw !== undefined && !isJson(raw)) return done(run, input, 'config-error', { said: 'not JSON' });
   const isSame = typeof network === 'object' && network !== null && 'same' in network;
   const read = isSame ? undefined : readConfig(raw === undefined ? network : (JSON.parse(raw) as unknown));
-  if (read !== undefined && read.loaded === undefined) return done(run, input, 'config-error', { said: read.said });
+  if (read !== undefined && read.loaded === undefined)
+    return done(run, input, 'config-error', { said: read.said });
   const policy = read?.loaded?.network ?? reordered(stage.network);
   if (!canUpdate(stage.bench.gateway)) throw new Error('Gateway.update is not there yet');
   const result = stage.bench.gateway.update({ policy });
@@ -138,10 +148,19 @@ export async function sendOnTunnel(run: Run, input: Input): Promise<Step> {
   const arrived = (): boolean => stage.origin.arrivals.some(({ raw }) => raw.includes(sent));
   const since = Date.now();
   await wire.send([sent]);
-  while (!arrived() && !wire.closed && Date.now() < since + 1_000) await new Promise((resolve) => setTimeout(resolve, 5));
+  while (!arrived() && !wire.closed && Date.now() < since + 1_000)
+    await new Promise((resolve) => setTimeout(resolve, 5));
   const seen = { reply: wire.bytes, closed: wire.closed };
   const facts = { closedWithinMs: wire.closed ? Date.now() - since : Number.POSITIVE_INFINITY };
-  return { stage, input, before, sent, ...seen, outcome: arrived() ? 'allow' : refusalOf(stage, before, seen), facts };
+  return {
+    stage,
+    input,
+    before,
+    sent,
+    ...seen,
+    outcome: arrived() ? 'allow' : refusalOf(stage, before, seen),
+    facts,
+  };
 }
 
 /** The sink refuses the record of a decision: the decision is not acted on, and the gateway is gone for good. */
@@ -171,12 +190,22 @@ export async function auditTamper(run: Run, input: Input): Promise<Step> {
   const stateDir = mkdtempSync(path.join(tmpdir(), 'egress-audit-'));
   const audit = openAudit({ stateDir });
   for (let i = 0; i < 5; i++)
-    await audit.write({ kind: 'network.verdict', sandbox: 's1', data: { action: 'deny', host: `h${i}.test`, port: 443 } });
+    await audit.write({
+      kind: 'network.verdict',
+      sandbox: 's1',
+      data: { action: 'deny', host: `h${i}.test`, port: 443 },
+    });
   await audit.close();
   const file = path.join(stateDir, 'audit/audit.jsonl');
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n');
   const whole = await verifyAudit({ stateDir });
-  writeFileSync(file, lines.filter((_, i) => i !== 2).map((line) => `${line}\n`).join(''));
+  writeFileSync(
+    file,
+    lines
+      .filter((_, i) => i !== 2)
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
   const cut = await verifyAudit({ stateDir });
   rmSync(stateDir, { recursive: true });
   return done(run, input, whole.ok && !cut.ok ? 'deny' : 'allow');
@@ -217,7 +246,11 @@ export async function manyTunnels(run: Run, input: Input): Promise<Step> {
     socket.write(Buffer.concat([Buffer.from(head), hello]));
     return socket;
   });
-  await until(`${bound} tunnels`, () => stage.origin.arrivals.filter(({ raw }) => raw.length > 0).length === bound, 15_000);
+  await until(
+    `${bound} tunnels`,
+    () => stage.origin.arrivals.filter(({ raw }) => raw.length > 0).length === bound,
+    15_000,
+  );
   const wire = await dial(stage.bench.proxy);
   await connectThrough(wire, authority);
   const status = Number(/^HTTP\/1\.1 (\d+)/.exec(wire.bytes.toString('latin1', 0, 20))?.[1] ?? 0);
@@ -227,12 +260,20 @@ export async function manyTunnels(run: Run, input: Input): Promise<Step> {
   for (const socket of held) socket.destroy();
   const seen = { reply: wire.bytes, closed: wire.closed, status };
   const outcome = status === 200 ? 'allow' : refusalOf(stage, before, seen);
-  return { stage, input, before, sent: NOTHING, ...seen, outcome, facts: { rule: denialRule(stage, before) } };
+  return {
+    stage,
+    input,
+    before,
+    sent: NOTHING,
+    ...seen,
+    outcome,
+    facts: { rule: denialRule(stage, before) },
+  };
 }
 
 /** The cap of the certificate cache has a test of its own; here some dozens of names must do. */
 export function timesOf(run: Run, op: string, count: number): number {
-  return op === 'tls' && run.row.expect === 'allow' ? Math.min(count, 120) : count;
+  return op === 'tls' && run.row.expect === 'allow' ? Math.min(count, 60) : count;
 }
 
 /** Rows that repeat describe some requests in words. */

@@ -25,7 +25,8 @@ export async function runTls(run: Run, input: Input): Promise<Step> {
   }
   const rule = ruleOf(stage, hostOf(authority), portOfAuthority(authority));
   // A row that says nothing of a name means an honest client.
-  const said: Input = input.op === 'tls' && input.sni === undefined ? { ...input, sni: hostOf(authority) } : input;
+  const said: Input =
+    input.op === 'tls' && input.sni === undefined ? { ...input, sni: hostOf(authority) } : input;
   const attempt = { run, stage, input: said, before, wire, authority };
   const isReal = rule?.requests !== undefined && !isHandMade(said);
   const step = isReal ? await realClient(attempt) : await handMade(attempt, rule?.requests !== undefined);
@@ -44,7 +45,9 @@ interface Attempt {
 
 function isHandMade(input: Input): boolean {
   const { sni, sniHex, sniList, sniExtensions, ext, hex, records, segments } = input;
-  const byHand = [sniHex, sniList, sniExtensions, ext, hex, records, segments].some((value) => value !== undefined);
+  const byHand = [sniHex, sniList, sniExtensions, ext, hex, records, segments].some(
+    (value) => value !== undefined,
+  );
   // A name that no client library would send.
   return byHand || sni === null || sni === '' || (typeof sni === 'string' && !/^[\w.-]+$/.test(sni));
 }
@@ -53,14 +56,17 @@ function isHandMade(input: Input): boolean {
 async function handMade({ stage, input, before, wire }: Attempt, isRead: boolean): Promise<Step> {
   const hello = helloOf(input);
   const size = Math.ceil(hello.length / (input.segments ?? 1));
-  const pieces = Array.from({ length: input.segments ?? 1 }, (_, i) => hello.subarray(i * size, (i + 1) * size));
+  const pieces = Array.from({ length: input.segments ?? 1 }, (_, i) =>
+    hello.subarray(i * size, (i + 1) * size),
+  );
   stage.origin.opaque = !isRead;
   const upload = input.bytesUp === undefined ? [] : [Buffer.alloc(input.bytesUp, 'a')];
   await wire.send(pieces);
   await wire.until(() => wire.bytes.length > 0, ANSWER_MS);
   await wire.send(upload);
   const sentBytes = hello.length + (input.bytesUp ?? 0);
-  const arrived = (): number => stage.origin.arrivals.slice(before.arrivals).reduce((sum, { raw }) => sum + raw.length, 0);
+  const arrived = (): number =>
+    stage.origin.arrivals.slice(before.arrivals).reduce((sum, { raw }) => sum + raw.length, 0);
   if (upload.length > 0) await waitFor(() => arrived() >= sentBytes || wire.closed, 2_000);
   const seen = { reply: wire.bytes, closed: wire.closed };
   const denied = stage.bench.events.slice(before.events).some(({ action }) => action === 'deny');
@@ -86,14 +92,18 @@ function helloOf(input: Input): Buffer {
     ech: input.ext?.some((name) => name.startsWith('ech')) === true,
     records: input.records ?? 1,
     ...(input.padding === undefined ? {} : { padding: input.padding }),
-    more: [SIGNATURE_ALGORITHMS, KEY_SHARE, ...(input.ext?.includes('early_data') === true ? [EARLY_DATA] : [])],
+    more: [
+      SIGNATURE_ALGORITHMS,
+      KEY_SHARE,
+      ...(input.ext?.includes('early_data') === true ? [EARLY_DATA] : []),
+    ],
   });
 }
 
 /** What a server needs to answer: ECDSA with P-256 and two of RSA's, and a key of X25519 (the base point is one). */
 const SIGNATURE_ALGORITHMS: readonly [number, readonly number[]] = [13, [0, 6, 4, 3, 8, 4, 4, 1]];
 const EARLY_DATA: readonly [number, readonly number[]] = [42, []];
-const KEY_SHARE: readonly [number, readonly number[]] = [51, [0, 36, 0, 29, 0, 32, 9, ...new Array<number>(31).fill(0)]];
+const KEY_SHARE: readonly [number, readonly number[]] = [51, [0, 36, 0, 29, 0, 32, 9, ...Buffer.alloc(31)]];
 
 async function realClient(attempt: Attempt): Promise<Step> {
   const { run, stage, input, before, wire } = attempt;
@@ -115,7 +125,15 @@ async function realClient(attempt: Attempt): Promise<Step> {
   if (input.saveTicket === true) client.tls.once('session', (ticket: Buffer) => (run.ticket = ticket));
   if (client.wire === undefined) {
     const seen = { reply: wire.bytes, closed: true };
-    return { stage, input, before, sent: Buffer.alloc(0), ...seen, outcome: await outcomeOf(stage, before, seen), facts };
+    return {
+      stage,
+      input,
+      before,
+      sent: Buffer.alloc(0),
+      ...seen,
+      outcome: await outcomeOf(stage, before, seen),
+      facts,
+    };
   }
   const step = await insideTls(attempt, client.wire, client.tls.alpnProtocol === 'h2');
   client.wire.destroy();
@@ -131,7 +149,11 @@ function versionOf({ version }: Input): ConnectionOptions {
 const SECURE_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
 
 /** What is said once TLS stands: the row's bytes, another ClientHello, or an ordinary request. */
-async function insideTls({ stage, input, before, authority }: Attempt, wire: Wire, isH2: boolean): Promise<Step> {
+async function insideTls(
+  { stage, input, before, authority }: Attempt,
+  wire: Wire,
+  isH2: boolean,
+): Promise<Step> {
   const opened = { state: 'open', wire } as const;
   const sending = { stage, input, before, opened };
   const host = hostOf(authority);

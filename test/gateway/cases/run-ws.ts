@@ -17,10 +17,13 @@ export async function runWs(run: Run, input: Input): Promise<Step> {
     `GET ${input.path ?? '/'} HTTP/1.1\r\nHost: ${hostOf(input.dst ?? '')}\r\nUpgrade: websocket\r\n` +
     'Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
   const first = await judgeRequest({ stage, input, before, opened }, [Buffer.from(opening)]);
-  if (opened.state === 'closed' || first.status !== 101) return { ...first, outcome: refusalOf(stage, before, first) };
+  if (opened.state === 'closed' || first.status !== 101)
+    return { ...first, outcome: refusalOf(stage, before, first) };
   const { wire } = opened;
   const frames = (input.send ?? []).map((frame) => frameOf(stage, frame));
-  const whole = (input.send ?? []).filter(({ fin, ping, pong, close }) => fin !== false && (ping ?? pong ?? close) === undefined).length;
+  const whole = (input.send ?? []).filter(
+    ({ fin, ping, pong, close }) => fin !== false && (ping ?? pong ?? close) === undefined,
+  ).length;
   await wire.send(frames);
   const isDone = (): boolean =>
     wire.closed ||
@@ -36,7 +39,9 @@ export async function runWs(run: Run, input: Input): Promise<Step> {
 const OPCODES = { cont: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
 function frameOf(stage: Stage, frame: FrameInput): Buffer {
-  const kind = (['text', 'binary', 'cont', 'ping', 'pong'] as const).find((name) => frame[name] !== undefined);
+  const kind = (['text', 'binary', 'cont', 'ping', 'pong'] as const).find(
+    (name) => frame[name] !== undefined,
+  );
   const text = kind === undefined ? '' : (frame[kind] ?? '');
   const { close = 1_000 } = frame;
   const closing = frame.close === undefined ? Buffer.alloc(0) : Buffer.from([close >> 8, close & 0xff]);

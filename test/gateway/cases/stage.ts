@@ -62,7 +62,9 @@ const LIMITS = {
 
 export async function stageFor(suite: Suite, row: Case, options: StageOptions = {}): Promise<Stage> {
   const { http2, network: given, ...more } = options;
-  const policy = suite.policies.named(suite.policies.has(row.policy) && row.policy !== '(config)' ? row.policy : 'P-base');
+  const policy = suite.policies.named(
+    suite.policies.has(row.policy) && row.policy !== '(config)' ? row.policy : 'P-base',
+  );
   const strings: Record<string, string> = { ...suite.strings };
   const network = withStrings(given ?? policy.network, strings);
   const hostEnv: Record<string, string> = {};
@@ -79,7 +81,11 @@ export async function stageFor(suite: Suite, row: Case, options: StageOptions = 
   const scanner =
     dlp === undefined
       ? undefined
-      : createScanner({ policy: dlp, secrets: () => broker.knownSecrets(), placeholders: () => broker.placeholders() });
+      : createScanner({
+          policy: dlp,
+          secrets: () => broker.knownSecrets(),
+          placeholders: () => broker.placeholders(),
+        });
   const bench = await startBench({
     policy: network,
     origin: port,
@@ -110,7 +116,8 @@ export function ruleOf(stage: Stage, host: string, port: number): NetworkRule | 
 
 /** Canaries and patterns of a policy name strings too. */
 function withStrings(network: NetworkPolicy, strings: Strings): NetworkPolicy {
-  const fill = (text: string): string => text.replace(/\$\{(\w+)\}/g, (all, name: string) => strings[name] ?? all);
+  const fill = (text: string): string =>
+    text.replace(/\$\{(\w+)\}/g, (all, name: string) => strings[name] ?? all);
   const { dlp } = network;
   return dlp === undefined ? network : { ...network, dlp: { ...dlp, canaries: dlp.canaries.map(fill) } };
 }

@@ -10,14 +10,17 @@ import type { Response } from './http-text.ts';
 /** A client's end of a connection: what came, and whether it is over. */
 export class Wire {
   readonly socket: Duplex;
-  bytes: Buffer = Buffer.alloc(0);
   closed = false;
+  /** Bytes that came since `forget`. */
+  length = 0;
+  #chunks: Buffer[] = [];
   readonly #waiting = new Set<() => void>();
 
   constructor(socket: Duplex) {
     this.socket = socket;
     socket.on('data', (chunk: Buffer) => {
-      this.bytes = Buffer.concat([this.bytes, chunk]);
+      this.#chunks.push(chunk);
+      this.length += chunk.length;
       this.#wake();
     });
     const over = (): void => {
@@ -29,6 +32,16 @@ export class Wire {
       socket.destroy();
       over();
     });
+  }
+
+  get bytes(): Buffer {
+    if (this.#chunks.length !== 1) this.#chunks = [Buffer.concat(this.#chunks)];
+    return this.#chunks[0] ?? Buffer.alloc(0);
+  }
+
+  forget(): void {
+    this.#chunks = [];
+    this.length = 0;
   }
 
   /** Sends pieces as segments of their own. */
@@ -60,9 +73,9 @@ export class Wire {
   /** Time in which nothing more comes, or the end of the connection. */
   async quiet(ms: number): Promise<void> {
     for (;;) {
-      const before = this.bytes.length;
-      await this.until(() => this.bytes.length !== before, ms);
-      if (this.closed || this.bytes.length === before) return;
+      const before = this.length;
+      await this.until(() => this.length !== before, ms);
+      if (this.closed || this.length === before) return;
     }
   }
 
@@ -86,17 +99,14 @@ export async function dial(port: number): Promise<Wire> {
 }
 
 /** Asks for a tunnel; undefined when the proxy refused it, and `wire.bytes` says how. */
-export async function connectThrough(
-  wire: Wire,
-  authority: string,
-): Promise<boolean> {
+export async function connectThrough(wire: Wire, authority: string): Promise<boolean> {
   await wire.send([Buffer.from(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n\r\n`)]);
   await wire.until(() => wire.bytes.includes('\r\n\r\n'), ANSWER_MS);
-  if (!/^HTTP\/1\.1 200/.test(wire.bytes.toString('latin1', 0, 12))) {
+  if (wire.bytes.toString('latin1', 0, 12) !== 'HTTP/1.1 200') {
     await wire.until(() => false, 100);
     return false;
   }
-  wire.bytes = Buffer.alloc(0);
+  wire.forget();
   return true;
 }
 
@@ -118,7 +128,13 @@ export async function secure(wire: Wire, options: ConnectionOptions): Promise<Se
     tls.once('error', resolve).once('close', resolve);
     setTimeout(resolve, ANSWER_MS).unref();
   });
-  const isReady = await Promise.race([once(tls, 'secureConnect').then(() => true, () => false), failed.then(() => false)]);
+  const isReady = await Promise.race([
+    once(tls, 'secureConnect').then(
+      () => true,
+      () => false,
+    ),
+    failed.then(() => false),
+  ]);
   return { wire: isReady ? inner : undefined, tls, error };
 }
 
@@ -149,14 +165,28 @@ export function repliesIn(wire: Pick<Wire, 'bytes' | 'closed'>, methods: readonl
 
 /** Sends a request and waits for its answer. What came before is forgotten. */
 export async function exchange(wire: Wire, pieces: readonly Uint8Array[]): Promise<Replies> {
-  wire.bytes = Buffer.alloc(0);
+  wire.forget();
   const method = methodOf(pieces[0]);
   const replies = (): Replies => repliesIn(wire, [method]);
+  let enough = 0;
+  const isAnswered = (): boolean => {
+    if (wire.length < enough) return false;
+    if (replies().responses.length > 0) return true;
+    // A large body is not read again with every segment of it.
+    enough = wire.length > 100_000 ? lengthOf(wire.bytes) : 0;
+    return false;
+  };
   await wire.send(pieces);
-  await wire.until(() => replies().responses.length > 0, ANSWER_MS);
+  await wire.until(isAnswered, ANSWER_MS);
   // A second answer, or the end of the connection, comes at once or not at all.
   await wire.quiet(12);
   return replies();
+}
+
+/** Of the message that begins the bytes, when it says so. */
+function lengthOf(bytes: Buffer): number {
+  const head = bytes.toString('latin1', 0, Math.min(bytes.length, 16_384)).split('\r\n\r\n')[0] ?? '';
+  return head.length + 4 + Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? 0);
 }
 
 function methodOf(piece: Uint8Array | undefined): string {

@@ -48,7 +48,12 @@ export function isKnownCertificate(kind: string | undefined): boolean {
   return kind === undefined || KINDS.some(([pattern]) => pattern.test(kind));
 }
 
-type Make = (at: { sandbox: CertificateAuthority; world: OriginWorld; host: string; kind: string }) => SecureContext;
+type Make = (at: {
+  sandbox: CertificateAuthority;
+  world: OriginWorld;
+  host: string;
+  kind: string;
+}) => SecureContext;
 
 const KINDS: readonly (readonly [RegExp, Make])[] = [
   [/^$/, ({ world, host }) => createSecureContext(world.leaf(host))],
@@ -56,7 +61,10 @@ const KINDS: readonly (readonly [RegExp, Make])[] = [
   [/self-signed/i, ({ host }) => createSecureContext(selfSigned(host))],
   [/expired/i, ({ world, host }) => createSecureContext(world.leaf(host, past()))],
   [/not yet/i, ({ world, host }) => createSecureContext(world.leaf(host, future()))],
-  [/unknown|untrusted|another CA|private CA/i, ({ host }) => createSecureContext(originWorld('Other').leaf(host))],
+  [
+    /unknown|untrusted|another CA|private CA/i,
+    ({ host }) => createSecureContext(originWorld('Other').leaf(host)),
+  ],
   [/CN=/i, ({ world, kind }) => createSecureContext(world.leaf(/CN=([^, ]+)/i.exec(kind)?.[1] ?? ''))],
   [/wildcard/i, ({ world, host }) => createSecureContext(world.leaf(host.replace(/^[^.]+/, '*')))],
 ];

@@ -51,7 +51,9 @@ export function decodeFrames(bytes: Buffer): { readonly messages: readonly Buffe
 function readFrame(
   bytes: Buffer,
   at: number,
-): { readonly opcode: number; readonly fin: boolean; readonly data: Buffer; readonly next: number } | undefined {
+):
+  | { readonly opcode: number; readonly fin: boolean; readonly data: Buffer; readonly next: number }
+  | undefined {
   if (bytes.length < at + 2) return undefined;
   const [first = 0, second = 0] = bytes.subarray(at, at + 2);
   const small = second & 0x7f;

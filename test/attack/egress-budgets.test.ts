@@ -1,0 +1,42 @@
+// Too many requests, too much upload, too many at once; slow and reset streams. The next sandbox must not feel it. Source: EGRESS B rows; CVE-2023-44487.
+import { expect } from 'vitest';
+import { forEachTier, outcomes } from '../support/attack.ts';
+import { EgressBox } from '../support/egress-box.ts';
+
+forEachTier('budgets hold', async (tier) => {
+  await using box = new EgressBox(tier, {
+    allow: [
+      { id: 'rate', host: 'rate.wild.test', paths: ['/**'], limits: { requestsPerMinute: 5 } },
+      { id: 'size', host: 'size.wild.test', paths: ['/**'], limits: { body: '10KiB' }, budget: { upload: '30KiB' } },
+      { id: 'many', host: 'many.wild.test', paths: ['/**'], limits: { concurrency: 2 } },
+    ],
+    names: { 'rate.wild.test': '93.184.216.41', 'size.wild.test': '93.184.216.42', 'many.wild.test': '93.184.216.43' },
+    script: (request, response) => void setTimeout(() => response.end('the origin'), request.headers.host === 'many.wild.test' ? 700 : 0),
+  });
+  const result = await box.probe(`
+import threading
+for at in range(12): ask(f'rate{at}', 'GET', '/', (), host='rate.wild.test')
+ask('size-one', 'POST', '/', (), 'x' * 20000, 'size.wild.test')
+raw('size-chunked', head('POST', '/', ('Transfer-Encoding: chunked', 'Connection: close'), 'size.wild.test') + b'4e20\\r\\n' + b'x' * 20000 + b'\\r\\n0\\r\\n\\r\\n', 'size.wild.test')
+for at in range(6): ask(f'size{at}', 'POST', '/', (), 'x' * 9000, 'size.wild.test')
+threads = [threading.Thread(target=ask, args=(f'many{at}', 'GET', '/', (), '', 'many.wild.test')) for at in range(6)]
+for one in threads: one.start()
+for one in threads: one.join()
+control()
+`);
+  const seen = outcomes(result);
+  const passed = (what: string, count: number): number =>
+    Array.from({ length: count }, (_, at) => seen[`${what}${at}`] ?? '').filter((text) => text.startsWith('200')).length;
+  // A fixed window: a minute may turn in between.
+  expect(passed('rate', 12)).toBeLessThanOrEqual(10);
+  expect(passed('rate', 12)).toBeGreaterThanOrEqual(5);
+  expect(seen['rate11']).toMatch(/^429 rate\.limits\.requestsPerMinute|^200/);
+  expect(seen['size-one']).toMatch(/^413 size\.limits/);
+  expect(seen['size-chunked']).toMatch(/^413 size\.limits/);
+  expect(passed('size', 6)).toBeLessThanOrEqual(3);
+  expect(seen['size5']).toMatch(/^4\d\d size\.budget\.upload/);
+  expect(passed('many', 6)).toBe(2);
+  expect(seen['control']).toMatch(/^200/);
+  const rules = new Set(box.refusals().map((data) => data['rule']));
+  for (const rule of ['size.limits.bodyBytes', 'size.budget.upload', 'many.limits.concurrency']) expect(rules).toContain(rule);
+});

@@ -1,0 +1,4 @@
+import { defineCases } from './cases/define.ts';
+import { loadOwnCases } from './cases/load.ts';
+
+defineCases('own egress cases', loadOwnCases());
