@@ -16,11 +16,11 @@ export interface FuzzTarget {
   readonly run: (bytes: Uint8Array) => void;
 }
 
-const bytes = (text: string): Uint8Array => Buffer.from(text, 'latin1');
-const text = (input: Uint8Array): string => Buffer.from(input).toString('latin1');
+export const bytes = (text: string): Uint8Array => Buffer.from(text, 'latin1');
+export const text = (input: Uint8Array): string => Buffer.from(input).toString('latin1');
 
 /** Fails the target with the promise that was broken. */
-function promise(holds: boolean, what: string): void {
+export function promise(holds: boolean, what: string): void {
   if (!holds) throw new Error(`broken promise: ${what}`);
 }
 

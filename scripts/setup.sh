@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
 # Installs what Glovebox needs on Debian 12 (or newer) and builds it. Safe to run again: it only adds what is missing.
 #   scripts/setup.sh          packages for running
+#   scripts/setup.sh --demo   also what the demonstration uses
 #   scripts/setup.sh --dev    also what the tests use
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # bubblewrap: the jail. gcc, libc6-dev, musl-tools: the agent, one small static C program. ca-certificates: TLS of npm.
 packages=(bubblewrap gcc libc6-dev musl-tools ca-certificates)
+demo_packages=(python3 curl openssl)
 # git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer; the others are real clients and
 # servers that the gateway is tried with.
-dev_packages=(git python3 util-linux procps iproute2 clang libclang-rt-14-dev
-  openssh-client openssh-server curl openssl python3-requests python3-grpcio golang-go openjdk-17-jdk-headless
+dev_packages=(git util-linux procps iproute2 clang libclang-rt-14-dev
+  openssh-client openssh-server python3-requests python3-grpcio golang-go openjdk-17-jdk-headless
   redis-server postgresql)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -47,7 +49,11 @@ check_node() {
 }
 
 check_node
-if [ "${1:-}" = --dev ]; then install_packages "${packages[@]}" "${dev_packages[@]}"; else install_packages "${packages[@]}"; fi
+case "${1:-}" in
+  --dev) install_packages "${packages[@]}" "${demo_packages[@]}" "${dev_packages[@]}" ;;
+  --demo) install_packages "${packages[@]}" "${demo_packages[@]}" ;;
+  *) install_packages "${packages[@]}" ;;
+esac
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say 'installing the packages of package-lock.json'
   npm ci --no-audit --no-fund --loglevel=error

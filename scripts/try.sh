@@ -3,7 +3,7 @@
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 cd "$root"
-bash scripts/setup.sh
+bash scripts/setup.sh --demo
 
 demo=$(mktemp -d "${XDG_CACHE_HOME:-$HOME/.cache}/glovebox-demo-XXXXXX" 2>/dev/null || mktemp -d /var/tmp/glovebox-demo-XXXXXX)
 trap 'kill "$server" 2>/dev/null || true; rm -rf "$demo"' EXIT
@@ -48,6 +48,9 @@ attempt 'Network: a host that no rule names' -- python3 fetch.py http://example.
 attempt 'Network: an allowed service' --allow "host-loopback:$port" -- python3 fetch.py "http://host-loopback:$port/"
 attempt 'Spending: wall clock' --timeout 1s -- sleep 60
 attempt 'Spending: processes' --pids 40 -- sh -c 'for i in $(seq 60); do sleep 1 & done; wait'
+
+printf '\n\033[1mCredentials: one host, one account (examples/pinned-api.mjs)\033[0m\n'
+node "$root/examples/pinned-api.mjs" | sed 's/^/    /'
 
 printf '\n\033[1mThe record of every decision\033[0m\n'
 glovebox audit tail -n 12 | sed 's/^/    /'

@@ -16,7 +16,9 @@ function decode(
     // The input is the decoder's from here on: what is over is cut off from a copy.
     const copy = Buffer.from(piece);
     data += decoder.push(piece).toString('latin1');
-    if (decoder.state === 'done') over += copy.subarray(decoder.used).toString('latin1');
+    // `push` changes what the check above has seen.
+    const now: string = decoder.state;
+    if (now === 'done') over += copy.subarray(decoder.used).toString('latin1');
   }
   return { state: decoder.state, data, over, trailers: decoder.trailers };
 }

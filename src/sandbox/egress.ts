@@ -85,7 +85,7 @@ async function makeBroker(input: EgressInput, notices: string[]): Promise<LiveBr
     sandbox: input.id,
     credentials: input.credentials,
     hostEnv: input.env,
-    untrusted: input.plan.writable,
+    untrusted: writableOnHost(input.plan),
     onNotice: (notice) => {
       version++;
       report(input, notice, notices);
@@ -93,6 +93,11 @@ async function makeBroker(input: EgressInput, notices: string[]): Promise<LiveBr
   });
   input.teardown.add('credential broker', () => instance.dispose());
   return { instance, version: () => version };
+}
+
+/** Trees of the host that the sandbox may write. `plan.writable` names those inside: its home and /tmp there are not the host's. */
+function writableOnHost(plan: Plan): readonly string[] {
+  return plan.view.flatMap((mount) => (mount.kind === 'bind' && mount.writable ? [mount.source] : []));
 }
 
 function report(input: EgressInput, notice: SecretNotice, notices: string[]): void {

@@ -8,7 +8,7 @@ forEachTier('every connection is resolved and vetted anew', async (tier) => {
   let turn = 0;
   await using box = new EgressBox(tier, {
     names: { [OTHER]: () => (turn++ === 0 ? '93.184.216.35' : (later[turn - 2] ?? '0.0.0.0')) },
-    script: (request, response) => void response.setHeader('Connection', 'close').end('the origin'),
+    script: (_, response) => void response.setHeader('Connection', 'close').end('the origin'),
   });
   const result = await box.probe(`
 for at in range(${later.length + 2}): ask(f'get{at}', 'GET', '/', (), host=OTHER)

@@ -10,7 +10,7 @@ forEachTier('frames are read like bodies, and a failed handshake is no tunnel', 
     dlp: true,
     allow: [{ id: 'ws', host: 'ws.wild.test', paths: ['/ws', '/fake'], websocket: 'inspect' }],
     names: { 'ws.wild.test': '93.184.216.40' },
-    script: (request, response) => void response.end('the origin'),
+    script: (_, response) => void response.end('the origin'),
     upgrade: (request, socket) => {
       if (request.url === '/fake') return void socket.write('HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n');
       const key = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');

@@ -65,8 +65,7 @@ const echo: Handler = (request, response) => {
     else if (request.url === '/echo/header') {
       response.setHeader('x-echo', said);
       response.end('in a header');
-    }
-    else if (request.url === '/echo/split') {
+    } else if (request.url === '/echo/split') {
       response.write(said.slice(0, 15));
       setImmediate(() => response.end(said.slice(15)));
     } else if (request.url === '/echo/gzip') {
@@ -141,7 +140,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await sandbox?.kill();
   const log = JSON.stringify(box.records());
-  for (const secret of ALL.filter((text) => text !== SECRETS.basic)) expect(log).not.toContain(secret);
+  for (const secret of ALL) expect(log).not.toContain(secret);
   box?.[Symbol.dispose]();
 });
 
@@ -200,10 +199,9 @@ describe.each(WAYS)(`the secret is put in, $way${missing('curl')}`, ({ entry, wr
 
   it('in a query and in a cookie', async () => {
     await shell(curl(`"https://${HOSTS.query}/x?a=1&key=$QUERY&b=2"`), wrap);
-    await shell(curl(`-b "theme=dark; sid=$COOKIE" https://${HOSTS.cookie}/x`), wrap);
+    await shell(curl(`-b "sid=$COOKIE" https://${HOSTS.cookie}/x`), wrap);
     expect(seen[0]?.url).toBe(`/x?a=1&key=${SECRETS.query}&b=2`);
-    expect(seen[1]?.headers.cookie).toContain(`sid=${SECRETS.cookie}`);
-    expect(seen[1]?.headers.cookie).toContain('theme=dark');
+    expect(seen[1]?.headers.cookie).toBe(`sid=${SECRETS.cookie}`);
     await expectSwapped('query', entry);
     await expectSwapped('cookie', entry);
   });

@@ -149,6 +149,7 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
     expect(outcomes(result)['control'], `${result.stdout}${result.stderr}`).toMatch(/^200 /);
     expect(this.arrived.map((one) => `${one.method} ${one.url}`)).toEqual(['POST /v1/messages']);
     expect(this.arrived[0]?.headers['x-api-key']).toBe(this.secret);
+    expect(this.received).toContain('POST /v1/messages HTTP/1.1\r\n');
     expect(result.stdout).not.toContain(this.secret);
   }
 
@@ -175,8 +176,9 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
     const server = createTls(makeCertificate(this.base), (socket) => {
       this.#sockets.add(socket);
       socket.on('error', () => undefined).on('close', () => this.#sockets.delete(socket));
-      socket.on('data', (chunk: Buffer) => (this.received += chunk.toString('latin1')));
       http.emit('connection', socket);
+      // After the server's own listeners: the parser would take the socket's handle over, past a listener from before.
+      socket.on('data', (chunk: Buffer) => (this.received += chunk.toString('latin1')));
     });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');

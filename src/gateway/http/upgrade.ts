@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Http1Response } from '../../net/http1-head.ts';
 import { responseHeaders, valuesOf } from '../../net/http-head.ts';
-import type { OutgoingRequest, Verdict } from '../contract.ts';
+import type { OutgoingRequest, Scrubber, Verdict } from '../contract.ts';
 import { meterFor } from '../core.ts';
 import type { GatewayCore } from '../core.ts';
 import type { Allowed } from '../decide.ts';
@@ -54,8 +54,22 @@ export function runUpgrade(parts: UpgradeParts): void {
   });
 }
 
-function inspects({ outgoing }: UpgradeParts): boolean {
-  return outgoing.rule.requests?.websocket === 'inspect';
+/** Frames are read where the rule says so, and where a secret that was put in could come back in them. */
+function inspects(parts: UpgradeParts): boolean {
+  return parts.outgoing.rule.requests?.websocket === 'inspect' || scrubberOf(parts) !== undefined;
+}
+
+function scrubberOf({ core, outgoing }: UpgradeParts): Scrubber | undefined {
+  return core.broker?.scrubber(outgoing.host, outgoing.port);
+}
+
+/** Takes secrets out of one whole message of the origin; undefined when there are none to look for. */
+function cleanerOf(parts: UpgradeParts): ((data: Buffer) => Buffer) | undefined {
+  if (scrubberOf(parts) === undefined) return undefined;
+  return (data) => {
+    const scrubber = scrubberOf(parts);
+    return scrubber === undefined ? data : Buffer.concat([scrubber.update(data), scrubber.end()]);
+  };
 }
 
 function join(parts: UpgradeParts, head: Http1Response, upstream: TakenConnection): void {
@@ -63,7 +77,7 @@ function join(parts: UpgradeParts, head: Http1Response, upstream: TakenConnectio
   const client = exchange.takeOver?.();
   if (client === undefined) return void upstream.socket.destroy();
   parts.onSwitched();
-  client.socket.write(switching(head), 'latin1');
+  client.socket.write(switching(head, scrubberOf(parts)), 'latin1');
   if (upstream.first.length > 0) upstream.socket.unshift(upstream.first);
   const options: TunnelOptions = {
     first: client.first,
@@ -74,8 +88,10 @@ function join(parts: UpgradeParts, head: Http1Response, upstream: TakenConnectio
   };
   if (!inspects(parts)) return tunnel(client.socket, upstream.socket, options);
   const { lingerMs, lingerBytes } = core.limits;
+  const clean = cleanerOf(parts);
   inspectWebSocket(client.socket, upstream.socket, {
     ...options,
+    ...(clean === undefined ? {} : { clean }),
     limits: { messageBytes: WS_MESSAGE_BYTES, lingerMs, lingerBytes },
     onMessage: ({ data }) => messageProblem(core, parts.outgoing, data, parts.notes)?.verdict,
   });
@@ -105,7 +121,9 @@ function accepts(parts: UpgradeParts, answer: Http1Response): boolean {
   );
 }
 
-function switching(answer: Http1Response): string {
-  const lines = headerLines(responseHeaders(answer.headers, 101));
+/** An origin may select the very subprotocol that a credential stands in. */
+function switching(answer: Http1Response, scrubber: Scrubber | undefined): string {
+  const headers = responseHeaders(answer.headers, 101);
+  const lines = headerLines(scrubber?.headers(headers) ?? headers);
   return `HTTP/1.1 101 Switching Protocols\r\n${lines}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
 }

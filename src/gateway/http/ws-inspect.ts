@@ -23,11 +23,14 @@ export interface WebSocketOptions extends TunnelOptions {
   readonly limits: WebSocketLimits;
   /** Asked for every whole message of the client, and for every payload of its control frames. A verdict ends the connection with 1008. */
   readonly onMessage: (message: WsMessage) => Verdict | undefined;
+  /** Present: messages of the origin go on whole too, as this returns them; their length stays. */
+  readonly clean?: (data: Buffer) => Buffer;
 }
 
 /**
  * Joins a client and an origin that agreed on WebSocket without extensions. Every frame is checked and written anew; messages of
- * the client go on whole, after they were judged, those of the origin frame by frame. Back-pressure in both directions.
+ * the client go on whole, after they were judged, those of the origin frame by frame unless they are cleaned. Back-pressure in both
+ * directions.
  */
 export function inspectWebSocket(client: Socket, upstream: Socket, options: WebSocketOptions): void {
   new WebSocketRelay(client, upstream, options).start();
@@ -39,6 +42,7 @@ class WebSocketRelay {
   readonly #options: WebSocketOptions;
   readonly #bytes = { up: 0, down: 0 };
   readonly #assembler = new WsAssembler();
+  readonly #fromOrigin = new WsAssembler();
   readonly #fromClient: WsReader;
   readonly #fromUpstream: WsReader;
   #end: TunnelResult['end'] | undefined;
@@ -50,7 +54,8 @@ class WebSocketRelay {
     this.#upstream = upstream;
     this.#options = options;
     this.#fromClient = new WsReader({ masked: true, frameBytes: messageBytes, messageBytes });
-    this.#fromUpstream = new WsReader({ masked: false, frameBytes: messageBytes });
+    const whole = options.clean === undefined ? {} : { messageBytes };
+    this.#fromUpstream = new WsReader({ masked: false, frameBytes: messageBytes, ...whole });
   }
 
   start(): void {
@@ -100,8 +105,16 @@ class WebSocketRelay {
   #down(chunk: Uint8Array): void {
     if (!this.#take('down', chunk)) return;
     const read = this.#fromUpstream.push(chunk);
-    for (const frame of read.frames) this.#client.write(writeWsFrame(frame));
+    for (const frame of read.frames) this.#toClient(frame);
     this.#judge(read, 'the origin');
+  }
+
+  #toClient(frame: WsFrame): void {
+    const { clean } = this.#options;
+    if (clean === undefined) return void this.#client.write(writeWsFrame(frame));
+    const message = this.#fromOrigin.add(frame);
+    if (message === undefined) return;
+    this.#client.write(writeWsFrame({ ...message.frame, payload: clean(message.data) }));
   }
 
   #toUpstream(frame: WsFrame): void {
