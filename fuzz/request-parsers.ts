@@ -28,7 +28,10 @@ export const REQUEST_TARGETS: readonly FuzzTarget[] = [
         const read = canonicalPath(text(input), slash);
         if (!read.ok) continue;
         promise(/^\/[\x21-\x7e]*$/.test(read.path), 'canonical paths are printable ASCII');
-        promise(!/(?:^|\/)\.{1,2}(?:\/|$)/.test(decodeURIComponent(read.path)), 'no dot segments in any spelling');
+        promise(
+          !/(?:^|\/)\.{1,2}(?:\/|$)/.test(decodeURIComponent(read.path)),
+          'no dot segments in any spelling',
+        );
         const again = canonicalPath(read.path, slash);
         promise(again.ok && again.path === read.path, 'canonical is idempotent');
       }
@@ -72,7 +75,9 @@ export const REQUEST_TARGETS: readonly FuzzTarget[] = [
   },
   {
     name: 'json',
-    seeds: ['{"a":[1,-2.5e3,true,null,"\\u00e9"]}', '[{"a":1},{"b":{"c":[]}}]', '{"a":1,"\\u0061":2}'].map(bytes),
+    seeds: ['{"a":[1,-2.5e3,true,null,"\\u00e9"]}', '[{"a":1},{"b":{"c":[]}}]', '{"a":1,"\\u0061":2}'].map(
+      bytes,
+    ),
     run: (input) => {
       if (!scanJson(input, undefined, NO_VISITOR).ok) return;
       JSON.parse(Buffer.from(input).toString('utf8'));
@@ -101,7 +106,8 @@ export const REQUEST_TARGETS: readonly FuzzTarget[] = [
     run: (input) => {
       const read = readGraphql(text(input));
       if (read.ok)
-        for (const { fields } of read.operations) promise(fields.length > 0, 'an operation asks for something');
+        for (const { fields } of read.operations)
+          promise(fields.length > 0, 'an operation asks for something');
       const body = JSON.stringify({ query: text(input), operationName: 'Q' });
       readGraphqlBody(bytes(body));
       readGraphqlBody(input);
@@ -110,11 +116,23 @@ export const REQUEST_TARGETS: readonly FuzzTarget[] = [
   {
     name: 'ws-frames',
     seeds: [
-      writeWsFrame({ fin: true, opcode: WS_OPCODE.text, payload: Buffer.from('hello') }, Uint8Array.of(1, 2, 3, 4)),
+      writeWsFrame(
+        { fin: true, opcode: WS_OPCODE.text, payload: Buffer.from('hello') },
+        Uint8Array.of(1, 2, 3, 4),
+      ),
       Buffer.concat([
-        writeWsFrame({ fin: false, opcode: WS_OPCODE.binary, payload: Buffer.alloc(200) }, Uint8Array.of(1, 2, 3, 4)),
-        writeWsFrame({ fin: true, opcode: WS_OPCODE.ping, payload: Buffer.from('p') }, Uint8Array.of(0, 0, 0, 0)),
-        writeWsFrame({ fin: true, opcode: WS_OPCODE.continuation, payload: Buffer.alloc(3) }, Uint8Array.of(9, 9, 9, 9)),
+        writeWsFrame(
+          { fin: false, opcode: WS_OPCODE.binary, payload: Buffer.alloc(200) },
+          Uint8Array.of(1, 2, 3, 4),
+        ),
+        writeWsFrame(
+          { fin: true, opcode: WS_OPCODE.ping, payload: Buffer.from('p') },
+          Uint8Array.of(0, 0, 0, 0),
+        ),
+        writeWsFrame(
+          { fin: true, opcode: WS_OPCODE.continuation, payload: Buffer.alloc(3) },
+          Uint8Array.of(9, 9, 9, 9),
+        ),
       ]),
     ],
     run: (input) => {
@@ -166,7 +184,10 @@ export const REQUEST_TARGETS: readonly FuzzTarget[] = [
       const entry = parseNoProxyEntry(text(input));
       if (entry === undefined || entry.match.kind !== 'name') return;
       promise(bypassesProxy([entry], entry.match.name, entry.port ?? 443), 'a name covers itself');
-      promise(!bypassesProxy([entry], `x${entry.match.name}`, entry.port ?? 443), 'labels are compared whole');
+      promise(
+        !bypassesProxy([entry], `x${entry.match.name}`, entry.port ?? 443),
+        'labels are compared whole',
+      );
     },
   },
 ];

@@ -10,6 +10,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
+import { Module } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -40,42 +41,86 @@ function hotModules() {
 // Packages are bundled too: reading one file is quicker than resolving a package.
 const external = [/^node:/];
 
+/** Packages that few policies need: the command line keeps each in a file of its own and loads it when it is first used. */
+const LATE_PACKAGES = ['re2js'];
+
 /** The command line: CommonJS, because Node loads it faster and V8's code cache can be used for it. */
 async function bundleCommandLine() {
   const hot = hotModules();
-  const build = await rolldown({ cwd: root, input: { main: 'src/cli/bin.ts' }, platform: 'node', external });
+  // Every start reads the source beside its cache. Names stay, for stack traces.
+  const minify = { compress: false, mangle: false, codegen: true };
+  const build = await rolldown({
+    cwd: root,
+    input: { main: 'src/cli/bin.ts' },
+    platform: 'node',
+    external: [...external, ...LATE_PACKAGES],
+  });
   await build.write({
     dir: path.join(out, 'bin'),
     format: 'cjs',
     entryFileNames: '[name].js',
     chunkFileNames: 'chunks/[name].js',
     codeSplitting: { groups: [{ name: 'run-path', test: (id) => hot.has(id) }] },
-    // Every start reads the source beside its cache. Names stay, for stack traces.
-    minify: { compress: false, mangle: false, codegen: true },
+    minify,
   });
   await build.close();
+  const late = await rolldown({
+    cwd: root,
+    input: Object.fromEntries(LATE_PACKAGES.map((name) => [name, name])),
+    platform: 'node',
+  });
+  await late.write({ dir: path.join(out, 'bin/packages'), format: 'cjs', minify });
+  await late.close();
   const main = path.join(out, 'bin/main.js');
-  writeFileSync(main, withLateModules(readFileSync(main, 'utf8')));
+  // Wrapped as require() would: joining texts of this size at each start costs a copy and a garbage collection.
+  const steps = [withRuntime, withLateModules, withOwnPath, asAscii, Module.wrap];
+  writeFileSync(
+    main,
+    steps.reduce((source, step) => step(source), readFileSync(main, 'utf8')),
+  );
   writeFileSync(path.join(out, 'bin/package.json'), '{ "type": "commonjs" }\n');
   cpSync(path.join(root, 'scripts/launcher.cjs'), path.join(out, 'bin/glovebox.js'));
 }
 
 /** Parts of Node that every start needs before its first process. */
-const EARLY = new Set(['child_process', 'fs', 'net', 'os', 'path', 'stream', 'tty', 'url', 'util']);
+const EARLY = new Set(
+  ['child_process', 'fs', 'net', 'os', 'path', 'stream', 'url', 'util'].map((name) => `node:${name}`),
+);
 
 /**
- * Loads every other part when something of it is first used: that overlaps with the sandbox's own start, or never happens. A
- * default import copies the part, and is left as it is.
+ * Loads every other part of Node, and the late packages, when something of it is first used: that overlaps with the sandbox's
+ * own start, or never happens. A default import copies the part, and is left as it is.
  */
 function withLateModules(source) {
+  return source.replaceAll(/\blet (\w+)=require\("([\w/:]+)"\);(?!\1=)/g, (whole, variable, name) => {
+    const own = LATE_PACKAGES.includes(name);
+    if (!own && (!name.startsWith('node:') || EARLY.has(name))) return whole;
+    const load = `(part??=require("${own ? `./packages/${name}.js` : name}"))`;
+    return `let ${variable}=(part=>new Proxy({},{get:(_,key)=>${load}[key]}))();`;
+  });
+}
+
+/** One byte a character: V8 keeps, decodes and compares half as much. Outside of strings and patterns nothing else occurs. */
+function asAscii(source) {
   return source.replaceAll(
-    /\blet (node_\w+)=require\("node:([\w/]+)"\);(?!\1=)/g,
-    (whole, variable, name) => {
-      if (EARLY.has(name)) return whole;
-      const load = `(part??=require("node:${name}"))`;
-      return `let ${variable}=(part=>new Proxy({},{get:(_,key)=>${load}[key]}))();`;
-    },
+    /[\u0080-\uffff]/g,
+    (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+/** The bundler's own helpers, which it keeps in a file of their own: each file costs a search, a read and a compilation. */
+function withRuntime(source) {
+  const own = 'require("./chunks/rolldown-runtime.js")';
+  if (!source.includes(own)) throw new Error('the bundle has its helpers elsewhere now');
+  const helpers = readFileSync(path.join(out, 'bin/chunks/rolldown-runtime.js'), 'utf8');
+  return source.replace(own, () => `(exports=>{${helpers}return exports})({})`);
+}
+
+/** Where this file lies, without a detour over a URL. */
+function withOwnPath(source) {
+  const detour = '(0,node_url.fileURLToPath)(require("url").pathToFileURL(__filename).href)';
+  if (!source.includes(detour)) throw new Error('the bundle asks for its own path in another way now');
+  return source.replaceAll(detour, '__filename');
 }
 
 /** The SDK: an ES module with its lazy parts beside it. */

@@ -18,7 +18,8 @@ function cachedData() {
   }
 }
 
-const script = new vm.Script(Module.wrap(readFileSync(main, 'utf8')), {
+// The build leaves a function around the module, and ASCII only, which needs no decoding.
+const script = new vm.Script(readFileSync(main, 'latin1'), {
   filename: main,
   cachedData: cachedData(),
   importModuleDynamically: vm.constants?.USE_MAIN_CONTEXT_DEFAULT_LOADER,

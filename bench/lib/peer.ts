@@ -17,6 +17,8 @@ export interface Peer {
   readonly version: string;
   /** Its own Node.js. */
   readonly node: string;
+  /** The module that programs import. */
+  readonly library: string;
   /** Argument list that runs a command under its sandbox. */
   argv(settings: string, command: readonly string[]): readonly string[];
 }
@@ -42,8 +44,9 @@ export function findPeer(): PeerAnswer {
   }
   if (!existsSync(cli) || !existsSync(node))
     return { why: `srt was installed, but ${cli} or ${node} is missing` };
+  const library = path.join(path.dirname(cli), 'index.js');
   const argv: Peer['argv'] = (settings, command) => [node, cli, '--settings', settings, ...command];
-  return { peer: { version: PEER.version, node, argv } };
+  return { peer: { version: PEER.version, node, library, argv } };
 }
 
 function install(dir: string, packages: readonly string[]): string | undefined {

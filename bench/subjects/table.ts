@@ -5,6 +5,7 @@ import { footprint } from './footprint.ts';
 import { gatewayAlone } from './gateway-alone.ts';
 import { gateway } from './gateway.ts';
 import { h2 } from './h2.ts';
+import { inspected } from './inspected.ts';
 import { masks } from './masks.ts';
 import { policy } from './policy.ts';
 import { sdk } from './sdk.ts';
@@ -19,6 +20,7 @@ export const SUBJECTS: readonly Subject[] = [
   footprint,
   gateway,
   gatewayAlone,
+  inspected,
   h2,
   audit,
   policy,

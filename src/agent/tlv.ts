@@ -36,13 +36,13 @@ export class TlvWriter {
 
   u8(tag: number, value: number): this {
     const at = this.#claim(tag, 1);
-    this.#data.writeUInt8(value, at);
+    this.#data[at] = unsigned(value, 0xff);
     return this;
   }
 
   u32(tag: number, value: number): this {
     const at = this.#claim(tag, 4);
-    this.#data.writeUInt32LE(value, at);
+    this.#put(at, unsigned(value, 0xffff_ffff), 4);
     return this;
   }
 
@@ -60,10 +60,20 @@ export class TlvWriter {
       this.#data.copy(grown, 0, 0, head);
       this.#data = grown;
     }
-    this.#data.writeUInt16LE(tag, head);
-    this.#data.writeUInt32LE(length, head + 2);
+    this.#put(head, tag, 2);
+    this.#put(head + 2, length, 4);
     return head + TLV_HEADER_BYTES;
   }
+
+  /** Little-endian. By hand: a start writes some hundred numbers, before anything is compiled. */
+  #put(at: number, value: number, bytes: number): void {
+    for (let i = 0; i < bytes; i++) this.#data[at + i] = (value >>> (8 * i)) & 0xff;
+  }
+}
+
+function unsigned(value: number, max: number): number {
+  if (Number.isInteger(value) && value >= 0 && value <= max) return value;
+  throw new RangeError(`${value} is not an unsigned number up to ${max}`);
 }
 
 /** The records of a payload by tag. */

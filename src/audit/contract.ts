@@ -16,7 +16,8 @@ export type EventKind =
   | 'policy.trust'
   | 'policy.changed'
   | 'audit.repaired'
-  | 'audit.rotated';
+  | 'audit.rotated'
+  | 'audit.folded';
 
 /** Fields every record carries. `at` is UTC, RFC 3339 with milliseconds. */
 export interface AuditRecord {
@@ -41,8 +42,11 @@ export interface AuditEvent {
 
 /** The writing end that other rooms see. */
 export interface AuditSink {
-  /** Queues an event; resolves when the line is in the kernel's page cache. Order of calls is kept. */
-  write(event: AuditEvent): Promise<void>;
+  /**
+   * Queues an event; resolves when the line is in the kernel's page cache. Order of calls is kept. `soon`: it may wait a few
+   * milliseconds for others, because there are many of its kind and taking the lock for each would cost more than what they tell of.
+   */
+  write(event: AuditEvent, when?: 'now' | 'soon'): Promise<void>;
   /** Resolves when everything queued is written; throws E_AUDIT_UNWRITABLE when something could not be. */
   flush(): Promise<void>;
 }

@@ -84,14 +84,16 @@ async function attempt(place: Place): Promise<Announced | undefined> {
 
 /** True once nobody else is alive; false when somebody with a lower number is. */
 async function prevail(place: Place, own: number): Promise<boolean> {
+  let names: readonly string[] = [];
   for (let again = true; again;) {
     again = false;
-    for (const other of numbers(place.base)) {
+    names = readdirSync(place.base);
+    for (const other of numbersOf(names)) {
       if (other < own && (await isAlive(place, `lock-${other}`))) return false;
       if (other > own && (await waitWhileAlive(place, other))) again = true;
     }
   }
-  await cleanDead(place, own);
+  await cleanDead(place, own, names);
   return true;
 }
 
@@ -99,15 +101,17 @@ async function prevail(place: Place, own: number): Promise<boolean> {
  * Removes what the dead left. Preconditions: the lock is held, so nobody else removes a file between the look and the removal.
  * A private socket that is about to listen may go too: its owner then finds nothing to link and tries again.
  */
-async function cleanDead(place: Place, own: number): Promise<void> {
-  for (const name of readdirSync(place.base)) {
+async function cleanDead(place: Place, own: number, names: readonly string[]): Promise<void> {
+  for (const name of names) {
     if (name === `lock-${own}` || !(NUMBERED.test(name) || PRIVATE.test(name))) continue;
     if (!(await isAlive(place, name))) remove(`${place.base}/${name}`);
   }
 }
 
-function numbers(base: string): number[] {
-  const found = readdirSync(base).flatMap((name) => NUMBERED.exec(name)?.[1] ?? []);
+const numbers = (base: string): number[] => numbersOf(readdirSync(base));
+
+function numbersOf(names: readonly string[]): number[] {
+  const found = names.flatMap((name) => NUMBERED.exec(name)?.[1] ?? []);
   return found.map(Number).sort((a, b) => a - b);
 }
 

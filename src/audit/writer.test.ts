@@ -81,6 +81,45 @@ describe('one writer', () => {
     expect(statSync(path.join(stateDir, 'audit')).mode & 0o777).toBe(0o700);
   });
 
+  test('gathers what may wait, and takes it along with what may not', async () => {
+    const audit = openAudit({ stateDir });
+    const waits = [audit.write(hit(0), 'soon'), audit.write(hit(1), 'soon')];
+    await Promise.resolve();
+    expect(existsSync(logPath())).toBe(false);
+    await audit.write(hit(2));
+    expect((await records()).map((record) => record.data['value'])).toEqual([0, 1, 2]);
+    const late = audit.write(hit(3), 'soon');
+    await late;
+    const last = audit.write(hit(4), 'soon');
+    await audit.close();
+    await Promise.all([...waits, last]);
+    expect((await records()).map((record) => record.data['value'])).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  test('counts what a sandbox causes when the log does not keep up, and keeps everything else', async () => {
+    const audit = openAudit({ stateDir });
+    const data = { action: 'deny', host: 'a.example' };
+    const writes: Promise<void>[] = [];
+    for (let i = 0; i < 10_000; i++) writes.push(audit.write({ kind: 'network.request', data }));
+    for (let i = 0; i < 5; i++) writes.push(audit.write({ kind: 'network.request', sandbox: 'sbx_a', data }));
+    writes.push(audit.write({ kind: 'network.summary', sandbox: 'sbx_a', data: {} }), audit.write(hit(1)));
+    await Promise.all(writes);
+    await audit.write({ kind: 'network.request', data });
+    await audit.close();
+    const all = (await records()).slice(10_000);
+    expect(all.map((record) => record.kind)).toEqual([
+      'audit.folded',
+      'audit.folded',
+      'limit.hit',
+      'network.request',
+    ]);
+    expect(all[0]).toMatchObject({
+      sandbox: 'sbx_a',
+      data: { of: 'network.request', count: 5, denied: 5, until: expect.stringMatching(/Z$/) },
+    });
+    expect((await verifyAudit({ stateDir })).ok).toBe(true);
+  });
+
   test('leaves no lock behind and refuses events after close', async () => {
     const audit = openAudit({ stateDir });
     await audit.write(hit(1));

@@ -4,6 +4,7 @@ import { ensurePrivateDir } from '../base/paths.ts';
 import { appendRecords, diskProblem, type TailMemory } from './append.ts';
 import type { AuditEvent, AuditSink } from './contract.ts';
 import { auditDir } from './files.ts';
+import { Fold, foldKey } from './fold.ts';
 import { acquireLock } from './lock.ts';
 import { EMPTY_HEAD, pendingRecord, type Head, type PendingRecord } from './record.ts';
 
@@ -29,19 +30,33 @@ export function openAudit(options: AuditOptions): AuditWriter {
   return new Writer(options);
 }
 
-interface Queued extends PendingRecord {
+interface Queued {
+  readonly record: PendingRecord;
+  /** It waits for nothing. */
+  readonly urgent: boolean;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
 
 /** Records in one write; a flood is written in several, so that other writers get their turn. */
 const BATCH_RECORDS = 1000;
+/** Records that may wait are gathered for this long: one lock for all of them. */
+const GATHER_MS = 20;
+/** When this many wait, the log does not keep up: what a sandbox causes is then counted instead of listed. */
+const QUEUED_RECORDS = 10_000;
+
+interface OpenFold {
+  readonly fold: Fold;
+  readonly written: Promise<void>;
+}
 
 class Writer implements AuditWriter {
   readonly #options: AuditOptions;
   readonly #memory: TailMemory = { inode: 0, size: 0, head: EMPTY_HEAD };
   #queue: Queued[] = [];
+  readonly #folds = new Map<string, OpenFold>();
   #draining: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #failure: unknown;
   #closed = false;
 
@@ -49,17 +64,33 @@ class Writer implements AuditWriter {
     this.#options = options;
   }
 
-  write(event: AuditEvent): Promise<void> {
+  write(event: AuditEvent, when: 'now' | 'soon' = 'now'): Promise<void> {
     if (this.#closed) return Promise.reject(unwritable('the audit log is closed', undefined));
-    const record = pendingRecord(event);
+    return this.#folded(event) ?? this.#push(pendingRecord(event), when === 'now');
+  }
+
+  #push(record: PendingRecord, urgent: boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#queue.push({ ...record, resolve, reject });
-      this.#draining ??= this.#drain();
+      this.#queue.push({ record, urgent, resolve, reject });
+      if (urgent || this.#queue.length >= BATCH_RECORDS) void this.#start();
+      else this.#gather();
     });
   }
 
+  /** Counts the event in a record that stands for many; undefined while there is room for its own. */
+  #folded(event: AuditEvent): Promise<void> | undefined {
+    const key = this.#queue.length < QUEUED_RECORDS ? undefined : foldKey(event);
+    if (key === undefined) return undefined;
+    const known = this.#folds.get(key);
+    const fold = known?.fold ?? new Fold(event);
+    fold.add(event);
+    const written = known?.written ?? this.#push(fold, false);
+    this.#folds.set(key, { fold, written });
+    return written;
+  }
+
   async flush(): Promise<void> {
-    await this.#draining;
+    while (this.#queue.length > 0 || this.#draining !== undefined) await this.#start();
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -76,17 +107,29 @@ class Writer implements AuditWriter {
     await this.close();
   }
 
+  /** Everything queued is written now. */
+  #start(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    return (this.#draining ??= this.#drain());
+  }
+
+  #gather(): void {
+    if (this.#draining === undefined) this.#timer ??= setTimeout(() => void this.#start(), GATHER_MS);
+  }
+
   async #drain(): Promise<void> {
     // One turn of the microtask queue: events of the same tick share a write.
     await Promise.resolve();
-    while (this.#queue.length > 0) {
+    do {
       const batch = await this.#append();
       for (const record of batch.records) {
         if (batch.error === undefined) record.resolve();
         else record.reject(batch.error);
       }
-    }
+    } while (this.#queue.length >= BATCH_RECORDS || this.#queue.some(({ urgent }) => urgent));
     this.#draining = undefined;
+    if (this.#queue.length > 0) this.#gather();
   }
 
   /** Takes the lock, then everything queued by then. */
@@ -98,7 +141,8 @@ class Writer implements AuditWriter {
       records = this.#take();
       try {
         const maxFileBytes = this.#options.maxFileBytes ?? CAPS.auditFileBytes;
-        appendRecords({ dir, pending: records, memory: this.#memory, maxFileBytes });
+        const pending = records.map(({ record }) => record);
+        appendRecords({ dir, pending, memory: this.#memory, maxFileBytes });
       } finally {
         lock.release();
       }
@@ -114,6 +158,8 @@ class Writer implements AuditWriter {
   #take(): readonly Queued[] {
     const batch = this.#queue.slice(0, BATCH_RECORDS);
     this.#queue = this.#queue.slice(BATCH_RECORDS);
+    // Those on their way out count no further.
+    this.#folds.clear();
     return batch;
   }
 }

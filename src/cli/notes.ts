@@ -65,7 +65,7 @@ function writeLine(line: string): void {
   }
 }
 
-/** Says each refused host once. */
+/** Says once for each host what refused it: of a host whose requests are read, every rule is news. */
 export class RefusalNotes {
   readonly #notes: Notes;
   readonly #seen = new Set<string>();
@@ -80,8 +80,9 @@ export class RefusalNotes {
       this.#notes.detail(`allowed ${target} (${event.rule})`, { event });
       return;
     }
-    if (this.#seen.has(event.host) || this.#seen.size >= HELD_LINES) return;
-    this.#seen.add(event.host);
+    const key = `${event.host} ${event.rule}`;
+    if (this.#seen.has(key) || this.#seen.size >= HELD_LINES) return;
+    this.#seen.add(key);
     const remedy = event.remedy === undefined ? '' : ` To allow it: ${event.remedy}`;
     const source = event.source === undefined ? '' : ` at ${event.source}`;
     this.#notes.say(`refused ${target}: ${event.reason} (${event.rule}${source}).${remedy}`, { event });

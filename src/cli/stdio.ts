@@ -78,16 +78,22 @@ function inBackground(): boolean {
 
 /** What one of our own descriptors is. A terminal that is somebody else's at the moment gives no input. */
 export function descriptorKind(fd: number): DescriptorKind {
-  if (isatty(fd)) return fd === 0 && inBackground() ? 'closed' : 'tty';
   try {
     const stat = fstatSync(fd);
     if (stat.isFile()) return 'file';
     if (stat.isDirectory()) return 'directory';
     if (stat.isFIFO() || stat.isSocket()) return 'stream';
-    return stat.isCharacterDevice() && HARMLESS_DEVICES.has(stat.rdev) ? 'null' : 'device';
+    return stat.isCharacterDevice() ? characterDevice(fd, stat.rdev) : 'device';
   } catch {
     return 'closed';
   }
+}
+
+/** Only here, so that a start without a terminal does not load what Node has for them. */
+function characterDevice(fd: number, device: number): DescriptorKind {
+  if (HARMLESS_DEVICES.has(device)) return 'null';
+  if (!isatty(fd)) return 'device';
+  return fd === 0 && inBackground() ? 'closed' : 'tty';
 }
 
 /** /dev/null, zero, full, random and urandom: major 1, minors 3, 5, 7, 8, 9 (linux/Documentation/admin-guide/devices.txt). */

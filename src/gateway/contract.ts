@@ -228,8 +228,8 @@ export interface GatewayOptions {
   readonly onAsked?: (outcome: AskOutcome) => void;
   /** Told once for each policy whose `overBudget` is `pause`, when a budget of the whole network is used up. */
   readonly onOverBudget?: (verdict: Verdict) => void;
-  /** The value of Proxy-Authorization, asked for with each connection when `policy.parentProxy` names a credential. */
-  readonly parentAuthorization?: () => Promise<string>;
+  /** The value of Proxy-Authorization, asked for with each connection when `policy.parentProxy` names a credential: by that name. */
+  readonly parentAuthorization?: (credential: string) => Promise<string>;
   readonly resolver?: Resolver;
   readonly dialler?: Dialler;
   /** Bounds that differ from the defaults. */

@@ -176,11 +176,12 @@ class SandboxGateway implements Gateway {
   #parentFor({ parentProxy }: NetworkPolicy): ParentProxy | undefined {
     if (parentProxy === undefined) return undefined;
     const { resolver = systemResolver(), dialler = netDialler, parentAuthorization } = this.#options;
+    const { credential } = parentProxy;
     const parts = { policy: parentProxy, resolver, dialler };
     return new ParentProxy(
-      parentProxy.credential === undefined || parentAuthorization === undefined
+      credential === undefined || parentAuthorization === undefined
         ? parts
-        : { ...parts, authorization: parentAuthorization },
+        : { ...parts, authorization: () => parentAuthorization(credential) },
     );
   }
 

@@ -49,9 +49,12 @@ export class SshAgentBroker implements AsyncDisposable {
   readonly #options: SshAgentOptions;
   readonly #server: Server;
   readonly #clients = new Set<Socket>();
+  /** Read anew for each question and each signature. */
+  #grants: readonly SshPolicy[];
 
   private constructor(options: SshAgentOptions) {
     this.#options = options;
+    this.#grants = options.grants;
     this.#server = createServer((socket) => this.#accept(socket));
     this.#server.on('error', () => undefined);
   }
@@ -65,6 +68,11 @@ export class SshAgentBroker implements AsyncDisposable {
     });
     chmodSync(options.path, 0o600);
     return broker;
+  }
+
+  /** Another policy is in force: it counts for the next question and the next signature. */
+  replace(grants: readonly SshPolicy[]): void {
+    this.#grants = grants;
   }
 
   async close(): Promise<void> {
@@ -115,7 +123,7 @@ export class SshAgentBroker implements AsyncDisposable {
 
   async #identities(): Promise<Buffer> {
     const keys = (await this.#upstreamKeys()).filter((key) =>
-      this.#options.grants.some((grant) => namesKey(grant, key)),
+      this.#grants.some((grant) => namesKey(grant, key)),
     );
     const count = Buffer.alloc(4);
     count.writeUInt32BE(keys.length);
@@ -165,9 +173,12 @@ export class SshAgentBroker implements AsyncDisposable {
     const facts = { hostKey, user: login.user.slice(0, 64) };
     if (login.hostKey !== undefined && !login.hostKey.equals(bind.hostKey))
       return deny('the login names another host than the session', facts);
-    const grants = this.#options.grants.filter((grant) => grant.hostKeys.includes(hostKey));
-    if (grants.length === 0) return deny('no rule names this host key', facts);
+    const grantsNow = (): readonly SshPolicy[] =>
+      this.#grants.filter((grant) => grant.hostKeys.includes(hostKey));
+    if (grantsNow().length === 0) return deny('no rule names this host key', facts);
     const offered = (await this.#upstreamKeys()).find((candidate) => candidate.blob.equals(blob));
+    // After the last wait: the policy may have changed meanwhile.
+    const grants = grantsNow();
     if (offered === undefined || !grants.some((grant) => namesKey(grant, offered)))
       return deny('no rule lets this key sign for this host', facts);
     return { action: 'allow', reason: 'a rule names this host key and this key', key, ...facts };

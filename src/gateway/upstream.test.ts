@@ -24,7 +24,7 @@ const base: NetworkRule = {
 function setUp(
   answers: readonly string[],
   rule: NetworkRule = base,
-): { upstream: Upstream; target: Allowed } {
+): { upstream: Upstream; target: Allowed; judge: Judge } {
   const deny = { id: 'd', host: '93.184.216.99', origin: { layer: 'user' } } as const;
   const judge = new Judge({ allow: [rule], deny: [deny], budget: {} }, () => new Set(['203.0.114.5']));
   const decision = judge.decide(rule.host, rule.ports[0] ?? 0);
@@ -37,7 +37,7 @@ function setUp(
     closing: new AbortController().signal,
     track: () => undefined,
   });
-  return { upstream, target: decision };
+  return { upstream, target: decision, judge };
 }
 
 describe('vetting', () => {
@@ -103,6 +103,20 @@ test('dialling takes literals only, one after another', async () => {
   server.close();
   await once(server, 'close');
   expect(await upstream.dial(['127.0.0.1'], purpose)).toMatchObject({ state: 'failed' });
+});
+
+test('an address that a new policy denies is not given out, though it was vetted under the old one', async () => {
+  const server = createServer((socket) => socket.resume()).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = address === null || typeof address === 'string' ? 0 : address.port;
+  const { upstream, target, judge } = setUp([]);
+  const purpose = { target: { ...target, port }, entry: 'socks' } as const;
+  const dialling = upstream.dial(['127.0.0.1'], purpose);
+  const deny = { id: 'd', host: '127.0.0.1', origin: { layer: 'user' } } as const;
+  judge.replace({ allow: [base], deny: [deny], budget: {} });
+  expect(await dialling).toMatchObject({ state: 'failed', why: expect.stringContaining('policy changed') });
+  server.close();
 });
 
 describe('system resolver', () => {

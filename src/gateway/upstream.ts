@@ -102,6 +102,12 @@ export class Upstream {
           dialOne(dialler, { address, port }, signal),
         );
         socket.on('error', () => socket.destroy());
+        // `recheck` knows only what is connected; this was vetted before a change of the policy.
+        if (this.#denialOf(purpose.target, address) !== undefined) {
+          socket.destroy();
+          why = `${address} port ${port}: the policy changed meanwhile, and denies it`;
+          continue;
+        }
         this.#keep(socket, { ...purpose, address });
         if (this.#closing.aborted) socket.destroy();
         return { state: 'ok', socket, address };
@@ -116,12 +122,17 @@ export class Upstream {
   recheck(): CutAddress[] {
     const cuts: CutAddress[] = [];
     for (const [socket, { target, entry, address }] of [...this.#live]) {
-      const verdict = target.kind === 'name' ? this.#judge.deniedAddress(address, target.port) : undefined;
+      const verdict = this.#denialOf(target, address);
       if (verdict === undefined || socket.destroyed) continue;
       socket.destroy();
       cuts.push({ target, entry, verdict });
     }
     return cuts;
+  }
+
+  /** What a deny rule of the policy in force says of the address of a name. */
+  #denialOf(target: Allowed, address: string): Verdict | undefined {
+    return target.kind === 'name' ? this.#judge.deniedAddress(address, target.port) : undefined;
   }
 
   #keep(socket: Socket, live: Live): void {

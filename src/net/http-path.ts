@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { compatible } from './http-path-case.ts';
 
 /** A path in the one form that rules, credentials and records see, or why it has none. */
 export type PathResult =
@@ -101,7 +102,7 @@ function badSegment(path: string): string | undefined {
 function plainReading(path: string): string | undefined {
   const read = decodeURIComponent(path);
   if (!/[^\x20-\x7e]/.test(read)) return read;
-  const folded = read.normalize('NFKC');
+  const folded = compatible(read);
   return count(folded, /[/\\;%]/g) === count(read, /[/\\;%]/g) ? folded : undefined;
 }
 

@@ -190,7 +190,7 @@ export interface AskPolicy {
 }
 
 export interface SshPolicy {
-  /** Host keys the other side may have: `SHA256:…` fingerprints. At least one. */
+  /** Hosts that lent keys may log in to: `SHA256:…` fingerprints of their host keys. At least one. */
   readonly hostKeys: readonly string[];
   /** Keys of the user's agent that may sign, by fingerprint or comment; absent: none is offered. */
   readonly keys?: readonly string[];

@@ -78,9 +78,12 @@ const hostEntry = checkedText((text): IssueFacts | undefined => {
     : undefined;
 });
 
-const headerPlace = checkedText((text) =>
-  HEADER_NAME.test(text) && !isFramingHeader(text) ? undefined : { expected: 'the name of a header' },
-);
+const headerPlace = checkedText((text): IssueFacts | undefined => {
+  if (!HEADER_NAME.test(text)) return { expected: 'the name of a header' };
+  return isFramingHeader(text)
+    ? { expected: 'another header', why: 'this one frames the message, and the gateway writes it' }
+    : undefined;
+});
 
 const credential = section({
   from: from.describe('Where the secret comes from. Only the host reads it.'),

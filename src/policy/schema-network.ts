@@ -60,7 +60,7 @@ const allowObject = section({
   hostKeys: list(fingerprint())
     .min(1, { error: 'at least one host key' })
     .optional()
-    .describe('ssh: keys that the other side may have.'),
+    .describe('ssh: host keys of the hosts that lent keys may log in to, SHA256:…'),
   keys: list(
     checkedText((text) =>
       /^[^\u0000-\u001f\u007f]{1,200}$/.test(text) ? undefined : { expected: 'a fingerprint or a comment' },

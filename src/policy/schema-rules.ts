@@ -50,12 +50,7 @@ function* credentialProblems(rule: AllowObject): Generator<RuleProblem> {
     yield { key: 'credential', expected: 'either credential or pin' };
   for (const key of ['credential', 'pin', 'credentials'] as const) {
     if (rule[key] === undefined) continue;
-    if (!isExactHost(rule.host))
-      yield {
-        key,
-        expected: 'one exact host',
-        why: 'a wildcard could send the credential to a host nobody named',
-      };
+    if (!isExactHost(rule.host)) yield { key, expected: 'one exact host', why: inexactWhy(rule.host) };
     if (rule.protocol === 'http' || (rule.protocol === undefined && rule.port === 80))
       yield { key, expected: 'protocol: https', why: 'http would send the credential in clear' };
   }
@@ -88,4 +83,10 @@ function* loopbackProblems(rule: AllowObject, portless: boolean): Generator<Rule
       expected: 'protocol: tcp or http beside it',
       why: 'services on the loopback have no certificate for this name',
     };
+}
+
+function inexactWhy(host: string): string {
+  return host === HOST_LOOPBACK
+    ? 'a service on the loopback cannot prove who it is'
+    : 'a wildcard could send the credential to a host nobody named';
 }

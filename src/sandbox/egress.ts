@@ -7,6 +7,7 @@ import type { ContentScanner, GatewayOptions } from '../gateway/contract.ts';
 import type { RootStore } from '../gateway/tls/contract.ts';
 import type { CredentialPolicy, DlpPolicy } from '../policy/contract.ts';
 import type { Broker, SecretNotice } from '../secrets/contract.ts';
+import type { LentAgent } from './ssh-agent.ts';
 
 /** The gateway's collaborators, and what the sandbox gets to see of them. */
 export interface Egress {
@@ -16,6 +17,8 @@ export interface Egress {
   /** Placeholders by variable, as they are now. */
   readonly env: Readonly<Record<string, string>>;
   readonly broker: Broker | undefined;
+  /** Undefined when no key is lent. */
+  readonly agent: LentAgent | undefined;
   /** Lines for stderr: a source that failed, a file that is not shown. */
   readonly notices: readonly string[];
   /** A scanner for other rules, over the same secrets. */
@@ -34,6 +37,9 @@ export interface EgressInput {
 
 /** One for each environment of a process: parsing the roots takes some 30 ms. */
 const ROOTS = new WeakMap<NodeJS.ProcessEnv, Promise<RootStore>>();
+
+/** They are for the start; a source that fails again and again for weeks is the record's. */
+const NOTICES_MAX = 64;
 
 /** A CA outlives its sandbox by a day, for clocks that differ; a sandbox without an end gets a year. */
 const DAY_MS = 86_400_000;
@@ -60,12 +66,17 @@ export async function prepareEgress(input: EgressInput): Promise<Egress> {
       ...(broker === undefined ? {} : { broker: broker.instance }),
       ...(scanner === undefined ? {} : { scanner }),
     },
-    made: new Map([...(trust?.made ?? []), ...masked, ...(agent ?? [])]),
+    made: new Map<string, MadeContent>([
+      ...(trust?.made ?? []),
+      ...masked,
+      ...(agent === undefined ? [] : [[SSH_AGENT_PATH, { source: agent.source }] as const]),
+    ]),
     get env() {
       const lent = agent === undefined ? {} : { SSH_AUTH_SOCK: SSH_AGENT_PATH };
       return { ...broker?.instance.environment(), ...lent };
     },
     broker: broker?.instance,
+    agent,
     notices,
     scannerFor,
   };
@@ -101,7 +112,7 @@ function writableOnHost(plan: Plan): readonly string[] {
 }
 
 function report(input: EgressInput, notice: SecretNotice, notices: string[]): void {
-  notices.push(notice.message);
+  if (notices.length < NOTICES_MAX) notices.push(notice.message);
   if (notice.kind === 'warning') return;
   const state = notice.kind === 'revoked' ? 'revoked' : notice.kind.replace('source-', '');
   const data = { credential: notice.credential, state };
@@ -167,13 +178,10 @@ async function maskedFiles(
   });
 }
 
-async function lendAgent(
-  input: EgressInput,
-  notices: string[],
-): Promise<readonly (readonly [string, MadeContent])[] | undefined> {
+async function lendAgent(input: EgressInput, notices: string[]): Promise<LentAgent | undefined> {
   const { lendSshAgent } = await import('./ssh-agent.ts');
   const lent = await lendSshAgent(input);
-  if (typeof lent === 'object') return [[SSH_AGENT_PATH, lent]];
+  if (typeof lent === 'object') return lent;
   notices.push(lent);
   return undefined;
 }

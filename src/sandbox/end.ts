@@ -126,7 +126,7 @@ type Findings = Pick<EndReport, 'appeared' | 'appearedTruncated'>;
 /** Releases placeholders, looks for what the host may execute, and removes what dead runs left. */
 async function sweep({ sandbox, env }: EndInput, finisher: Finisher): Promise<Findings> {
   const { plan } = sandbox.prepared;
-  const dead = sandbox.registry.dead();
+  const dead = sandbox.registry.dead(sandbox.id);
   const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
   const writable = plan.view.some(
     (mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace,

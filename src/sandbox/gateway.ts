@@ -1,3 +1,4 @@
+import type { AuditEvent } from '../audit/contract.ts';
 import type { Teardown } from '../base/teardown.ts';
 import type { Gateway, GatewayOptions, RequestRecord } from '../gateway/contract.ts';
 import { createGateway } from '../gateway/gateway.ts';
@@ -15,43 +16,40 @@ interface GatewayParts {
 /** The gateway of a sandbox, with everything it decides going into the record. */
 export function startGateway(input: StartInput, parts: GatewayParts): Gateway {
   const { id, egress, teardown } = parts;
-  const write = (kind: Parameters<typeof input.audit.write>[0]['kind'], data: object): void => {
+  const write = (kind: AuditEvent['kind'], data: object, when: 'now' | 'soon' = 'now'): void => {
     // The sink keeps a failed write and reports it at the end; the verdict itself has been given.
-    input.audit.write({ kind, sandbox: id, data: { ...data } }).catch(() => undefined);
+    input.audit.write({ kind, sandbox: id, data: { ...data } }, when).catch(() => undefined);
   };
-  const { policy } = input.prepared.plan.network;
   const gateway = createGateway({
-    policy,
+    policy: input.prepared.plan.network.policy,
     ...egress.gateway,
     ...input.transport,
     onEvent: (event) => {
       write('network.verdict', event);
       guarded(() => input.onNetwork(event));
     },
-    onConnection: (summary) => write('network.summary', summary),
+    onConnection: (summary) => write('network.summary', summary, 'soon'),
     onRequest: (record) => {
-      write('network.request', record);
+      // What was allowed and is over is told of together with what comes next; a refusal at once.
+      write('network.request', record, record.action === 'allow' ? 'soon' : 'now');
       if (record.alarm === true) write('credential.alarm', alarmOf(record));
     },
     onAsked: (outcome) => write('network.asked', outcome),
+    // Called under a policy that pauses only, which need not be the one of the start.
     onOverBudget: (verdict) => {
-      if (policy.overBudget !== 'pause') return;
       parts.pause();
       guarded(() => input.onPause?.(verdict.reason));
     },
     ...(input.onAsk === undefined ? {} : { onAsk: input.onAsk }),
-    ...parentAuthorization(egress, policy.parentProxy?.credential),
+    ...parentAuthorization(egress),
   });
   teardown.add('gateway', () => gateway.close());
   return gateway;
 }
 
-function parentAuthorization(
-  { broker }: Egress,
-  credential: string | undefined,
-): Pick<GatewayOptions, 'parentAuthorization'> {
-  if (broker === undefined || credential === undefined) return {};
-  return { parentAuthorization: () => broker.basicAuthorization(credential) };
+function parentAuthorization({ broker }: Egress): Pick<GatewayOptions, 'parentAuthorization'> {
+  if (broker === undefined) return {};
+  return { parentAuthorization: (credential) => broker.basicAuthorization(credential) };
 }
 
 function alarmOf(record: RequestRecord): object {

@@ -49,11 +49,12 @@ export async function changeNetwork(input: ChangeInput): Promise<NetworkChange> 
   }
 }
 
-/** What can fail comes first; the two steps that put it in force cannot. */
+/** What can fail comes first; the steps that put it in force cannot. */
 async function apply(sandbox: StartedSandbox, { policy }: ResolvedPolicy): Promise<number> {
   const { egress, gateway } = sandbox;
   const scanner = await egress.scannerFor(policy.network.dlp);
   const { closed } = gateway.update({ policy: policy.network, scanner });
+  egress.agent?.lend(policy.network);
   await egress.broker?.update(policy.credentials);
   return closed;
 }

@@ -55,9 +55,10 @@ export class RunRegistry {
     }
   }
 
-  /** Entries whose owner is dead: proven by the process table, never by age. */
-  dead(): readonly RunEntry[] {
+  /** Entries whose owner is dead: proven by the process table, never by age. `own` is known to live. */
+  dead(own?: string): readonly RunEntry[] {
     return this.#names().flatMap((name) => {
+      if (name === `${own}.json`) return [];
       const entry = this.#read(name);
       return entry === undefined || isAlive(entry.owner) ? [] : [entry];
     });

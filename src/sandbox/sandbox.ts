@@ -95,6 +95,7 @@ export class Sandbox implements AsyncDisposable {
   readonly #audit: AuditWriter;
   readonly #env: NodeJS.ProcessEnv;
   readonly #extraEnv: Readonly<Record<string, string>>;
+  #changing: Promise<unknown> = Promise.resolve();
   #end: Promise<EndReport> | undefined;
 
   private constructor(started: StartedSandbox, audit: AuditWriter, options: SandboxOptions) {
@@ -176,10 +177,23 @@ export class Sandbox implements AsyncDisposable {
     await this.kill();
   }
 
+  /** One after another, so that the last one asked for is the one in force. */
   #changeNetwork(options: SandboxOptions): Promise<NetworkChange> {
+    const change = this.#changing.then(() => this.#changeNow(options));
+    this.#changing = change.catch(() => undefined);
+    return change;
+  }
+
+  async #changeNow(options: SandboxOptions): Promise<NetworkChange> {
+    this.#refuseEnded();
     const context = policyContext(this.#env, baseDirectory(options));
     const layer = layerOf(options, gloveboxDirs(this.#env).cache);
     return changeNetwork({ sandbox: this.#started, audit: this.#audit, context, layer });
+  }
+
+  #refuseEnded(): void {
+    if (this.#end !== undefined)
+      throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
   }
 
   async #run(command: string | readonly string[], options: CommandOptions): Promise<CommandResult> {
@@ -189,8 +203,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   #start(command: string | readonly string[], options: CommandOptions): Command {
-    if (this.#end !== undefined)
-      throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
+    this.#refuseEnded();
     const argv = typeof command === 'string' ? ['/bin/bash', '-c', command] : [...command];
     const cwd = options.cwd ?? this.plan.cwd;
     const env = { ...this.plan.env, ...this.#started.egress.env, ...this.#extraEnv, ...options.env };

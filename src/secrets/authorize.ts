@@ -81,16 +81,15 @@ async function finish(passing: Passing): Promise<CredentialVerdict> {
   for (const name of body.owners) names.add(name);
   const [first] = names;
   if (first !== undefined && !request.secure) return refusals.cleartext(first);
+  await Promise.all([...names].map((name) => desk.keyring.get(name)?.settle()));
+  // All at once and after the last await: a revocation meanwhile, also of another of them, is seen by `usable`.
   const secrets = new Map<string, ReadonlyMap<string, Buffer>>();
   for (const name of names) {
-    const held = desk.keyring.get(name);
-    await held?.settle();
-    const usable = held?.usable() ?? 'failed';
+    const usable = desk.keyring.get(name)?.usable() ?? 'failed';
     if (usable === 'revoked') return refusals.revoked(name);
     if (usable === 'failed') return refusals.source(name);
     secrets.set(name, usable);
   }
-  // Before the first await everything was judged with what was known then: a revocation meanwhile is seen by `usable`.
   return write(passing, secrets);
 }
 

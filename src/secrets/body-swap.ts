@@ -77,13 +77,29 @@ function replaceEach(
 
 function swapForm(body: Buffer, swaps: readonly BodySwap[]): Buffer {
   const text = body.toString('latin1');
-  const pieces = text.split('&').map((piece) => {
-    const equals = piece.indexOf('=');
-    const value = percentDecode(piece.slice(equals + 1).replaceAll('+', ' '));
-    const swap = equals === -1 ? undefined : swaps.find(({ placeholder }) => placeholder === value);
-    return swap === undefined ? piece : piece.slice(0, equals + 1) + formEncode(swap.secret);
-  });
-  return Buffer.from(pieces.join('&'), 'latin1');
+  const shortest = Math.min(...swaps.map(({ placeholder }) => placeholder.length));
+  const parts: string[] = [];
+  let done = 0;
+  for (let at = 0; at <= text.length;) {
+    const found = text.indexOf('&', at);
+    const end = found === -1 ? text.length : found;
+    // A body of separators alone has millions of pieces: what is too short for a placeholder is not even cut out.
+    const swapped = end - at > shortest ? swapPiece(text.slice(at, end), swaps) : undefined;
+    if (swapped !== undefined) {
+      parts.push(text.slice(done, at), swapped);
+      done = end;
+    }
+    at = end + 1;
+  }
+  return parts.length === 0 ? body : Buffer.from(parts.join('') + text.slice(done), 'latin1');
+}
+
+function swapPiece(piece: string, swaps: readonly BodySwap[]): string | undefined {
+  const equals = piece.indexOf('=');
+  if (equals === -1) return undefined;
+  const value = percentDecode(piece.slice(equals + 1).replaceAll('+', ' '));
+  const swap = swaps.find(({ placeholder }) => placeholder === value);
+  return swap === undefined ? undefined : piece.slice(0, equals + 1) + formEncode(swap.secret);
 }
 
 /** application/x-www-form-urlencoded (WHATWG URL §5.2), a space as %20, which every reader takes. */

@@ -5,7 +5,7 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Broker, SecretNotice } from './contract.ts';
 import { secretVariants } from '../net/secret-variants.ts';
-import { AWS, credential, GH, hostEnv, LLM, placeholder, request, SECRETS, testBroker } from './fixture.ts';
+import { AWS, credential, GH, hostEnv, LLM, placeholder, request, rule, SECRETS, testBroker } from './fixture.ts';
 import { maskContent } from './masked-files.ts';
 
 const ask = (broker: Broker): ReturnType<Broker['authorize']> =>
@@ -258,3 +258,40 @@ function base32(text: string): string {
   const found = secretVariants(Buffer.from(text)).find(({ spelling }) => spelling === 'base32+0');
   return Buffer.from(found?.bytes ?? []).toString();
 }
+
+describe('what changes while a request waits for a secret', () => {
+  it('refuses when another of its credentials is revoked meanwhile', async () => {
+    const slow = credential('SLOW', {
+      sources: { value: { kind: 'command', argv: ['/bin/sh', '-c', 'sleep 0.3; echo slow-secret-value'] } },
+      places: [{ kind: 'header', name: 'x-slow' }],
+      refreshMs: 1_000,
+    });
+    let now = 0;
+    const broker = await testBroker({ credentials: [GH, slow], now: () => now });
+    now = 60_000;
+    const headers = {
+      Authorization: `Bearer ${placeholder(broker, 'GH')}`,
+      'X-Slow': placeholder(broker, 'SLOW'),
+    };
+    const both = rule('git.allowed.test', { credentials: ['GH', 'SLOW'] });
+    const asked = broker.authorize(request('git.allowed.test', '/org/x', headers, { rule: both }));
+    broker.revoke('GH');
+    expect(await asked).toMatchObject({
+      state: 'refuse',
+      verdict: { rule: 'structural.credential.revoked' },
+    });
+    broker.dispose();
+  });
+
+  it('scrubs at a host that a new policy adds, before its sources have been read', async () => {
+    const slow = credential('SLOW', {
+      sources: { value: { kind: 'command', argv: ['/bin/sh', '-c', 'sleep 0.3; echo slow-secret-value'] } },
+    });
+    const broker = await testBroker({ credentials: [GH] });
+    expect(broker.scrubber('new.test', 443)).toBeUndefined();
+    const updating = broker.update([{ ...GH, hosts: [...GH.hosts, { host: 'new.test', port: 443 }] }, slow]);
+    expect(broker.scrubber('new.test', 443)).toBeDefined();
+    await updating;
+    broker.dispose();
+  });
+});

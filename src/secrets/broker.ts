@@ -57,8 +57,10 @@ class SandboxBroker implements Broker {
       now: options.now ?? (() => performance.now()),
       changed: (what, credential) => {
         this.#tables.clear();
+        const status = this.#keyring.get(credential)?.status();
+        const why = status?.state === 'failed' ? status.why : undefined;
         if (what !== 'loaded')
-          options.onNotice?.({ kind: what, credential, message: noticeText(what, credential) });
+          options.onNotice?.({ kind: what, credential, message: noticeText(what, credential, why) });
       },
     });
   }
@@ -141,7 +143,10 @@ class SandboxBroker implements Broker {
   }
 
   async update(credentials: readonly CredentialPolicy[]): Promise<void> {
-    await this.#keyring.update(credentials);
+    const read = this.#keyring.update(credentials);
+    // Hosts and places are the new ones already, while sources are still being read.
+    this.#tables.clear();
+    await read;
     this.#tables.clear();
   }
 
@@ -228,10 +233,14 @@ function sourceContext(options: BrokerOptions, signal: AbortSignal): SourceConte
   };
 }
 
-function noticeText(what: 'source-failed' | 'source-refreshed' | 'revoked', credential: string): string {
+function noticeText(
+  what: 'source-failed' | 'source-refreshed' | 'revoked',
+  credential: string,
+  why = 'it cannot be read',
+): string {
   switch (what) {
     case 'source-failed':
-      return `the source of ${credential} gives no secret; its requests are refused`;
+      return `credentials.${credential} has no secret, and requests that need it are refused: ${why}`;
     case 'source-refreshed':
       return `${credential} has a new value`;
     default:

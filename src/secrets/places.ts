@@ -38,10 +38,13 @@ const HEADERS: ReadonlySet<string> = new Set([
   'x-master-key',
   'x-access-key',
   'x-amz-security-token',
+  'x-rapidapi-key',
+  'subscription-key',
   'dd-application-key',
   'dpop',
 ]);
-const HEADER_FAMILY = /(^|-)(token|api-?key|secret|secret-key|password|authorization|session-key)$/;
+const HEADER_FAMILY =
+  /(^|-)(token|api-?key|secret|secret-key|password|authorization|authentication|session-key|jwt|jwt-assertion|bearer|credentials?)$/;
 
 const QUERIES: ReadonlySet<string> = new Set([
   'key',
@@ -56,6 +59,11 @@ const QUERIES: ReadonlySet<string> = new Set([
   'client-assertion',
   'access-key',
   'accesskey',
+  'subscription-key',
+  'x-api-key',
+  'authentication',
+  'credential',
+  'credentials',
   'awsaccesskeyid',
   'googleaccessid',
   'bearer',

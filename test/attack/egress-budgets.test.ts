@@ -38,5 +38,5 @@ control()
   expect(passed('many', 6)).toBe(2);
   expect(seen['control']).toMatch(/^200/);
   const rules = new Set(box.refusals().map((data) => data['rule']));
-  for (const rule of ['size.limits.bodyBytes', 'size.budget.upload', 'many.limits.concurrency']) expect(rules).toContain(rule);
+  for (const rule of ['size.limits.body', 'size.budget.upload', 'many.limits.concurrency']) expect(rules).toContain(rule);
 });

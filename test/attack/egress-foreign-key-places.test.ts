@@ -13,11 +13,14 @@ const HEADERS = [
   'x%2dapi%2dkey: FOREIGN',
   'Authorization: Basic Rk9SRUlHTjpGT1JFSUdO',
   'Authorization: FOREIGN',
+  'Authentication: Bearer FOREIGN',
+  'X-RapidAPI-Key: FOREIGN',
+  'X-JWT-Assertion: FOREIGN',
   'Cookie: a=b; token=FOREIGN',
   'Sec-WebSocket-Protocol: bearer, FOREIGN',
   'Sec-WebSocket-Protocol: openai-insecure-api-key.FOREIGN',
 ];
-const QUERIES = ['api_key', 'key', 'access_token', 'API_KEY', 'api%5fkey', 'api_key[]', 'X-Amz-Credential', 'sig'];
+const QUERIES = ['api_key', 'key', 'access_token', 'API_KEY', 'api%5fkey', 'api_key[]', 'X-Amz-Credential', 'sig', 'subscription-key', 'x-api-key', 'Authorization'];
 
 forEachTier('a foreign key beside the placeholder is refused wherever it stands', async (tier) => {
   await using box = new EgressBox(tier);

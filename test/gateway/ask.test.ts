@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import type { AskAnswer, AskOutcome, AskQuestion } from '../../src/gateway/contract.ts';
+import type { AskAnswer, AskOutcome, AskQuestion, RequestRecord } from '../../src/gateway/contract.ts';
 import type { AskPolicy, NetworkRule } from '../../src/policy/contract.ts';
 import { clientHello } from './hello.ts';
 import { Closing, connectHead, open, rawServer, secure, socksHead, tlsWorld } from './client-kit.ts';
@@ -242,6 +242,20 @@ describe('limits', () => {
     const second = await open(b.on.proxy);
     second.write(connectHead('new.test:5432'));
     await second.saw('200 Connection');
+  });
+
+  test('a proxy request whose client left is recorded as refused', async () => {
+    const records: RequestRecord[] = [];
+    const b = await bench({}, { onRequest: (record) => records.push(record) });
+    const client = await open(b.on.proxy);
+    client.write('GET http://new.test/ HTTP/1.1\r\nHost: new.test\r\n\r\n');
+    const question = await asked(b);
+    client.socket.destroy();
+    await until('the record', () => records.length === 1);
+    expect(records).toMatchObject([{ action: 'deny', rule: 'default.deny', host: 'new.test', status: 0 }]);
+    question.answer('once');
+    await sleep(20);
+    expect(b.on.dialled).toEqual([]);
   });
 
   test('a held client is not read beyond what fits in a buffer', async () => {

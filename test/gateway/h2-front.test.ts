@@ -328,6 +328,18 @@ describe('floods', () => {
     expect(flooded(bench)).toBe(1);
   });
 
+  test('but not a body that takes longer than a window', async () => {
+    const bench = await front(polite, { limits: { idleMs: 300 }, h2: { windowMs: 300, idleBytes: 5_000 } });
+    const wire = await wireTo(bench);
+    const stream = wire.headers(head({ ':method': 'POST' }));
+    for (let i = 0; i < 40 && !wire.closed; i++) {
+      wire.data(stream, 'x'.repeat(1_500), i === 39);
+      await sleep(30);
+    }
+    expect((await wire.settled(stream)).status).toBe(200);
+    expect(flooded(bench)).toBe(0);
+  });
+
   test.each([
     ['full', headerBlock([['x-a', 'v'.repeat(100)]])],
     ['empty', Buffer.alloc(0)],

@@ -273,6 +273,24 @@ describe('a parent that does not do it', () => {
     expect(parent.heads).toEqual([]);
   });
 
+  test('an update brings the credential of the new parent with it, never that of the old one', async () => {
+    const far = await startFar();
+    const parent = await parentProxy(far.port);
+    const parentProxyOf = (credential: string): object => ({
+      parentProxy: { url: 'http://parent.test:8080', noProxy: [], credential },
+    });
+    const { on } = await bench(
+      [rule(TCP, 5432)],
+      { parent: parent.port, origin: far.port },
+      { url: 'http://parent.test:8080', credential: 'old' },
+      { parentAuthorization: (credential: string) => Promise.resolve(`Basic ${credential}`) },
+    );
+    await openConnect(on.proxy, `${TCP}:5432`);
+    on.gateway.update({ policy: { ...policy([rule(TCP, 5432)]), ...parentProxyOf('new') } });
+    await openConnect(on.proxy, `${TCP}:5432`);
+    expect(parent.heads.map((head) => /Basic (.*)\r/.exec(head)?.[1])).toEqual(['old', 'new']);
+  });
+
   test('a URL that is none is refused at once, and an update brings another parent into force', async () => {
     const far = await startFar();
     const parent = await parentProxy(far.port);

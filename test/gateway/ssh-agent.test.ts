@@ -194,6 +194,18 @@ describe.skipIf(missing.length > 0)(
       expect(await exchange(sshString(bind))).toEqual(sshString(Buffer.of(5)));
     });
 
+    it('lends what another policy says from then on', async () => {
+      records.length = 0;
+      const before = [{ hostKeys: [fingerprint('host1')], keys: ['good'] }];
+      broker.replace([{ hostKeys: [fingerprint('host2')], keys: ['good'] }]);
+      expect((await ssh(ports[0] ?? 0)).status).not.toBe(0);
+      expect(records).toMatchObject([{ action: 'deny', reason: 'no rule names this host key' }]);
+      broker.replace([]);
+      expect((await run('ssh-add', ['-l'], through('broker.sock'))).text).not.toContain('good');
+      broker.replace(before);
+      expect((await ssh(ports[0] ?? 0)).status).toBe(0);
+    });
+
     it('ends a connection that announces an impossible length', async () => {
       expect(await exchange(Buffer.of(0xff, 0xff, 0xff, 0xff, 1))).toEqual(Buffer.alloc(0));
     });

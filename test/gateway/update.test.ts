@@ -212,6 +212,24 @@ describe('what is under way', () => {
   });
 });
 
+test('a connection that is being opened while the policy changes is vetted anew, and its request goes on', async () => {
+  const origin = await server(http, NAME);
+  const releases: (() => void)[] = [];
+  const on = await bench([readRule(NAME)], origin, {
+    resolver: { resolve: () => new Promise((resolve) => releases.push(() => resolve([HONEST]))) },
+  });
+  const { client } = await secure(await openConnect(on.proxy, `${NAME}:443`), NAME, tls.authority.pem);
+  client.write(get(NAME));
+  await until('the first lookup', () => releases.length === 1);
+  expect(on.gateway.update({ policy: policy([readRule(NAME)]) })).toEqual({ closed: 0 });
+  releases[0]?.();
+  await until('the second lookup', () => releases.length === 2);
+  expect(on.dialled).toEqual([]);
+  releases[1]?.();
+  await client.saw('ok');
+  expect(on.dialled).toHaveLength(1);
+});
+
 describe('what comes after', () => {
   test('idle upstream connections are not used again; new names and rules work at once', async () => {
     const origin = await server(http, NAME);

@@ -18,9 +18,10 @@ import {
   type LocalServer,
   type Way,
 } from '../support/inspection.ts';
+import { expectNothingLeft } from '../support/tree.ts';
 
 const HOST = 'api.example.test';
-const URL_ = `https://${HOST}`;
+const BASE = `https://${HOST}`;
 const RULE = { id: 'api', host: HOST, methods: ['GET', 'POST', 'PUT'], paths: ['/v1/**'], http2: true };
 const UPLOAD = pattern(3 * 1024 * 1024 + 17);
 
@@ -40,6 +41,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await sandbox?.kill();
+  await expectNothingLeft(box);
   await server?.[Symbol.asyncDispose]();
   box?.[Symbol.dispose]();
   outside?.[Symbol.dispose]();
@@ -68,7 +70,7 @@ describe.each(WAYS)('curl $way', (way) => {
     ['--http2', '2'],
   ])(`gets over HTTP with %s${missing('curl')}`, async (flag, version) => {
     const path = `/v1/hello/${version}/${way.entry}`;
-    const got = await curl(flag, '-w', ' %{http_version} %{ssl_verify_result}', URL_ + path);
+    const got = await curl(flag, '-w', ' %{http_version} %{ssl_verify_result}', BASE + path);
     expect(got).toMatchObject({ exitCode: 0, stdout: `hello over 2.0 ${version} 0`, stderr: '' });
     await expectAllowed(way, path, { http: version, method: 'GET' });
   });
@@ -76,16 +78,16 @@ describe.each(WAYS)('curl $way', (way) => {
   it.each(['--http1.1', '--http2'])(
     `posts a form and uploads a file with %s${missing('curl')}`,
     async (flag) => {
-      const form = await curl(flag, '-d', 'a=1&b=two', `${URL_}/v1/sum`);
+      const form = await curl(flag, '-d', 'a=1&b=two', `${BASE}/v1/sum`);
       expect(form).toMatchObject({ exitCode: 0, stdout: sumOf(Buffer.from('a=1&b=two')) });
-      const file = await curl(flag, '-T', 'upload', `${URL_}/v1/sum`);
+      const file = await curl(flag, '-T', 'upload', `${BASE}/v1/sum`);
       expect(file).toMatchObject({ exitCode: 0, stdout: sumOf(UPLOAD) });
       await expectAllowed(way, '/v1/sum', { method: 'PUT', upBytes: UPLOAD.length });
     },
   );
 
   it.each(['--http1.1', '--http2'])(`downloads with %s${missing('curl')}`, async (flag) => {
-    const got = await curl(flag, '-o', 'down', '-w', '%{size_download}', `${URL_}/v1/bytes?n=5000001`);
+    const got = await curl(flag, '-o', 'down', '-w', '%{size_download}', `${BASE}/v1/bytes?n=5000001`);
     expect(got).toMatchObject({ exitCode: 0, stdout: '5000001' });
     expect(sumOf(Buffer.from(box.read('down')))).toBe(sumOf(pattern(5_000_001)));
     await expectAllowed(way, '/v1/bytes', { queryNames: ['n'], downBytes: 5_000_001 });
@@ -94,14 +96,14 @@ describe.each(WAYS)('curl $way', (way) => {
   it.each(['--http1.1', '--http2'])(`is refused readably with %s${missing('curl')}`, async (flag) => {
     arrived();
     const path = `/files/${way.entry}${flag}`;
-    const got = await curl(flag, '--fail-with-body', '-D', '-', URL_ + path);
+    const got = await curl(flag, '--fail-with-body', '-D', '-', BASE + path);
     expect(got.exitCode).toBe(22);
     expect(got.stdout.toLowerCase()).toContain('x-glovebox-denied: api.paths');
     expect(JSON.parse(got.stdout.split('\r\n\r\n').at(-1) ?? '')).toMatchObject({
       status: 403,
       rule: 'api.paths',
     });
-    expect((await curl(flag, '--fail', URL_ + path)).exitCode).toBe(22);
+    expect((await curl(flag, '--fail', BASE + path)).exitCode).toBe(22);
     expect(arrived()).toEqual([]);
     await expectRefused(way, path);
   });
@@ -122,19 +124,19 @@ openssl s_client ${proxy} -connect ${HOST}:443 -servername ${HOST} -verify_hostn
 
   it.skipIf(missing('wget') !== '')(`wget gets, and shows the refusal${missing('wget')}`, async () => {
     const path = `/v1/wget/${way.entry}`;
-    const got = await inside(sandbox, way.wrap(['wget', '-q', '-O-', URL_ + path]));
+    const got = await inside(sandbox, way.wrap(['wget', '-q', '-O-', BASE + path]));
     expect(got).toMatchObject({ exitCode: 0, stdout: 'hello over 2.0' });
     await expectAllowed(way, path);
     const no = await inside(
       sandbox,
-      way.wrap(['wget', '-q', '--content-on-error', '-O-', `${URL_}/files/w`]),
+      way.wrap(['wget', '-q', '--content-on-error', '-O-', `${BASE}/files/w`]),
     );
     expect(no.exitCode).toBe(8);
     expect(no.stdout).toContain('"rule":"api.paths"');
   });
 
   it('Python urllib and requests verify, post and read the refusal', async () => {
-    const got = await inside(sandbox, way.wrap([PYTHON, '-c', PYTHON_CLIENT, URL_, way.entry]));
+    const got = await inside(sandbox, way.wrap([PYTHON, '-c', PYTHON_CLIENT, BASE, way.entry]));
     expect(got).toMatchObject({ exitCode: 0, stderr: '' });
     const sum = sumOf(Buffer.alloc(100_000, 'x'));
     expect(JSON.parse(got.stdout)).toEqual([
@@ -172,7 +174,7 @@ describe.each(WAYS)('Node $way', (way) => {
     const got = await node(`
 import https from 'node:https';
 const one = agent({ keepAlive: true, maxSockets: 1 });
-const get = (path) => new Promise((ok, no) => https.get('${URL_}' + path, { agent: one }, (r) => {
+const get = (path) => new Promise((ok, no) => https.get('${BASE}' + path, { agent: one }, (r) => {
   let text = ''; const reused = r.req.reusedSocket; r.on('data', (d) => text += d).on('end', () => ok([r.statusCode, text, reused])); }).on('error', no));
 const all = []; for (let i = 0; i < 3; i++) all.push(await get('/v1/https/${way.entry}/' + i));
 console.log(JSON.stringify(all)); one.destroy();`);
@@ -187,7 +189,7 @@ console.log(JSON.stringify(all)); one.destroy();`);
     const got = await node(`
 import http2 from 'node:http2';
 const socket = await tunnel('${HOST}');
-const session = http2.connect('${URL_}', socket && { createConnection: () => tlsOf.connect({ socket, servername: '${HOST}', ALPNProtocols: ['h2'] }) });
+const session = http2.connect('${BASE}', socket && { createConnection: () => tlsOf.connect({ socket, servername: '${HOST}', ALPNProtocols: ['h2'] }) });
 const get = (path, body) => new Promise((ok, no) => {
   const stream = session.request({ ':path': path, ':method': body ? 'POST' : 'GET' });
   let status, text = ''; stream.on('response', (h) => status = h[':status']).on('data', (d) => text += d).on('end', () => ok([status, text])).on('error', no);
@@ -212,10 +214,10 @@ describe('Node fetch transparent (it uses no proxy)', () => {
       nodeProgram(
         way,
         `
-const hello = await (await fetch('${URL_}/v1/fetch')).text();
+const hello = await (await fetch('${BASE}/v1/fetch')).text();
 const body = new ReadableStream({ start(c) { for (let i = 0; i < 50; i++) c.enqueue(new Uint8Array(20000)); c.close(); } });
-const sum = await (await fetch('${URL_}/v1/sum', { method: 'POST', body, duplex: 'half' })).text();
-const no = await fetch('${URL_}/files/fetch');
+const sum = await (await fetch('${BASE}/v1/sum', { method: 'POST', body, duplex: 'half' })).text();
+const no = await fetch('${BASE}/files/fetch');
 console.log(JSON.stringify([hello, sum, no.status, (await no.json()).rule]));`,
       ),
     );
@@ -233,7 +235,7 @@ console.log(JSON.stringify([hello, sum, no.status, (await no.json()).rule]));`,
 
 describe('certificates', () => {
   it('are those of the sandbox inside: without its CA nothing is trusted', async () => {
-    const got = await inside(sandbox, ['curl', '-sS', '--cacert', outside.ca, `${URL_}/v1/hello`]);
+    const got = await inside(sandbox, ['curl', '-sS', '--cacert', outside.ca, `${BASE}/v1/hello`]);
     expect(got.exitCode).not.toBe(0);
   });
 
@@ -243,7 +245,7 @@ describe('certificates', () => {
     using fresh = new TestBox();
     await using second = await inspected(fresh, { rules: [RULE], sites: { [HOST]: other.port }, outside });
     arrived();
-    const got = await inside(second, ['curl', '-sS', '-w', '%{http_code}', `${URL_}/v1/hello`]);
+    const got = await inside(second, ['curl', '-sS', '-w', '%{http_code}', `${BASE}/v1/hello`]);
     expect(got.stdout).toMatch(/502$/);
     expect(arrived()).toEqual([]);
     const denied = { action: 'deny', host: HOST };

@@ -56,7 +56,8 @@ const sites = (port: number): Record<string, number> =>
 
 /** Says the secret back in the way that the path names. */
 const echo: Handler = (request, response) => {
-  void bodyOf(request as AsyncIterable<Buffer>).then((body) => {
+  void (async (): Promise<void> => {
+    const body = await bodyOf(request as AsyncIterable<Buffer>);
     const host = String(request.headers[':authority'] ?? request.headers.host);
     seen.push({ host, url: request.url, method: request.method, headers: request.headers, body });
     const said = `token=${SECRETS.bearer} end`;
@@ -72,7 +73,7 @@ const echo: Handler = (request, response) => {
       response.setHeader('content-encoding', 'gzip');
       response.end(gzipSync(said));
     } else response.end('fine');
-  });
+  })();
 };
 
 let outside: Outside;

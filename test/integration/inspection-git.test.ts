@@ -17,6 +17,8 @@ import {
 
 const HOST = 'git.example.test';
 const OPEN = 'forge.example.test';
+const PRIVATE = 'private.example.test';
+const TOKEN = 'ghp_RealRealRealRealRealRealRealReal0042';
 
 describe.skipIf(missing('git') !== '')(`git over HTTPS${missing('git')}`, () => {
   let outside: Outside;
@@ -26,7 +28,7 @@ describe.skipIf(missing('git') !== '')(`git over HTTPS${missing('git')}`, () => 
   let origin: GitOrigin;
 
   beforeAll(async () => {
-    outside = new Outside([HOST, OPEN]);
+    outside = new Outside([HOST, OPEN, PRIVATE]);
     origin = new GitOrigin();
     server = await tlsOrigin(outside, (request, response) => origin.handler(request, response));
   });
@@ -42,9 +44,13 @@ describe.skipIf(missing('git') !== '')(`git over HTTPS${missing('git')}`, () => 
     const rules = [
       { id: 'read', host: HOST, preset: 'git-read', http2: true },
       { id: 'write', host: OPEN, methods: ['GET', 'POST'], paths: ['/repo.git/**'] },
+      // git asks without a login first.
+      { id: 'private', host: PRIVATE, preset: 'git-read', pin: { credential: 'GIT', require: false } },
     ];
-    const sites = { [HOST]: server.port, [OPEN]: server.port };
-    sandbox = await inspected(box, { rules, sites, outside, more: { env: IDENTITY } });
+    const sites = { [HOST]: server.port, [OPEN]: server.port, [PRIVATE]: server.port };
+    const credentials = { GIT: { from: 'env:GIT_TOKEN', basic: true } };
+    const hostEnv = { GIT_TOKEN: TOKEN };
+    sandbox = await inspected(box, { rules, sites, outside, credentials, hostEnv, more: { env: IDENTITY } });
   }
 
   const git = (way: Way, ...args: string[]): Promise<CommandResult> =>
@@ -98,6 +104,28 @@ describe.skipIf(missing('git') !== '')(`git over HTTPS${missing('git')}`, () => 
         path: '/repo.git/info/refs',
         status: 403,
       });
+    });
+
+    it('logs in with a token that is not inside: in the URL, and by a credential helper', async () => {
+      origin.wants = `Basic ${Buffer.from(`me:${TOKEN}`).toString('base64')}`;
+      const helper = `helper = "!f() { echo username=me; echo password=$GIT_TOKEN; }; f"`;
+      const script = `git clone --quiet "https://me:$GIT_TOKEN@${PRIVATE}/repo.git" one && printf '[credential]\n%s\n' '${helper}' > ~/.gitconfig &&
+git clone --quiet https://${PRIVATE}/repo.git two && git -C one log --format=%s -1 && env && cat one/.git/config`;
+      const got = await inside(sandbox, way.wrap(['bash', '-c', script]));
+      origin.wants = undefined;
+      expect(got.exitCode, got.stderr).toBe(0);
+      expect(got.stdout + got.stderr).not.toContain(TOKEN);
+      expect(got.stdout).toMatch(/ghp_\w{36}@/);
+      const common = {
+        action: 'allow',
+        rule: 'private',
+        entry: way.entry,
+        credential: 'GIT',
+        pin: 'ok',
+        status: 200,
+      };
+      await expectRecord(box, 'network.request', { ...common, path: '/repo.git/git-upload-pack' });
+      expect(JSON.stringify(box.records())).not.toContain(TOKEN);
     });
 
     it('pushes where the rule lets it, in one piece and in chunks', async () => {

@@ -15,6 +15,7 @@ import {
   WAYS,
   type LocalServer,
 } from '../support/inspection.ts';
+import { expectNothingLeft } from '../support/tree.ts';
 
 const HOST = 'api.example.test';
 const BASE = `https://${HOST}`;
@@ -84,6 +85,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await sandbox?.kill();
+  await expectNothingLeft(box);
   await server?.[Symbol.asyncDispose]();
   box?.[Symbol.dispose]();
   outside?.[Symbol.dispose]();

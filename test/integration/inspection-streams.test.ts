@@ -16,6 +16,7 @@ import {
   WAYS,
   type LocalServer,
 } from '../support/inspection.ts';
+import { expectNothingLeft } from '../support/tree.ts';
 
 const HOST = 'api.example.test';
 const BASE = `https://${HOST}`;
@@ -36,6 +37,12 @@ class SteppedOrigin extends SampleOrigin {
   upload: { readonly request: Http2ServerRequest; readonly response: Http2ServerResponse } | undefined;
   /** Bytes of the flood that were taken off its source. */
   flooded = 0;
+
+  forget(): void {
+    this.events = undefined;
+    this.upload = undefined;
+    this.flooded = 0;
+  }
 
   readonly stepped = (request: Http2ServerRequest, response: Http2ServerResponse): void => {
     if (request.url === '/v1/events') {
@@ -72,6 +79,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await sandbox?.kill();
+  await expectNothingLeft(box);
   await server?.[Symbol.asyncDispose]();
   box?.[Symbol.dispose]();
   outside?.[Symbol.dispose]();
@@ -88,7 +96,7 @@ async function standstill(count: () => number): Promise<number> {
 
 describe.each(WAYS)('nothing is held, $way', (way) => {
   it.each(VERSIONS)('server-sent events arrive before the next one is sent (%s)', async (version) => {
-    origin.events = undefined;
+    origin.forget();
     let text = '';
     const argv = way.wrap(['curl', '-sSN', version, `${BASE}/v1/events`]);
     const command = sandbox.commands.start(argv, { onStdout: (piece) => (text += piece) });
@@ -102,7 +110,7 @@ describe.each(WAYS)('nothing is held, $way', (way) => {
   });
 
   it.each(VERSIONS)('a body arrives while it is still being sent (%s)', async (version) => {
-    origin.upload = undefined;
+    origin.forget();
     const argv = way.wrap(['curl', '-sSN', version, '-T', '-', `${BASE}/v1/upload`]);
     const command = sandbox.commands.start(argv, { keepStdin: true });
     let text = '';
@@ -140,10 +148,21 @@ describe.each(WAYS)('nothing is held, $way', (way) => {
   });
 });
 
+describe('longer than the windows in which a flood is counted', () => {
+  it.each(VERSIONS)('an upload of 11 s is not cut (%s)', async (version) => {
+    const source = `import sys, time
+for i in range(110):
+    sys.stdout.buffer.write(b'u' * 65536); sys.stdout.buffer.flush(); time.sleep(0.1)`;
+    const script = `"$0" -c "$1" | curl -sS ${version} -T - ${BASE}/v1/sum`;
+    const got = await inside(sandbox, ['bash', '-c', script, PYTHON, source]);
+    expect(got).toMatchObject({ exitCode: 0, stdout: sumOf(Buffer.alloc(110 * 65_536, 'u')), stderr: '' });
+  });
+});
+
 describe.each(WAYS)('50 MB with a slow reader, $way', (way) => {
   it.each(VERSIONS)('download (%s)', async (version) => {
     const sum = sumOf(Buffer.alloc(TOTAL, Buffer.alloc(65_536, 'flood')));
-    origin.flooded = 0;
+    origin.forget();
     const before = process.memoryUsage().arrayBuffers;
     const script = `exec 3<&0; curl -sS ${version} ${BASE}/v1/flood | { read -r x <&3; sha256sum; }`;
     const command = sandbox.commands.start(way.wrap(['bash', '-c', script]), { keepStdin: true });
@@ -156,7 +175,7 @@ describe.each(WAYS)('50 MB with a slow reader, $way', (way) => {
   });
 
   it.each(VERSIONS)('upload (%s)', async (version) => {
-    origin.upload = undefined;
+    origin.forget();
     let sent = 0;
     const before = process.memoryUsage().arrayBuffers;
     const source = `import sys

@@ -128,3 +128,32 @@ test('a budget that is used up can stop everything inside until somebody lets it
   sandbox.resume();
   expect((await ended).stdout).toBe('200\n200\n429\ndone\n');
 });
+
+test('a pause that came with a change of the policy stops everything inside too', async () => {
+  await using box = new EgressBox('process');
+  const reasons: string[] = [];
+  await using sandbox = await box.create({ onPause: (reason) => reasons.push(reason) });
+  const { credentials, network } = box.egressPolicy();
+  const pausing = { ...(network as object), overBudget: 'pause', budget: { requests: 1 } };
+  box.policy(JSON.stringify({ version: 1, credentials, network: pausing }));
+  await sandbox.network.update({});
+  const running = sandbox.commands.start(['bash', '-c', `${get(OTHER, '/a')}; ${get(OTHER, '/a')}; echo done`]);
+  const ended = running.wait();
+  await expect.poll(() => reasons.length).toBe(1);
+  expect(await Promise.race([ended.then(() => 'ended'), delay(500, 'still')])).toBe('still');
+  sandbox.resume();
+  expect((await ended).stdout).toBe('200429done\n');
+});
+
+test('of changes that are asked for at once the last one counts; an ended sandbox takes none', async () => {
+  await using box = new EgressBox('process');
+  const sandbox = await box.create();
+  const other = { host: 'more.other.test', paths: ['/**'] };
+  const wide = sandbox.network.update({ policy: policyOf(box, [LLM_RULE, other]) });
+  const narrow = sandbox.network.update({ policy: policyOf(box, [LLM_RULE]) });
+  const [first, last] = await Promise.all([wide, narrow]);
+  const changes = box.records().filter((record) => record.kind === 'policy.changed');
+  expect(changes.map(({ data }) => data['policy'])).toEqual([first.policy, last.policy]);
+  await sandbox.kill();
+  await expect(sandbox.network.update({})).rejects.toMatchObject({ code: 'E_SANDBOX_CLOSED' });
+});

@@ -12,31 +12,15 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { AttackBox, onHost, PYTHON } from '../support/attack.ts';
 import { TestBox } from '../support/box.ts';
+import { nodeTree, npmConfig, REGISTRY, registryMissing, registryPlace } from '../support/npm.ts';
 import { findProgram, hostShell } from '../support/users.ts';
-
-/** One setting of the npm that is configured here. */
-function npmConfig(name: string): string {
-  const value = spawnSync('npm', ['config', 'get', name], { encoding: 'utf8' }).stdout.trim();
-  return value === 'undefined' || value === 'null' ? '' : value;
-}
-
-const REGISTRY = findProgram('npm') === undefined ? '' : npmConfig('registry');
-
-/** Undefined when the configured registry answers; else what is missing. */
-function registryMissing(): string | undefined {
-  if (REGISTRY === '') return 'npm is not installed';
-  const done = spawnSync('npm', ['view', 'is-number', 'version'], { encoding: 'utf8', timeout: 30_000 });
-  return done.status === 0 ? undefined : 'the package registry does not answer';
-}
 
 const MISSING = registryMissing();
 
 /** The user policy that lets one host through: the configured registry, wherever it stands. */
 function allowRegistry(box: TestBox): void {
-  const url = new URL(REGISTRY);
-  const plain = url.protocol === 'http:';
-  const port = url.port === '' ? (plain ? 80 : 443) : Number(url.port);
-  const rule = `{ id: registry, host: "${url.hostname}", ports: [${port}], protocol: ${plain ? 'http' : 'https'}, private: true }`;
+  const { host, ports, protocol } = registryPlace();
+  const rule = `{ id: registry, host: "${host}", ports: [${ports.join()}], protocol: ${protocol}, private: true }`;
   box.policy(`version: 1\nnetwork:\n  allow:\n    - ${rule}\n`);
 }
 
@@ -58,11 +42,6 @@ function npmFlags(): readonly string[] {
     ...(extra === '' ? [] : ['--env', `NODE_EXTRA_CA_CERTS=${extra}`, '--read', extra]),
     ...nodeTree(),
   ];
-}
-
-/** Node may stand outside the base system. */
-function nodeTree(): readonly string[] {
-  return process.execPath.startsWith('/usr/') ? [] : ['--read', path.dirname(path.dirname(process.execPath))];
 }
 
 describe.skipIf(MISSING !== undefined)(`npm install (${MISSING ?? 'from the configured registry'})`, () => {

@@ -82,6 +82,7 @@ describe('the public surface', () => {
       'policy.changed',
       'audit.repaired',
       'audit.rotated',
+      'audit.folded',
     ]);
     for (const [kind, spec] of Object.entries(EVENT_SPECS)) expect(spec.kind).toBe(kind);
   });

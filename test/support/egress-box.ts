@@ -216,7 +216,17 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
 function makeCertificate(dir: string): { readonly key: string; readonly cert: string } {
   const file = (name: string): string => path.join(dir, name);
   const make = (...more: readonly string[]): void => {
-    const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+    const words = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-days',
+      '2',
+    ];
     const done = spawnSync('openssl', [...words, ...more], { encoding: 'utf8' });
     expect(done.status, done.stderr).toBe(0);
   };

@@ -14,7 +14,7 @@ import path from 'node:path';
 import { expect } from 'vitest';
 import { Sandbox, type CommandOptions, type CommandResult, type SandboxOptions } from '../../src/index.ts';
 import { until } from './attack.ts';
-import { TestBox } from './box.ts';
+import type { TestBox } from './box.ts';
 import { findProgram } from './users.ts';
 
 /** A certificate authority of the outside, made by openssl, with one certificate for all the names of a test file. */

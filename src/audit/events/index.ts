@@ -1,4 +1,5 @@
 import type { EventKind } from '../contract.ts';
+import { auditFolded } from './audit-folded.ts';
 import { auditRepaired } from './audit-repaired.ts';
 import { auditRotated } from './audit-rotated.ts';
 import { credentialAlarm } from './credential-alarm.ts';
@@ -42,6 +43,7 @@ export const EVENT_SPECS: Readonly<Record<EventKind, AnyEventSpec>> = {
   'policy.changed': policyChanged,
   'audit.repaired': auditRepaired,
   'audit.rotated': auditRotated,
+  'audit.folded': auditFolded,
 };
 
 export function isEventKind(kind: string): kind is EventKind {

@@ -11,7 +11,9 @@ export interface InflateBudget {
 }
 
 /** Each stream costs a decompressor of its own, 30 to 60 µs; beyond this many a message is too much to look into. */
-export const OPENS_MAX = 4096;
+export const OPENS_MAX = 1024;
+/** A stream that breaks uses up this part of what is left: all of them together cost at most so many times the budget. */
+const BAD_SHARE = 64;
 
 export interface Unpacked {
   readonly views: readonly Uint8Array[];
@@ -148,6 +150,8 @@ function inflate(with_: Inflater, data: Uint8Array, budget: InflateBudget, lenie
     return { state: 'ok', bytes };
   } catch (error) {
     const large = error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
+    // It may have failed at its very end, and many heads may lead to the same stream.
+    budget.left -= Math.ceil(budget.left / BAD_SHARE);
     return { state: large ? 'size' : 'bad' };
   }
 }

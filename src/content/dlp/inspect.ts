@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { isContainer, isOpaque, unpack } from './containers.ts';
 import type { InflateBudget, Problem } from './containers.ts';
 import type { Hit } from './engine.ts';
@@ -38,6 +39,7 @@ interface View {
 /** Looks at the bytes and at everything that can be decoded from them, layer by layer. */
 export function inspect(data: Uint8Array, options: InspectOptions): Outcome {
   const queue: View[] = [{ bytes: data, layers: options.undone }];
+  const seen = new Set<string>();
   const text = { left: TEXT_GROWTH * data.length + TEXT_LEAST };
   let problem: Problem | undefined;
   for (let next = 0; next < queue.length; next++) {
@@ -46,7 +48,7 @@ export function inspect(data: Uint8Array, options: InspectOptions): Outcome {
     const hit = options.scan(view.bytes);
     if (hit !== undefined) return { hit, plain: next === 0 };
     problem = problemOf(view, options) ?? problem;
-    if (view.layers < options.depth) problem = derive(view, options, text, queue) ?? problem;
+    if (view.layers < options.depth) problem = derive(view, options, { text, queue, seen }) ?? problem;
     if (problem !== undefined && options.stopAtProblem) break;
   }
   return problem === undefined ? {} : { problem };
@@ -57,13 +59,16 @@ function problemOf(view: View, options: InspectOptions): Problem | undefined {
   return view.layers >= options.depth && isContainer(view.bytes, true) ? 'depth' : undefined;
 }
 
+/** What one look into a message has made so far. */
+interface Made {
+  readonly text: { left: number };
+  readonly queue: View[];
+  /** Digests: comparing each view with all others would take quadratic time. */
+  readonly seen: Set<string>;
+}
+
 /** Puts what one layer less of coding makes of the view at the end of the queue. */
-function derive(
-  view: View,
-  options: InspectOptions,
-  text: { left: number },
-  queue: View[],
-): Problem | undefined {
+function derive(view: View, options: InspectOptions, { text, queue, seen }: Made): Problem | undefined {
   const layers = view.layers + 1;
   const unpacked = unpack(view.bytes, options.budget);
   for (const bytes of unpacked.views) {
@@ -72,21 +77,20 @@ function derive(
   }
   if (unpacked.problem === 'size') return 'size';
   const runs = decodeRuns(view.bytes);
-  const decoded = [
-    undoEscapes(view.bytes, options.around),
-    runs.text,
-    closeUp(view.bytes),
-    ...runs.containers,
-  ];
+  const containers = runs.containers.slice(0, options.budget.opens);
+  seen.add(digestOf(view.bytes));
+  const decoded = [undoEscapes(view.bytes, options.around), runs.text, closeUp(view.bytes), ...containers];
   for (const bytes of decoded) {
-    if (bytes === undefined || queue.some((known) => same(known.bytes, bytes))) continue;
+    const digest = bytes === undefined ? '' : digestOf(bytes);
+    if (bytes === undefined || seen.has(digest)) continue;
+    seen.add(digest);
     text.left -= bytes.length;
     if (text.left < 0) return 'size';
     queue.push({ bytes, layers });
   }
-  return unpacked.problem;
+  return containers.length < runs.containers.length ? 'size' : unpacked.problem;
 }
 
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && Buffer.compare(a, b) === 0;
+function digestOf(bytes: Uint8Array): string {
+  return createHash('sha1').update(bytes).digest('binary');
 }

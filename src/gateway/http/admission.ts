@@ -3,6 +3,7 @@ import type { Body } from '../../net/http-head.ts';
 import type { NetworkRule } from '../../policy/contract.ts';
 import type { OutgoingRequest, Verdict } from '../contract.ts';
 import type { GatewayCore } from '../core.ts';
+import { sourceOf } from '../decide.ts';
 import { statusOf } from '../problem.ts';
 import { judgeRequestRules } from '../rules/index.ts';
 import type { RulesVerdict } from '../rules/index.ts';
@@ -60,10 +61,12 @@ export function framingOf(
 
 /** The whole time of one request is over. */
 export function lateVerdict(rule: NetworkRule, requestMs: number): Verdict {
+  const key = `${rule.id}.limits.time`;
   return {
     action: 'deny',
-    rule: `${rule.id}.limits.requestMs`,
+    rule: key,
     reason: `the request took over ${requestMs} ms`,
-    remedy: `raise ${rule.id}.limits.requestMs in the policy`,
+    source: sourceOf(rule.origin),
+    remedy: `raise ${key} in the policy`,
   };
 }

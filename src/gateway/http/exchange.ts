@@ -8,10 +8,10 @@ import { earlyProblem, judgeByRules, lateVerdict } from './admission.ts';
 import type { ClientExchange } from './contract.ts';
 import { Forwarding } from './forward.ts';
 import type { ForwardOwner } from './forward.ts';
-import { bodyProblem, headProblem, isScanned, tooLongProblem } from './inspect.ts';
+import { bodyProblem, headProblem, isScanned, tooLongProblem, unscannedProblem } from './inspect.ts';
 import { judgeRequest, malformed } from './judge.ts';
 import type { Located } from './judge.ts';
-import { newNotes, noteRefusal, recordOf } from './record.ts';
+import { holdsSecret, newNotes, noteRefusal, recordOf } from './record.ts';
 import type { Notes } from './record.ts';
 import { RequestBody } from './request-body.ts';
 
@@ -61,8 +61,13 @@ class Run implements ForwardOwner {
 
   /** Nothing of the body is read while somebody is asked. */
   async #ask(question: Denied): Promise<void> {
+    // What the record says of a client that does not wait for the answer.
+    this.#notes.refusal = question.verdict;
+    this.#notes.place = question;
     const settled = await this.#core.desk?.settle(question, this.#scope.entry);
     if (this.#over) return;
+    this.#notes.refusal = undefined;
+    this.#notes.place = undefined;
     this.#locate(settled ?? question);
   }
 
@@ -78,8 +83,10 @@ class Run implements ForwardOwner {
     this.#notes.queryNames = rules.queryNames;
     if (rules.state === 'refuse') {
       // The rule's own refusal stands; whose key came with the request is worth knowing all the same.
-      this.#noteCredential(rules.seen);
-      return this.refuse(rules.status, rules.verdict);
+      const known = this.#noteCredential(rules.seen);
+      // It may quote the path, which must not be where a secret gets written down.
+      const { status, verdict } = known !== undefined && holdsSecret(this.#notes) ? known : rules;
+      return this.refuse(status, verdict);
     }
     this.#notes.wouldDeny = rules.wouldDeny;
     this.#inspect(located, rules.outgoing, rules.needsBody);
@@ -119,7 +126,7 @@ class Run implements ForwardOwner {
       whole: (body) => this.#judgeBody(located, { ...outgoing, body }, must),
       tooLong: () => {
         if (lenient) this.#admit(located, outgoing);
-        else this.refuse(413, tooLongProblem(outgoing.rule, max).verdict);
+        else this.refuse(413, (max < ruleMax ? unscannedProblem : tooLongProblem)(outgoing.rule, max).verdict);
       },
       broken: () => this.broken(),
     });

@@ -37,6 +37,8 @@ interface OpenStream {
   progress: number;
   /** When it last made progress. */
   since: number;
+  /** Bytes of its body that the meter of use knows of. */
+  credited: number;
 }
 
 /** Methods whose requests seldom have a body, though many clients leave that open in the head. */
@@ -76,6 +78,7 @@ export class H2Connection implements Watched {
   tick(now: number): void {
     const { core, limits } = this.#shared;
     this.#countMalformed();
+    for (const open of this.#streams.values()) this.#credit(open);
     const { bytesRead: read, bytesWritten: written } = this.#socket;
     const idleBytes = this.#use.take(now, limits.windowMs, { read, written });
     if (idleBytes > 0) this.#flood.note('idleBytes', idleBytes);
@@ -134,18 +137,25 @@ export class H2Connection implements Watched {
   }
 
   #track(stream: ServerHttp2Stream): void {
-    const open: OpenStream = { exchange: undefined, progress: 0, since: Date.now() };
+    const open: OpenStream = { exchange: undefined, progress: 0, since: Date.now(), credited: 0 };
     this.#streams.set(stream, open);
     this.#shared.streams++;
     stream.once('close', () => {
       this.#streams.delete(stream);
       this.#shared.streams--;
       this.#idleSince = Date.now();
-      this.#use.used(open.exchange?.received ?? 0);
+      this.#credit(open);
       if (open.exchange?.cut === true) return;
       if (stream.rstCode === H2_CODE.protocol) this.#recordMalformed();
       if (stream.aborted || stream.rstCode !== H2_CODE.none) this.#flood.note('resets');
     });
+  }
+
+  /** A body may take longer than a window: what has come of it was of use already. */
+  #credit(open: OpenStream): void {
+    const received = open.exchange?.received ?? 0;
+    this.#use.used(received - open.credited);
+    open.credited = received;
   }
 
   /** A body that may turn out to be none is waited for: an origin must not get a whole request that is malformed in the end. */

@@ -26,6 +26,11 @@ export class HeldBytes {
   }
 }
 
+/** Pieces below this are copied together, into buffers of at most the other. */
+const SMALL_BYTES = 4096;
+const GATHER_BYTES = 64 * 1024;
+const NOTHING = Buffer.alloc(0);
+
 /** Called once: the body is whole, or too long to be held, or broke. */
 export interface HeldBodyHandlers {
   readonly whole: (body: Buffer) => void;
@@ -41,6 +46,9 @@ export class HeldBody implements BodySink, BodySource {
   readonly #handlers: HeldBodyHandlers;
   #chunks: Buffer[] = [];
   #bytes = 0;
+  /** Where small pieces are copied to, and how far it is full. */
+  #gather: Buffer = NOTHING;
+  #filled = 0;
   #state: 'filling' | 'whole' | 'long' | 'passing' | 'over' = 'filling';
   #trailers: RawHeaders | undefined;
   #ended = false;
@@ -56,7 +64,7 @@ export class HeldBody implements BodySink, BodySource {
   write(chunk: Buffer): boolean {
     if (this.#state === 'passing') return this.#sink?.write(chunk) !== false;
     if (this.#state === 'over') return true;
-    this.#chunks.push(chunk);
+    this.#keep(chunk);
     const size = chunk.length;
     const fits = this.#state === 'filling' && this.#bytes + size <= this.#max && this.#room.take(size);
     if (fits) {
@@ -71,6 +79,24 @@ export class HeldBody implements BodySink, BodySource {
     return this.#isPassing();
   }
 
+  /** Small pieces are copied together: as objects of their own, a MiB that comes byte by byte would take half a GiB. */
+  #keep(chunk: Buffer): void {
+    if (chunk.length >= SMALL_BYTES || this.#chunks.length === 0) {
+      this.#filled = this.#gather.length;
+      this.#chunks.push(chunk);
+      return;
+    }
+    if (this.#gather.length - this.#filled < chunk.length) {
+      this.#gather = Buffer.allocUnsafe(Math.max(chunk.length, Math.min(GATHER_BYTES, 2 * this.#bytes)));
+      this.#filled = 0;
+    }
+    const start = this.#filled;
+    this.#filled += chunk.copy(this.#gather, start);
+    // What was gathered before is the last chunk: it grows in place.
+    if (start > 0) this.#chunks.pop();
+    this.#chunks.push(this.#gather.subarray(0, this.#filled));
+  }
+
   onDrain(resume: () => void): void {
     this.#resume = resume;
   }
@@ -82,7 +108,7 @@ export class HeldBody implements BodySink, BodySource {
     if (this.#state !== 'filling') return;
     this.#state = 'whole';
     this.#handlers.whole(
-      this.#chunks.length === 1 ? (this.#chunks[0] ?? Buffer.alloc(0)) : Buffer.concat(this.#chunks),
+      this.#chunks.length === 1 ? (this.#chunks[0] ?? NOTHING) : Buffer.concat(this.#chunks),
     );
   }
 
@@ -125,5 +151,7 @@ export class HeldBody implements BodySink, BodySource {
     this.#room.give(this.#bytes);
     this.#bytes = 0;
     this.#chunks = [];
+    this.#gather = NOTHING;
+    this.#filled = 0;
   }
 }

@@ -1,6 +1,7 @@
 import type { NetworkRule } from '../../policy/contract.ts';
 import type { ContentScanner, OutgoingRequest, ScanFinding, Verdict } from '../contract.ts';
 import type { GatewayCore } from '../core.ts';
+import { sourceOf } from '../decide.ts';
 import { judgeBodyRules } from '../rules/index.ts';
 import type { Notes } from './record.ts';
 
@@ -50,7 +51,7 @@ export function bodyProblem(
   if (scanner === undefined || !isScanned(scanner, rule)) return undefined;
   if (body.length <= scanner.maxInspectBytes) return found(scanner, rule, scanner.body(body, headers), notes);
   return scanner.uninspectable === 'deny' && enforces(scanner, rule)
-    ? tooLongProblem(rule, scanner.maxInspectBytes)
+    ? unscannedProblem(rule, scanner.maxInspectBytes)
     : undefined;
 }
 
@@ -65,13 +66,26 @@ export function messageProblem(
   return found(scanner, rule, scanner.message(data), notes);
 }
 
-/** A body longer than may be held, or than the rule allows. */
+/** A body longer than the rule allows, or than may be held for it. */
 export function tooLongProblem(rule: NetworkRule, max: number): Problem {
+  const key = `${rule.id}.limits.body`;
   const verdict: Verdict = {
     action: 'deny',
-    rule: `${rule.id}.limits.bodyBytes`,
+    rule: key,
     reason: `a request body of over ${max} bytes, or more of them at once than can be looked into`,
-    remedy: `raise ${rule.id}.limits.bodyBytes in the policy`,
+    source: sourceOf(rule.origin),
+    remedy: `raise ${key} in the policy`,
+  };
+  return { status: 413, verdict };
+}
+
+/** A body longer than the scanner looks into, where what it does not see is refused. */
+export function unscannedProblem(rule: NetworkRule, max: number): Problem {
+  const verdict: Verdict = {
+    action: 'deny',
+    rule: 'network.dlp',
+    reason: `a request body of over ${max} bytes, or more of them at once, which ${rule.id} would have to look into`,
+    remedy: 'raise network.dlp.maxInspect in the policy, or set `uninspectable: allow` there',
   };
   return { status: 413, verdict };
 }

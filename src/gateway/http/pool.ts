@@ -21,13 +21,24 @@ export type PoolParts = Pick<
   readonly onUntrusted: (entry: Entry, target: Allowed, verdict: Verdict) => void;
 };
 
+/** Somebody for whom there is no connection yet. */
+interface Waiter {
+  readonly wanted: () => boolean;
+  readonly wake: () => void;
+}
+
+/** Waiting requests of which those that have left are not worth looking for. */
+const SWEEP_LEAST = 64;
+
 /** Connections to one host and port under one rule. */
 interface Slot {
   readonly idle: H1Connection[];
   readonly sessions: UpstreamSession[];
   /** Open, and being opened. */
   live: number;
-  readonly waiting: (() => void)[];
+  waiting: Waiter[];
+  /** At this many they are looked through for those that have left. */
+  sweepAt: number;
   /** The first connection to an origin that may speak HTTP/2: the others wait whether it does. */
   opening: Promise<Acquired> | undefined;
   /** Opened under a former policy: what comes back is closed. */
@@ -44,6 +55,9 @@ const STALE: Exclude<Acquired, { state: 'ok' }> = Object.freeze({
   state: 'failed',
   why: 'nobody waits for it any more',
 });
+
+/** Something threw on the way: the place that was taken must not stay taken. */
+const DEFECT: Opened = Object.freeze({ state: 'failed', why: 'no connection could be made' });
 
 /**
  * Keep-alive connections to origins, pinned: each was opened to a vetted address of one host and port under one rule and one
@@ -84,7 +98,7 @@ export class UpstreamPool implements OriginPool {
       return first.state !== 'ok' && slot.live === 0 ? first : undefined;
     }
     if (slot.live < this.#parts.limits.poolSockets) return this.#openFirst(slot, target, options);
-    await new Promise<void>((resolve) => slot.waiting.push(resolve));
+    await new Promise<void>((wake) => wait(slot, { wanted: options.wanted, wake }));
     return undefined;
   }
 
@@ -93,7 +107,7 @@ export class UpstreamPool implements OriginPool {
       for (const connection of slot.idle.splice(0)) connection.destroy();
       for (const session of slot.sessions.splice(0)) session.retire();
       slot.retired = true;
-      for (const wake of slot.waiting.splice(0)) wake();
+      for (const { wake } of slot.waiting.splice(0)) wake();
     }
     this.#slots = new Map();
   }
@@ -108,7 +122,15 @@ export class UpstreamPool implements OriginPool {
   #slotOf(key: string): Slot {
     const known = this.#slots.get(key);
     if (known !== undefined) return known;
-    const slot: Slot = { idle: [], sessions: [], live: 0, waiting: [], opening: undefined, retired: false };
+    const slot: Slot = {
+      idle: [],
+      sessions: [],
+      live: 0,
+      waiting: [],
+      sweepAt: SWEEP_LEAST,
+      opening: undefined,
+      retired: false,
+    };
     this.#slots.set(key, slot);
     return slot;
   }
@@ -141,7 +163,7 @@ export class UpstreamPool implements OriginPool {
   /** Precondition: `slot.live` counts this connection already. */
   async #openOne(slot: Slot, target: Allowed, options: AcquireOptions): Promise<Acquired> {
     const startedAt = Date.now();
-    const opened = await this.#open(slot, target, options, startedAt);
+    const opened = await this.#open(slot, target, options, startedAt).catch((): Opened => DEFECT);
     if (opened.state === 'open') {
       const connection = opened.take();
       if (slot.retired) {
@@ -255,8 +277,21 @@ interface Made {
   readonly startedAt: number;
 }
 
+function wait(slot: Slot, waiter: Waiter): void {
+  slot.waiting.push(waiter);
+  if (slot.waiting.length < slot.sweepAt) return;
+  // Clients come and leave for as long as every connection is busy.
+  for (const { wanted, wake } of slot.waiting) if (!wanted()) wake();
+  slot.waiting = slot.waiting.filter(({ wanted }) => wanted());
+  slot.sweepAt = Math.max(SWEEP_LEAST, 2 * slot.waiting.length);
+}
+
+/** Whoever has left passes it on: else a free connection would lie there while others wait. */
 function wakeOne(slot: Slot): void {
-  slot.waiting.shift()?.();
+  for (let next = slot.waiting.shift(); next !== undefined; next = slot.waiting.shift()) {
+    next.wake();
+    if (next.wanted()) return;
+  }
 }
 
 function keyOf(target: Allowed, options: AcquireOptions): string {

@@ -81,7 +81,7 @@ export function recordOf(scope: HttpScope, request: ExchangeRequest, notes: Note
     upBytes: notes.up,
     downBytes: notes.down,
     durationMs: Date.now() - notes.startedAt,
-    ...(notes.wouldDeny === undefined ? {} : { wouldDeny: notes.wouldDeny }),
+    ...(notes.wouldDeny === undefined ? {} : { wouldDeny: shownWouldDeny(notes, notes.wouldDeny) }),
     ...(notes.credential === undefined ? {} : { credential: notes.credential }),
     ...(notes.pin === undefined ? {} : { pin: notes.pin }),
     ...(notes.foreign === undefined ? {} : { foreign: notes.foreign }),
@@ -109,8 +109,13 @@ export function unreadRecord(place: Place, status: number, verdict: Verdict): Re
   };
 }
 
+/** A rule's words may quote the path. */
+function shownWouldDeny(notes: Notes, wouldDeny: string): string {
+  return holdsSecret(notes) ? wouldDeny.replace(/: .*$/s, `: ${WITHHELD}`) : wouldDeny;
+}
+
 /** True when a secret was found in the target itself: its record must not become the leak. */
-function holdsSecret({ alarm, findings, refusal, leak }: Notes): boolean {
+export function holdsSecret({ alarm, findings, refusal, leak }: Notes): boolean {
   if (findings.some(({ place }) => place === 'path' || place === 'query')) return true;
   return alarm && /\bis in the (?:path|query|request)\b/.test(leak ?? refusal?.reason ?? '');
 }

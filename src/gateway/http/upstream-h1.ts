@@ -36,8 +36,6 @@ export class H1Connection {
   #served = 0;
   /** The pool's: after this time the connection is not used again. */
   idleUntil = 0;
-  /** The pool's: another generation of the policy opened it, so it is not put back. */
-  retired = false;
 
   constructor(socket: Socket, address: string, owner: H1Owner) {
     this.socket = socket;

@@ -126,7 +126,9 @@ function compileJson(id: string, deny: JsonDeny): CompiledJson {
   const longest = Math.max(...match.values.map((value) => value.length));
   const fits = (text: string): boolean => {
     // An image of some MiB stands where a URL may stand: only its beginning is compared.
-    const read = foldText(match.kind === 'equals' ? text : text.slice(0, 4 * longest + BLANKS_MAX));
+    const room = 4 * longest + BLANKS_MAX;
+    const read = foldText(text.slice(0, room));
+    if (match.kind === 'equals' && text.length > room) return false;
     return wanted.some((value) => (match.kind === 'equals' ? read === value : read.startsWith(value)));
   };
   return { selector: parsed.selector, test: (value) => 'text' in value && fits(value.text) };
