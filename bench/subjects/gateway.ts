@@ -10,7 +10,7 @@ import { find, interleave, type Arm } from '../lib/rounds.ts';
 import { ratio } from '../lib/stats.ts';
 
 const ROUNDS = 5;
-const COUNTS = { bulkMiB: 256, requests: 1000, connections: 150 } as const;
+const COUNTS = { bulkMiB: 256, requests: 4000, connections: 150 } as const;
 const CLIENT = 'client.mjs';
 
 interface Origin {
@@ -20,7 +20,7 @@ interface Origin {
   readonly http: number;
 }
 
-/** What the way out costs: a client inside, an origin on the host's loopback, one request at a time. */
+/** What the way out costs: a client inside, an origin on the host's loopback: one request at a time, then 16 connections at once. */
 export const gateway: Subject = {
   name: 'gateway',
   summary: 'bulk, keep-alive requests and new connections from inside a sandbox to the host’s loopback',
@@ -47,7 +47,12 @@ async function measure(context: Context, origin: Origin): ReturnType<Subject['ru
   const workspace = context.place.workspace('gateway');
   copyFileSync(path.join(context.programs, 'network-client.mjs'), path.join(workspace, CLIENT));
   const { arms, why } = armsOf(context, origin, workspace);
-  const metrics = { bulk: 'MiB/s', 'keep-alive': '1/s', 'new connections': '1/s' } as const;
+  const metrics = {
+    bulk: 'MiB/s',
+    'keep-alive': '1/s',
+    'keep-alive, 16 lanes': '1/s',
+    'new connections': '1/s',
+  } as const;
   const { rounds, budgetMs } = context;
   const series = await interleave({ arms, metrics, rounds: rounds(ROUNDS), warmups: 1, budgetMs });
   const of = (arm: string, metric: keyof typeof metrics) => find(series, `${arm}: ${metric}`);
@@ -77,9 +82,12 @@ async function measure(context: Context, origin: Origin): ReturnType<Subject['ru
         target: { at: 'least', value: 5 },
       }),
       ...ratio({
-        ...beside('peer', ['glovebox http', 'srt proxy'], 'keep-alive'),
+        ...beside('peer', ['glovebox proxy', 'srt proxy'], 'keep-alive, 16 lanes'),
         target: { at: 'least', value: 5 },
       }),
+      ...ratio(beside('peer', ['glovebox http', 'srt proxy'], 'keep-alive')),
+      ...ratio(beside('peer', ['glovebox http', 'srt proxy'], 'keep-alive, 16 lanes')),
+      ...ratio(beside('peer', ['glovebox tcp', 'srt tunnel'], 'keep-alive')),
       ...ratio(beside('peer', ['glovebox proxy', 'srt proxy'], 'new connections')),
       ...ratio(beside('peer', ['glovebox http', 'srt proxy'], 'new connections')),
     ],

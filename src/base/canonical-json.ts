@@ -24,9 +24,13 @@ function canonicalNumber(value: number): string {
 }
 
 function canonicalObject(value: object): string {
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([key, member]) => `${JSON.stringify(key)}:${canonicalJson(member)}`);
-  return `{${members.join(',')}}`;
+  const members = new Map<string, unknown>(Object.entries(value));
+  let text = '';
+  // Without a comparison of its own, `sort` goes by UTF-16 code units.
+  for (const key of [...members.keys()].sort()) {
+    const member = members.get(key);
+    if (member === undefined) continue;
+    text += `${text === '' ? '' : ','}${JSON.stringify(key)}:${canonicalJson(member)}`;
+  }
+  return `{${text}}`;
 }

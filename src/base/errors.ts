@@ -39,7 +39,10 @@ export const ERRORS = {
   E_ABORTED: row(499, 'The caller aborted; nothing is left to do.'),
   E_PROTOCOL: row(502, 'The sandbox spoke garbage and was ended: treat its output as hostile.'),
   E_EGRESS_DENIED: row(403, 'Allow the host in the policy if the sandbox should reach it.'),
-  E_CREDENTIAL_SOURCE: row(502, 'Fix the source of the credential: the variable, file, command or store entry.'),
+  E_CREDENTIAL_SOURCE: row(
+    502,
+    'Fix the source of the credential: the variable, file, command or store entry.',
+  ),
   E_CREDENTIAL_INVALID: row(400, 'Give the credential one line of 8 bytes to 16 KiB.'),
   E_AUDIT_BROKEN: row(500, 'Run `glovebox audit verify`; keep the file as evidence.'),
   E_AUDIT_UNWRITABLE: row(503, 'Free disk space, or fix the permissions of the state directory.'),

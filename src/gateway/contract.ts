@@ -60,6 +60,8 @@ export interface ConnectionSummary {
   readonly downBytes: number;
   readonly durationMs: number;
   readonly end: 'closed' | 'reset' | 'budget' | 'error' | 'shutdown';
+  /** This many more like it are in the sums; absent on a record of one. */
+  readonly repeats?: number;
 }
 
 /** One request that the gateway read: who was asked for what, what came of it. Never a value of a header, query or body. */
@@ -90,6 +92,8 @@ export interface RequestRecord {
   readonly dlp?: readonly ScanFinding[];
   /** A secret or placeholder where it must not be: worth waking somebody. */
   readonly alarm?: true;
+  /** This many more like it, to any path, are in the sums; absent on a record of one. */
+  readonly repeats?: number;
 }
 
 export type PinState = 'ok' | 'absent' | 'missing' | 'foreign' | 'multiple' | 'misplaced';

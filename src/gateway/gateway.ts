@@ -4,14 +4,7 @@ import type { Server, Socket } from 'node:net';
 import type { NetworkPolicy } from '../policy/contract.ts';
 import { AskDesk } from './ask.ts';
 import { Budgets } from './budgets.ts';
-import type {
-  Gateway,
-  GatewayChange,
-  GatewayOptions,
-  ListenerSpec,
-  RequestRecord,
-  Verdict,
-} from './contract.ts';
+import type { Gateway, GatewayChange, GatewayOptions, ListenerSpec, Verdict } from './contract.ts';
 import { placeOf, recordAllow, recordDeny } from './core.ts';
 import type { GatewayCore, H2Front, HttpFront } from './core.ts';
 import type { OpenSession } from './http/contract.ts';
@@ -19,6 +12,9 @@ import { Judge } from './decide.ts';
 import { netDialler, ownAddresses } from './dial.ts';
 import { serveDnsTcp, serveDnsUdp } from './dns.ts';
 import { EventLog } from './event-log.ts';
+import { FloodLog } from './flood-log.ts';
+import type { Folding } from './flood-log.ts';
+import { ALLOWED_FOLDING, REQUEST_FOLDING, SUMMARY_FOLDING } from './folding.ts';
 import { Flows } from './flows.ts';
 import { AllowedOnce } from './http/allowed.ts';
 import { HeldBytes } from './http/held-body.ts';
@@ -26,6 +22,7 @@ import { UpstreamPool } from './http/pool.ts';
 import { serveHttpProxy } from './http-proxy.ts';
 import { Ledger } from './ledger.ts';
 import { GATEWAY_LIMITS } from './limits.ts';
+import type { GatewayLimits } from './limits.ts';
 import { NameGate } from './name-gate.ts';
 import { ParentProxy } from './parent.ts';
 import { problemBytes, problemOf } from './problem.ts';
@@ -56,6 +53,8 @@ class SandboxGateway implements Gateway {
   readonly #options: GatewayOptions;
   readonly #core: OwnCore;
   readonly #closing = new AbortController();
+  /** What holds records back in a flood. */
+  readonly #floods: { flush(): void }[] = [];
   readonly #closers: (() => Promise<void>)[] = [];
   #http: Promise<HttpFront> | undefined;
   #h2: Promise<H2Front> | undefined;
@@ -76,11 +75,10 @@ class SandboxGateway implements Gateway {
       hostAddresses === undefined ? ownAddresses() : (): ReadonlySet<string> => new Set(hostAddresses());
     const judge = new Judge(options.policy, own);
     const budgets = new Budgets(options.policy, { onUsedUp: (verdict) => this.#usedUp(verdict) });
-    const ledger = new Ledger((summary) => this.#tell(() => options.onConnection(summary)));
+    const { ledger, events, onRequest } = this.#logs(options, limits);
     const names = new SyntheticNames(options.syntheticPool ?? 'benchmark', limits.names);
     // Names of the policy come first: the same addresses in every run, and a flood under a wildcard cannot use them up.
     for (const name of judge.exactNames()) names.addressOf(name);
-    const events = new EventLog((event) => this.#tell(() => options.onEvent(event)), limits);
     const upstream = new Upstream({
       judge,
       resolver: options.resolver ?? systemResolver(),
@@ -94,7 +92,7 @@ class SandboxGateway implements Gateway {
     const openSession = async (): Promise<OpenSession> =>
       (await import('./http/h2-upstream.ts')).openH2(limits);
     const parts = { limits, judge, budgets, ledger, names, events, upstream, tls, openSession };
-    const { onRequest, broker, scanner, onAsk } = options;
+    const { broker, scanner, onAsk } = options;
     this.#core = {
       ...parts,
       flows: new Flows(),
@@ -108,9 +106,7 @@ class SandboxGateway implements Gateway {
       http: () => this.#loadHttp(),
       h2: () => this.#loadH2(),
       ...(onAsk === undefined ? {} : { desk: this.#deskFor(onAsk, judge) }),
-      ...(onRequest === undefined
-        ? {}
-        : { onRequest: (record: RequestRecord) => this.#tell(() => onRequest(record)) }),
+      ...(onRequest === undefined ? {} : { onRequest }),
       ...(broker === undefined ? {} : { broker }),
       ...(scanner === undefined ? {} : { scanner }),
     };
@@ -253,6 +249,29 @@ class SandboxGateway implements Gateway {
     sayAndClose(socket, problemBytes(problemOf(503, verdict)), limits);
   }
 
+  /** Where decisions and their ends go. Kinds that a sandbox makes any number of are folded in a flood. */
+  #logs(
+    options: GatewayOptions,
+    limits: GatewayLimits,
+  ): Pick<GatewayCore, 'ledger' | 'events' | 'onRequest'> {
+    const { onEvent, onConnection, onRequest } = options;
+    const fold = <T extends object>(sink: (item: T) => void, folding: Folding<T>): FloodLog<T> => {
+      const log = new FloodLog<T>((item) => this.#tell(() => sink(item)), folding, limits);
+      this.#floods.push(log);
+      return log;
+    };
+    const summaries = fold(onConnection, SUMMARY_FOLDING);
+    const allowed = fold(onEvent, ALLOWED_FOLDING);
+    const events = new EventLog((event) => {
+      if (event.action === 'allow') allowed.record(event);
+      else this.#tell(() => onEvent(event));
+    }, limits);
+    const ledger = new Ledger((summary) => summaries.record(summary));
+    if (onRequest === undefined) return { ledger, events };
+    const requests = fold(onRequest, REQUEST_FOLDING);
+    return { ledger, events, onRequest: (record) => requests.record(record) };
+  }
+
   #loadHttp(): Promise<HttpFront> {
     this.#http ??= import('./http/front.ts').then((module) => module.createHttpFront(this.#core));
     return this.#http;
@@ -287,6 +306,7 @@ class SandboxGateway implements Gateway {
     await this.#core.ledger.closeAll();
     await Promise.all(listeners);
     this.#core.events.close();
+    for (const log of this.#floods) log.flush();
   }
 }
 

@@ -33,6 +33,12 @@ export interface GatewayLimits {
   /** Distinct refusals recorded at once, and refilled per second; beyond that they are counted together. */
   readonly refusalBurst: number;
   readonly refusalsPerSecond: number;
+  /** Records of requests, of connections and of allowed destinations: each kind at once, and refilled per second; beyond that like ones are one. */
+  readonly recordBurst: number;
+  readonly recordsPerSecond: number;
+  /** Different records held back at once, and for how long. */
+  readonly foldKeys: number;
+  readonly foldMs: number;
   /** Interval at which counted repeats are recorded. */
   readonly flushMs: number;
   /** Bytes of request bodies held back for inspection, over all requests at once. */
@@ -66,6 +72,10 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   refusalKeys: 1_024,
   refusalBurst: 200,
   refusalsPerSecond: 10,
+  recordBurst: 2_000,
+  recordsPerSecond: 100,
+  foldKeys: 256,
+  foldMs: 1_000,
   flushMs: 10_000,
   bufferedBytes: 64 * 1024 * 1024,
   bodyBytes: 10 * 1024 * 1024,

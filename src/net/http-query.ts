@@ -67,6 +67,7 @@ export function foldName(name: string): string {
 
 /** Names of the parameters for a record: printable, bounded, each once. */
 export function queryNames(text: string): string[] {
+  if (text === '') return [];
   const names = new Set<string>();
   for (const piece of text.split('&', NAMES_MAX)) {
     const { name } = cut(piece);

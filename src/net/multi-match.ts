@@ -17,6 +17,13 @@ const FULL_DEPTH = 2;
 /** Entries of full rows for depth alone (4 MiB); branching nodes get theirs in any case. */
 const FULL_MAX = 1 << 20;
 
+/** Bytes of a block by which stretches are passed over, and the bits of its hash. */
+const BLOCK = 3;
+const BLOCK_BITS = 15;
+/** Patterns shorter than this leave little to pass over; shorter chunks are not worth it. */
+const SKIP_SHORTEST = 6;
+const SKIP_BYTES = 256;
+
 /** Children as lists, while the automaton is made. */
 interface Trie {
   readonly firstChild: Int32Array;
@@ -32,7 +39,8 @@ interface Trie {
  * Finds many byte strings at once in one pass (Aho and Corasick, 1975), also across the borders of chunks: the state is a number
  * that the caller keeps. Branching nodes and those near the root hold full rows of transitions; the long unbranched tails of
  * secrets hold one child and a link to the longest shorter beginning, so that memory grows with the bytes of the patterns.
- * Time is linear in the data and the number of matches.
+ * Time is linear in the data and the number of matches. Where nothing has begun, whole stretches in which no pattern can begin are
+ * passed over (Wu and Manber, 1994).
  */
 export class MultiMatch {
   /** Bytes of the longest pattern; 0 when there is none. */
@@ -52,6 +60,10 @@ export class MultiMatch {
   #shorter = new Int32Array(0);
   /** Equal patterns, chained. */
   readonly #same: Int32Array;
+  /** Bytes of the shortest pattern. */
+  readonly #shortest: number;
+  /** By the hash of the last block of a window: how far on the next beginning may be at the soonest. Empty: not worth it. */
+  readonly #skips: Uint8Array;
 
   /** Throws a RangeError for an empty pattern. */
   constructor(patterns: readonly Uint8Array[]) {
@@ -61,6 +73,11 @@ export class MultiMatch {
     const width = this.#chooseClasses(patterns);
     this.#shift = Math.ceil(Math.log2(Math.max(2, width)));
     this.#link(this.#plant(patterns));
+    this.#shortest = Math.min(255, ...patterns.map(({ length }) => length));
+    this.#skips =
+      patterns.length === 0 || this.#shortest < SKIP_SHORTEST
+        ? new Uint8Array(0)
+        : skipsOf(patterns, this.#shortest);
   }
 
   /** The state before any byte. */
@@ -77,13 +94,31 @@ export class MultiMatch {
     const full = this.#full;
     const shift = this.#shift;
     const rows = this.#rows;
+    const skips = chunk.length >= SKIP_BYTES && this.#skips.length > 0;
     for (let i = 0; i < chunk.length; i++) {
+      if (skips && state === ROOT) i = this.#passOver(chunk, i);
+      if (i >= chunk.length) break;
       const letter = classes[chunk[i] ?? 0] ?? 0;
       const next = state < rows ? (full[(state << shift) | letter] ?? 0) : this.#deep(state, letter);
       state = next & STATE;
       if ((next & HIT) !== 0 && this.#tell(state, base + i + 1, onMatch)) return state;
     }
     return state;
+  }
+
+  /** The first offset from `from` on where a pattern may begin; near the end of the chunk every one. */
+  #passOver(chunk: Uint8Array, from: number): number {
+    const skips = this.#skips;
+    const last = chunk.length - this.#shortest;
+    const reach = this.#shortest - 1;
+    let at = from;
+    while (at <= last) {
+      const end = at + reach;
+      const skip = skips[blockHash(chunk[end - 2] ?? 0, chunk[end - 1] ?? 0, chunk[end] ?? 0)] ?? 0;
+      if (skip === 0) return at;
+      at += skip;
+    }
+    return at;
   }
 
   /** The first match to end. */
@@ -209,6 +244,22 @@ export class MultiMatch {
     const near = (trie.depth[node] ?? 0) <= FULL_DEPTH && this.#rows << this.#shift < FULL_MAX;
     return node === ROOT || branches || near;
   }
+}
+
+function blockHash(a: number, b: number, c: number): number {
+  return ((a << 10) ^ (b << 5) ^ c) & ((1 << BLOCK_BITS) - 1);
+}
+
+/** Of every block in the first `shortest` bytes of a pattern, how many of those bytes follow it; the least where blocks share a hash. */
+function skipsOf(patterns: readonly Uint8Array[], shortest: number): Uint8Array {
+  const skips = new Uint8Array(1 << BLOCK_BITS).fill(shortest - BLOCK + 1);
+  for (const pattern of patterns) {
+    for (let end = BLOCK - 1; end < shortest; end++) {
+      const hash = blockHash(pattern[end - 2] ?? 0, pattern[end - 1] ?? 0, pattern[end] ?? 0);
+      skips[hash] = Math.min(skips[hash] ?? 0, shortest - 1 - end);
+    }
+  }
+  return skips;
 }
 
 function childOf(trie: Trie, node: number, letter: number): number | undefined {

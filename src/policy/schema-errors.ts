@@ -108,7 +108,10 @@ function booleanHint(found: string): string | undefined {
 
 /** A value that somebody pasted there may be a secret: it is not repeated. */
 function isSecretPlace(path: readonly PathStep[]): boolean {
-  return path[0] === 'credentials' || (path[0] === 'process' && path[1] === 'env' && path.includes('set'));
+  const [section, key] = path;
+  if (section === 'network')
+    return key === 'parentProxy' || path.includes('canaries') || path.includes('setHeaders');
+  return section === 'credentials' || (section === 'process' && key === 'env' && path.includes('set'));
 }
 
 function unknownKey(path: readonly PathStep[], parsed: ParsedFile): PolicyProblem {

@@ -5,7 +5,7 @@ import type { MadeContent, Plan } from '../drivers/contract.ts';
 import { CA_PATH, lendsKeys, SSH_AGENT_PATH, terminatesTls } from '../drivers/inspection.ts';
 import type { ContentScanner, GatewayOptions } from '../gateway/contract.ts';
 import type { RootStore } from '../gateway/tls/contract.ts';
-import type { CredentialPolicy, DlpPolicy } from '../policy/contract.ts';
+import type { CredentialPolicy, DlpPolicy, NetworkPolicy } from '../policy/contract.ts';
 import type { Broker, SecretNotice } from '../secrets/contract.ts';
 import type { LentAgent } from './ssh-agent.ts';
 
@@ -21,6 +21,8 @@ export interface Egress {
   readonly agent: LentAgent | undefined;
   /** Lines for stderr: a source that failed, a file that is not shown. */
   readonly notices: readonly string[];
+  /** @throws E_IO, E_POLICY_INVALID when a file of the policy's `trust` cannot be used */
+  checkTrust(policy: NetworkPolicy): Promise<void>;
   /** A scanner for other rules, over the same secrets. */
   scannerFor(policy: DlpPolicy | undefined): Promise<ContentScanner | undefined>;
 }
@@ -78,6 +80,7 @@ export async function prepareEgress(input: EgressInput): Promise<Egress> {
     broker: broker?.instance,
     agent,
     notices,
+    checkTrust: (policy) => checkTrust(input, policy),
     scannerFor,
   };
 }
@@ -142,6 +145,7 @@ async function makeTrust(input: EgressInput): Promise<Trust | undefined> {
     import('../gateway/tls/trust.ts'),
     rootsOf(input.env),
   ]);
+  await checkTrust(input, plan.network.policy);
   const ttl = plan.limits.ttlMs ?? plan.limits.timeoutMs;
   const authority = createAuthority({
     sandbox: input.id,
@@ -155,6 +159,11 @@ async function makeTrust(input: EgressInput): Promise<Trust | undefined> {
     if (mount.what === 'java-trust') made.set(mount.target, { content: javaTrustStore([bundle]) });
   }
   return { options: { authority, roots }, made };
+}
+
+/** Rejects when a file of `network.trust` cannot be used: better now than with the first request. */
+async function checkTrust({ env }: Pick<EgressInput, 'env'>, { trust = [] }: NetworkPolicy): Promise<void> {
+  if (trust.length > 0) await (await rootsOf(env)).contextFor(trust);
 }
 
 function rootsOf(env: NodeJS.ProcessEnv): Promise<RootStore> {

@@ -53,6 +53,7 @@ export async function changeNetwork(input: ChangeInput): Promise<NetworkChange> 
 async function apply(sandbox: StartedSandbox, { policy }: ResolvedPolicy): Promise<number> {
   const { egress, gateway } = sandbox;
   const scanner = await egress.scannerFor(policy.network.dlp);
+  if (terminatesTls(policy.network)) await egress.checkTrust(policy.network);
   const { closed } = gateway.update({ policy: policy.network, scanner });
   egress.agent?.lend(policy.network);
   await egress.broker?.update(policy.credentials);

@@ -142,13 +142,11 @@ function findStray(passing: Passing): RefuseVerdict | undefined {
     return { spot: reading.spot, text: others.join('\n') };
   });
   const rest = applyEdits(request, kept);
-  const ignore =
-    signature === undefined
-      ? undefined
-      : ({ credential }: Known): boolean => credential === signature.credential;
   const found =
-    findInHead(recognizer, signature === undefined ? rest : withoutSignature(rest)) ??
-    findInHead(recognizer, rest, ignore);
+    signature === undefined
+      ? findInHead(recognizer, rest)
+      : (findInHead(recognizer, withoutSignature(rest)) ??
+        findInHead(recognizer, rest, ({ credential }) => credential === signature.credential));
   if (found !== undefined) return refusals.known(found.known, found.place);
   const { rest: body } = passing.body;
   const inBody = body === undefined ? undefined : recognizer.find(body);

@@ -18,8 +18,8 @@ export function findInBody(
   request: OutgoingRequest,
   swappable: readonly CredentialPolicy[],
 ): BodyPlaceholders {
-  const form = bodyForm(request.headers);
   const { body } = request;
+  const form = body === undefined ? undefined : bodyForm(request.headers);
   if (body === undefined || form === undefined) return { owners: [], rest: body };
   const owners: string[] = [];
   let rest = body;
@@ -40,8 +40,9 @@ export function writeBody(
   owners: readonly string[],
   secrets: ReadonlyMap<string, ReadonlyMap<string, Buffer>>,
 ): Buffer | undefined {
+  if (request.body === undefined) return undefined;
   const form = bodyForm(request.headers);
-  if (request.body === undefined || form === undefined) return request.body;
+  if (form === undefined) return request.body;
   const swaps = owners.flatMap((name) =>
     [...(keyring.get(name)?.placeholders ?? [])].flatMap(([field, placeholder]) => {
       const secret = secrets.get(name)?.get(field);

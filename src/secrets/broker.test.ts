@@ -5,7 +5,18 @@ import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Broker, SecretNotice } from './contract.ts';
 import { secretVariants } from '../net/secret-variants.ts';
-import { AWS, credential, GH, hostEnv, LLM, placeholder, request, rule, SECRETS, testBroker } from './fixture.ts';
+import {
+  AWS,
+  credential,
+  GH,
+  hostEnv,
+  LLM,
+  placeholder,
+  request,
+  rule,
+  SECRETS,
+  testBroker,
+} from './fixture.ts';
 import { maskContent } from './masked-files.ts';
 
 const ask = (broker: Broker): ReturnType<Broker['authorize']> =>

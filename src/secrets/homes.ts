@@ -24,6 +24,7 @@ export function isHomeHost(policy: CredentialPolicy, host: string, port: number)
 
 /** True when the whole body is needed: a secret may go into it, or a signature covers it. */
 export function needsBody(keyring: Keyring, request: OutgoingRequest): boolean {
+  if (!anyPlace(keyring, 'body') && !anyPlace(keyring, 'sigv4')) return false;
   const swappable = swappableFor(keyring, request);
   if (bodyOwners(swappable, request).length > 0) return true;
   return swappable.some((policy) => hasPlace(policy, 'sigv4')) && signsBody(request);
@@ -37,6 +38,11 @@ export function bodyOwners(
   return bodyForm(request.headers) === undefined
     ? []
     : swappable.filter((policy) => hasPlace(policy, 'body'));
+}
+
+function anyPlace(keyring: Keyring, kind: CredentialPlace['kind']): boolean {
+  for (const { policy } of keyring.all()) if (hasPlace(policy, kind)) return true;
+  return false;
 }
 
 export function hasPlace(policy: CredentialPolicy, kind: CredentialPlace['kind']): boolean {

@@ -88,7 +88,9 @@ export function collectBearings(
   request: RequestParts,
   listed: readonly CredentialPlace[],
 ): readonly Bearing[] {
-  return [...headerBearings(request.headers, listed), ...queryBearings(request.target, listed)];
+  const bearings = headerBearings(request.headers, listed);
+  if (request.target.includes('?')) bearings.push(...queryBearings(request.target, listed));
+  return bearings;
 }
 
 /** A name as it is compared: origins differ in what they take for equal, so everything that some origin folds is folded. */
@@ -98,6 +100,7 @@ export function foldName(name: string): string {
 
 /** One percent-decode, byte by byte; what is no escape stays as it is. */
 export function percentDecode(text: string): string {
+  if (!text.includes('%')) return text;
   return text.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 }
 
@@ -108,19 +111,21 @@ export function labelOf(kind: string, name: string): string {
     : `a ${kind} with an unusual name`;
 }
 
-function* headerBearings(headers: RawHeaders, listed: readonly CredentialPlace[]): Generator<Bearing> {
+function headerBearings(headers: RawHeaders, listed: readonly CredentialPlace[]): Bearing[] {
+  const bearings: Bearing[] = [];
   const names = new Set(listed.map((place) => (place.kind === 'header' ? place.name : '')));
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] ?? '').toLowerCase();
     const folded = foldName(name);
     const value = headers[i + 1] ?? '';
-    if (folded === 'cookie') yield* cookieBearings(name, value, i + 1);
-    if (folded === 'sec-websocket-protocol') yield* subprotocolBearings(value, i + 1);
+    if (folded === 'cookie') bearings.push(...cookieBearings(name, value, i + 1));
+    if (folded === 'sec-websocket-protocol') bearings.push(...subprotocolBearings(value, i + 1));
     // A cookie header is not itself a place, unless a policy says so.
     if (folded === 'cookie' && !names.has(name)) continue;
     if (HEADERS.has(folded) || HEADER_FAMILY.test(folded) || names.has(name))
-      yield headerBearing(name, value, i + 1);
+      bearings.push(headerBearing(name, value, i + 1));
   }
+  return bearings;
 }
 
 function headerBearing(name: string, value: string, index: number): Bearing {

@@ -39,8 +39,7 @@ export class Recognizer {
   /** The same for text of bytes (latin1), as it is and percent-decoded once and twice. */
   findText(text: string, ignore?: (known: Known) => boolean): Known | undefined {
     const once = percentDecode(text);
-    const twice = percentDecode(once);
-    const all = once === text ? text : `${text}\n${once}\n${twice}`;
+    const all = once === text ? text : `${text}\n${once}\n${percentDecode(once)}`;
     return this.find(Buffer.from(all, 'latin1'), ignore);
   }
 

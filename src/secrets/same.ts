@@ -8,13 +8,19 @@ export class ConstantTime {
     return timingSafeEqual(this.#digest(a), this.#digest(b));
   }
 
-  /** A table that texts can be looked up in without a hint of how near they came. */
+  /**
+   * A table that texts can be looked up in without a hint of how near they came: a row of another length is stood in for by the text
+   * itself, so the time depends on the text's own length and the number of rows alone. Quicker than `same`; each request asks it.
+   */
   table<T>(values: Iterable<readonly [string, T]>): (text: string) => T | undefined {
-    const rows = [...values].map(([value, what]) => [this.#digest(value), what] as const);
+    const rows = [...values].map(([value, what]) => [Buffer.from(value), what] as const);
     return (text) => {
-      const digest = this.#digest(text);
+      const bytes = Buffer.from(text);
       let found: T | undefined;
-      for (const [other, what] of rows) if (timingSafeEqual(digest, other)) found = what;
+      for (const [other, what] of rows) {
+        const comparable = other.length === bytes.length;
+        if (timingSafeEqual(comparable ? other : bytes, bytes) && comparable) found = what;
+      }
       return found;
     };
   }

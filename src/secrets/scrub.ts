@@ -108,7 +108,10 @@ export class ReplyScrubber implements Scrubber {
       if (found === undefined) return;
       this.#hits.push({ start: end - found.bytes.length, end, replacement: found.replacement });
     });
-    this.#pending = Buffer.concat([this.#pending, chunk]);
+    this.#pending =
+      this.#pending.length === 0
+        ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+        : Buffer.concat([this.#pending, chunk]);
     const reach = Math.max(0, this.#table.match.longest - 1);
     const tail = Buffer.concat([this.#history, this.#pending.subarray(-reach)]);
     return this.#take(Math.max(0, this.#pending.length - this.#table.openBytes(tail.subarray(-reach))));
@@ -124,8 +127,10 @@ export class ReplyScrubber implements Scrubber {
     let reach = length;
     for (const { start, end } of hits)
       if (start - this.#base < reach) reach = Math.max(reach, end - this.#base);
-    const out = this.#pending.subarray(0, reach);
-    this.#remember(out);
+    const whole = this.#pending.subarray(0, reach);
+    // The caller's own bytes may be in there: they are copied only where something is written over them.
+    const out = hits.length === 0 ? whole : Buffer.from(whole);
+    this.#remember(whole);
     let done = 0;
     for (const { start, end, replacement } of hits) {
       const from = start - this.#base;

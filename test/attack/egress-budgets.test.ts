@@ -7,11 +7,22 @@ forEachTier('budgets hold', async (tier) => {
   await using box = new EgressBox(tier, {
     allow: [
       { id: 'rate', host: 'rate.wild.test', paths: ['/**'], limits: { requestsPerMinute: 5 } },
-      { id: 'size', host: 'size.wild.test', paths: ['/**'], limits: { body: '10KiB' }, budget: { upload: '30KiB' } },
+      {
+        id: 'size',
+        host: 'size.wild.test',
+        paths: ['/**'],
+        limits: { body: '10KiB' },
+        budget: { upload: '30KiB' },
+      },
       { id: 'many', host: 'many.wild.test', paths: ['/**'], limits: { concurrency: 2 } },
     ],
-    names: { 'rate.wild.test': '93.184.216.41', 'size.wild.test': '93.184.216.42', 'many.wild.test': '93.184.216.43' },
-    script: (request, response) => void setTimeout(() => response.end('the origin'), request.headers.host === 'many.wild.test' ? 700 : 0),
+    names: {
+      'rate.wild.test': '93.184.216.41',
+      'size.wild.test': '93.184.216.42',
+      'many.wild.test': '93.184.216.43',
+    },
+    script: (request, response) =>
+      void setTimeout(() => response.end('the origin'), request.headers.host === 'many.wild.test' ? 700 : 0),
   });
   const result = await box.probe(`
 import threading
@@ -26,7 +37,9 @@ control()
 `);
   const seen = outcomes(result);
   const passed = (what: string, count: number): number =>
-    Array.from({ length: count }, (_, at) => seen[`${what}${at}`] ?? '').filter((text) => text.startsWith('200')).length;
+    Array.from({ length: count }, (_, at) => seen[`${what}${at}`] ?? '').filter((text) =>
+      text.startsWith('200'),
+    ).length;
   // A fixed window: a minute may turn in between.
   expect(passed('rate', 12)).toBeLessThanOrEqual(10);
   expect(passed('rate', 12)).toBeGreaterThanOrEqual(5);
@@ -38,5 +51,6 @@ control()
   expect(passed('many', 6)).toBe(2);
   expect(seen['control']).toMatch(/^200/);
   const rules = new Set(box.refusals().map((data) => data['rule']));
-  for (const rule of ['size.limits.body', 'size.budget.upload', 'many.limits.concurrency']) expect(rules).toContain(rule);
+  for (const rule of ['size.limits.body', 'size.budget.upload', 'many.limits.concurrency'])
+    expect(rules).toContain(rule);
 });

@@ -17,6 +17,10 @@ control()
   const seen = outcomes(result);
   for (const name of ['first', 'second', 'third']) expect(seen[name]).toMatch(/^TLS /);
   box.expectOnlyControl(result);
-  expectDenied(box, { host: LLM, rule: 'structural.tls', reason: expect.stringContaining('does not accept') });
+  expectDenied(box, {
+    host: LLM,
+    rule: 'structural.tls',
+    reason: expect.stringContaining('does not accept'),
+  });
   expect(new Set(box.dialled)).toEqual(new Set(['93.184.216.34']));
 });

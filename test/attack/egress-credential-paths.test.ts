@@ -3,12 +3,28 @@ import { forEachTier, outcomes } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 import { expect } from 'vitest';
 
-const TARGETS = ['/org/../admin', '/org/%2e%2e/admin', '/org/..%2fadmin', '/org/..;/admin', '/org//../../admin', '/org\\..\\..\\admin', '/org/x/%2E%2E/../admin', '/admin', '/ORG/x', '/org', '/orgx/a', '//org/x', '/%6frg/x'];
+const TARGETS = [
+  '/org/../admin',
+  '/org/%2e%2e/admin',
+  '/org/..%2fadmin',
+  '/org/..;/admin',
+  '/org//../../admin',
+  '/org\\..\\..\\admin',
+  '/org/x/%2E%2E/../admin',
+  '/admin',
+  '/ORG/x',
+  '/org',
+  '/orgx/a',
+  '//org/x',
+  '/%6frg/x',
+];
 
 forEachTier('a credential of some paths is put into no other', async (tier) => {
   await using box = new EgressBox(tier, {
     allow: [{ id: 'forge', host: 'forge.wild.test', tls: 'inspect', credentials: ['GH'] }],
-    credentials: { GH: { from: 'env:GH_TOKEN', bearer: true, hosts: ['forge.wild.test'], paths: ['/org/**'] } },
+    credentials: {
+      GH: { from: 'env:GH_TOKEN', bearer: true, hosts: ['forge.wild.test'], paths: ['/org/**'] },
+    },
     env: { GH_TOKEN: 'ghp_realrealrealrealrealrealrealreal1234' },
     names: { 'forge.wild.test': '93.184.216.40' },
   });

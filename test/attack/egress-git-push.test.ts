@@ -31,9 +31,12 @@ control()
     expect(seen['push']).toMatch(/^(?!0 ).*403/);
     expect(seen['fetch']).toBe('0');
     const refused = ['service', 'pack', 'case', 'both', 'escaped', 'none', 'other', 'semicolon', 'lfs'];
-    for (const name of refused) expect([name, seen[name]]).toEqual([name, expect.stringMatching(/^40[03] git/)]);
+    for (const name of refused)
+      expect([name, seen[name]]).toEqual([name, expect.stringMatching(/^40[03] git/)]);
     expect(seen['control']).toMatch(/^200/);
-    expect(box.arrived.filter((one) => one.headers.host === GIT).map((one) => one.url)).toEqual(['/org/repo.git/info/refs?service=git-upload-pack']);
+    expect(box.arrived.filter((one) => one.headers.host === GIT).map((one) => one.url)).toEqual([
+      '/org/repo.git/info/refs?service=git-upload-pack',
+    ]);
     expect(box.refusals().length).toBeGreaterThan(refused.length);
   },
   [needsProgram('git')],

@@ -8,7 +8,9 @@ forEachTier('a sandbox that attacks the gateway does not stop another in the sam
   await using box = new EgressBox(tier, { llm: { http2: true } });
   await using loud = await box.create();
   await using quiet = await box.create();
-  const attack = box.probeIn(loud, `
+  const attack = box.probeIn(
+    loud,
+    `
 links = []
 def keep(make, count):
     for _ in range(count):
@@ -37,7 +39,8 @@ report('settings', storm(lambda link: h2_frame(4, 0, 0, struct.pack('>HI', 4, 65
 report('continuation', storm(lambda link: (h2_frame(1, 0, 1, h2_block(h2_fields())) if link.next == 1 else b'') + h2_frame(9, 0, 1, h2_block([('x', 'y' * 1000)]))))
 print('loud', flush=True)
 time.sleep(4)
-`);
+`,
+  );
   const times: number[] = [];
   for (let round = 0; round < 6; round++) {
     const from = Date.now();

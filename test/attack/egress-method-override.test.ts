@@ -3,7 +3,13 @@ import { expect } from 'vitest';
 import { forEachTier, outcomes } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
-const HEADERS = ['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override', 'X_HTTP_Method_Override', 'x-http-method-override'];
+const HEADERS = [
+  'X-HTTP-Method-Override',
+  'X-HTTP-Method',
+  'X-Method-Override',
+  'X_HTTP_Method_Override',
+  'x-http-method-override',
+];
 
 forEachTier('a rule for reading is not opened by an override of the method', async (tier) => {
   await using box = new EgressBox(tier, {
@@ -21,7 +27,14 @@ control()
 `);
   const seen = outcomes(result);
   expect(seen['good']).toMatch(/^200/);
-  for (const name of ['DELETE', 'POST', 'TRACE', 'get', 'GETX', 'PURGE', 'M-SEARCH']) expect([name, seen[`method-${name}`]]).toEqual([name, expect.stringMatching(/^40[035] (?:read|structural)/)]);
+  for (const name of ['DELETE', 'POST', 'TRACE', 'get', 'GETX', 'PURGE', 'M-SEARCH'])
+    expect([name, seen[`method-${name}`]]).toEqual([
+      name,
+      expect.stringMatching(/^40[035] (?:read|structural)/),
+    ]);
   for (const one of box.arrived.filter((request) => request.method === 'GET'))
-    expect(Object.keys(one.headers).filter((name) => /method/.test(name)), one.url).toEqual([]);
+    expect(
+      Object.keys(one.headers).filter((name) => /method/.test(name)),
+      one.url,
+    ).toEqual([]);
 });

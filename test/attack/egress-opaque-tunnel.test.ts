@@ -25,9 +25,11 @@ control()
 `);
   const seen = outcomes(result);
   for (const [name, outcome] of Object.entries(seen))
-    if (name !== 'control') expect([name, outcome]).toEqual([name, expect.not.stringContaining('the origin')]);
+    if (name !== 'control')
+      expect([name, outcome]).toEqual([name, expect.not.stringContaining('the origin')]);
   expect(Object.keys(seen)).toHaveLength(15);
   box.expectOnlyControl(result);
-  for (const entry of ['transparent', 'http-proxy', 'socks']) expectDenied(box, { host: LLM, entry, rule: 'structural.tls' });
+  for (const entry of ['transparent', 'http-proxy', 'socks'])
+    expectDenied(box, { host: LLM, entry, rule: 'structural.tls' });
   expect(box.dialled).toEqual(['93.184.216.34']);
 });

@@ -4,11 +4,43 @@ import { forEachTier, outcomes } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
 const TARGETS = [
-  '/v1/files', '/v1/files/', '/v1/files/abc', '/V1/Files', '/v1/FILES/abc', '/v1/%66iles', '/v1/%2566iles', '/v1%2ffiles', '/v1%2Ffiles',
-  '//v1/files', '/v1//files', '/v1/./files', '/v1/x/../files', '/v1/x/..%2ffiles', '/v1/x/%2e%2e/files', '/v1/..;/v1/files', '/v1;/files',
-  '/v1/files;x=1', '/v1/files%3bx=1', '/v1/files%00', '/v1/files%20', '/v1/files?a', '/v1/files#a', '/v1/files%23', '/v1\\files',
-  '/v1%5cfiles', '/v1/f%c0%afiles', '/v1/%c0%ae%c0%ae/files', '/v1/%u0066iles', '/v1/fi%6Ces', '/v1/\uff46iles', '/v1/%EF%BD%86iles',
-  '/v1/files%2f..%2fmodels', '/v1/models/../files', '/v1/files.', '/v1/files%09', '/v1/files\t',
+  '/v1/files',
+  '/v1/files/',
+  '/v1/files/abc',
+  '/V1/Files',
+  '/v1/FILES/abc',
+  '/v1/%66iles',
+  '/v1/%2566iles',
+  '/v1%2ffiles',
+  '/v1%2Ffiles',
+  '//v1/files',
+  '/v1//files',
+  '/v1/./files',
+  '/v1/x/../files',
+  '/v1/x/..%2ffiles',
+  '/v1/x/%2e%2e/files',
+  '/v1/..;/v1/files',
+  '/v1;/files',
+  '/v1/files;x=1',
+  '/v1/files%3bx=1',
+  '/v1/files%00',
+  '/v1/files%20',
+  '/v1/files?a',
+  '/v1/files#a',
+  '/v1/files%23',
+  '/v1\\files',
+  '/v1%5cfiles',
+  '/v1/f%c0%afiles',
+  '/v1/%c0%ae%c0%ae/files',
+  '/v1/%u0066iles',
+  '/v1/fi%6Ces',
+  '/v1/\uff46iles',
+  '/v1/%EF%BD%86iles',
+  '/v1/files%2f..%2fmodels',
+  '/v1/models/../files',
+  '/v1/files.',
+  '/v1/files%09',
+  '/v1/files\t',
 ];
 
 forEachTier('no spelling of a refused path passes where everything else does', async (tier) => {
@@ -26,6 +58,8 @@ control()
   expect(seen['good']).toMatch(/^200/);
   const wrong = TARGETS.filter((_, at) => !/^40[03] (?:open|structural)/.test(seen[`path${at}`] ?? ''));
   // A dot or a space at the end is another name for every origin that is not Windows.
-  expect(wrong.filter((target) => !['/v1/files.', '/v1/files%20', '/v1/files%23'].includes(target))).toEqual([]);
+  expect(wrong.filter((target) => !['/v1/files.', '/v1/files%20', '/v1/files%23'].includes(target))).toEqual(
+    [],
+  );
   expect(box.refusals().length).toBeGreaterThanOrEqual(TARGETS.length - 3);
 });

@@ -3,9 +3,11 @@ import { expect } from 'vitest';
 import { forEachTier } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
-forEachTier('a placeholder is swapped in its own place at its own host, and refused everywhere else', async (tier) => {
-  await using box = new EgressBox(tier);
-  const result = await box.probe(`
+forEachTier(
+  'a placeholder is swapped in its own place at its own host, and refused everywhere else',
+  async (tier) => {
+    await using box = new EgressBox(tier);
+    const result = await box.probe(`
 import urllib.parse
 P = PLACEHOLDER
 for name, lines in (('api-key', (OWN,)), ('bearer', (f'Authorization: Bearer {P}',)), ('agent', (f'User-Agent: {P}',)), ('basic', ('Authorization: Basic ' + base64.b64encode(f'x:{P}'.encode()).decode(),))):
@@ -25,13 +27,30 @@ ask('two-in-one', lines=(f'{OWN}, {FOREIGN}',), body='{}')
 ask('missing', lines=(), body='{}')
 control()
 `);
-  const misplaced = ['other-api-key', 'other-bearer', 'other-agent', 'other-basic', 'other-path', 'other-query', 'other-body', 'other-hex', 'agent', 'path', 'query', 'prompt', 'wrong-place'];
-  box.expectHeld(result, {
-    ...Object.fromEntries(misplaced.map((name) => [name, '403 structural.'])),
-    twice: '403 structural.pin.multiple',
-    longer: '403 structural.',
-    'two-in-one': '403 structural.',
-    missing: '403 structural.pin.missing',
-  });
-  expect(box.records().filter((record) => record.kind === 'credential.alarm').length).toBeGreaterThanOrEqual(misplaced.length - 1);
-});
+    const misplaced = [
+      'other-api-key',
+      'other-bearer',
+      'other-agent',
+      'other-basic',
+      'other-path',
+      'other-query',
+      'other-body',
+      'other-hex',
+      'agent',
+      'path',
+      'query',
+      'prompt',
+      'wrong-place',
+    ];
+    box.expectHeld(result, {
+      ...Object.fromEntries(misplaced.map((name) => [name, '403 structural.'])),
+      twice: '403 structural.pin.multiple',
+      longer: '403 structural.',
+      'two-in-one': '403 structural.',
+      missing: '403 structural.pin.missing',
+    });
+    expect(
+      box.records().filter((record) => record.kind === 'credential.alarm').length,
+    ).toBeGreaterThanOrEqual(misplaced.length - 1);
+  },
+);

@@ -32,6 +32,8 @@ control()
   expect(existsSync(path.join(box.home, '.config/glovebox/policy.yaml'))).toBe(true);
   expect(JSON.stringify(box.egressPolicy())).not.toContain('mode');
   // A second sandbox in the same directory reads no policy that was planted there.
-  const after = await box.probe(`attempt('evil', lambda: verdict(connect_by_proxy('${EVIL}:443')))`).catch((error: unknown) => String(error));
+  const after = await box
+    .probe(`attempt('evil', lambda: verdict(connect_by_proxy('${EVIL}:443')))`)
+    .catch((error: unknown) => String(error));
   expect(typeof after === 'string' ? after : outcomes(after)['evil']).not.toMatch(/OK '200/);
 });

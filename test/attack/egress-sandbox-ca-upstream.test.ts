@@ -8,22 +8,29 @@ import { expect } from 'vitest';
 import { expectDenied, forEachTier, outcomes } from '../support/attack.ts';
 import { EgressBox, LLM } from '../support/egress-box.ts';
 
-forEachTier('the gateway believes no origin that the host would not, and sends it no secret', async (tier) => {
-  await using box = new EgressBox(tier, { network: { trust: [] } });
-  const result = await box.probe(`
+forEachTier(
+  'the gateway believes no origin that the host would not, and sends it no secret',
+  async (tier) => {
+    await using box = new EgressBox(tier, { network: { trust: [] } });
+    const result = await box.probe(`
 ask('untrusted', body='{}')
 ask('again', 'GET', '/v1/models')
 context = ssl.create_default_context(cafile='/.glovebox/ca.pem')
 with secure(context=context) as link: report('issuer', dict(part[0] for part in link.getpeercert()['issuer'])['commonName'])
 control()
 `);
-  const seen = outcomes(result);
-  for (const name of ['untrusted', 'again', 'control']) expect([name, seen[name]]).toEqual([name, expect.stringMatching(/^50[02]|^403 structural.tls-upstream|^502/)]);
-  expect(seen['issuer']).toMatch(/glovebox/i);
-  expect(box.received).toBe('');
-  expect(box.dialled.length).toBeGreaterThan(0);
-  expectDenied(box, { host: LLM, rule: 'structural.tls-upstream' });
-});
+    const seen = outcomes(result);
+    for (const name of ['untrusted', 'again', 'control'])
+      expect([name, seen[name]]).toEqual([
+        name,
+        expect.stringMatching(/^50[02]|^403 structural.tls-upstream|^502/),
+      ]);
+    expect(seen['issuer']).toMatch(/glovebox/i);
+    expect(box.received).toBe('');
+    expect(box.dialled.length).toBeGreaterThan(0);
+    expectDenied(box, { host: LLM, rule: 'structural.tls-upstream' });
+  },
+);
 
 forEachTier('a certificate made inside with the CA file of the sandbox is worth nothing', async (tier) => {
   await using box = new EgressBox(tier);
@@ -54,7 +61,9 @@ class FakeOrigin implements AsyncDisposable {
 
   private constructor(server: Server) {
     this.#server = server;
-    server.on('secureConnection', (socket) => socket.on('data', (chunk: Buffer) => (this.received += chunk.toString())));
+    server.on('secureConnection', (socket) =>
+      socket.on('data', (chunk: Buffer) => (this.received += chunk.toString())),
+    );
     server.on('tlsClientError', () => undefined);
   }
 
@@ -68,7 +77,11 @@ class FakeOrigin implements AsyncDisposable {
 
   async dial(): Promise<Socket> {
     const address = this.#server.address();
-    const socket = connect({ host: '127.0.0.1', port: typeof address === 'object' ? (address?.port ?? 0) : 0, allowHalfOpen: true });
+    const socket = connect({
+      host: '127.0.0.1',
+      port: typeof address === 'object' ? (address?.port ?? 0) : 0,
+      allowHalfOpen: true,
+    });
     socket.on('error', () => undefined);
     await once(socket, 'connect');
     return socket;

@@ -35,7 +35,11 @@ const INNER = 'GET /v1/files/smuggled HTTP/1.1\r\nHost: api.llm.test\r\nX: y\r\n
 
 forEachTier('no ambiguous message arrives, and nothing that is hidden in one', async (tier) => {
   await using box = new EgressBox(tier);
-  const cases = Object.entries(BODIES).map(([name, [lines, body]]) => [name, lines, body.replace('INNER', INNER)]);
+  const cases = Object.entries(BODIES).map(([name, [lines, body]]) => [
+    name,
+    lines,
+    body.replace('INNER', INNER),
+  ]);
   const result = await box.probe(`
 for name, lines, body in json.loads(r'''${JSON.stringify(cases)}'''):
     raw(name, head('POST', '/v1/messages', (OWN, 'Content-Type: application/json', *lines)) + body.encode(), timeout=2)

@@ -19,13 +19,30 @@ const blobOf = (key: KeyObject): Buffer =>
 /** session-bind@openssh.com, signed by a host key. */
 function bind(key: KeyObject, blob: Buffer, session: Buffer, forwarding: number): string {
   const signature = Buffer.concat([text('ssh-ed25519'), text(sign(null, session, key))]);
-  const body = [text('session-bind@openssh.com'), text(blob), text(session), text(signature), Buffer.of(forwarding)];
+  const body = [
+    text('session-bind@openssh.com'),
+    text(blob),
+    text(session),
+    text(signature),
+    Buffer.of(forwarding),
+  ];
   return Buffer.concat([Buffer.of(27), ...body]).toString('hex');
 }
 
 function login(key: Buffer, session: Buffer): string {
-  const data = [text(session), Buffer.of(50), text('git'), text('ssh-connection'), text('publickey'), Buffer.of(1), text('ssh-ed25519'), text(key)];
-  return Buffer.concat([Buffer.of(13), text(key), text(Buffer.concat(data)), Buffer.alloc(4)]).toString('hex');
+  const data = [
+    text(session),
+    Buffer.of(50),
+    text('git'),
+    text('ssh-connection'),
+    text('publickey'),
+    Buffer.of(1),
+    text('ssh-ed25519'),
+    text(key),
+  ];
+  return Buffer.concat([Buffer.of(13), text(key), text(Buffer.concat(data)), Buffer.alloc(4)]).toString(
+    'hex',
+  );
 }
 
 forEachTier(
@@ -36,7 +53,16 @@ forEachTier(
     const hostBlob = blobOf(host.publicKey);
     const fingerprint = createHash('sha256').update(hostBlob).digest('base64').replace(/=$/, '');
     await using box = new EgressBox(tier, {
-      allow: [{ id: 'ssh', host: 'ssh.wild.test', port: 22, protocol: 'ssh', hostKeys: [`SHA256:${fingerprint}`], keys: ['lent'] }],
+      allow: [
+        {
+          id: 'ssh',
+          host: 'ssh.wild.test',
+          port: 22,
+          protocol: 'ssh',
+          hostKeys: [`SHA256:${fingerprint}`],
+          keys: ['lent'],
+        },
+      ],
       env: { SSH_AUTH_SOCK: '' },
     });
     const agent = path.join(box.base, 'agent.sock');
@@ -44,23 +70,55 @@ forEachTier(
     try {
       await until(() => existsSync(agent), 'the agent');
       for (const name of ['lent', 'private']) {
-        execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-C', name, '-f', path.join(box.base, name)]);
-        execFileSync('ssh-add', ['-q', path.join(box.base, name)], { env: { ...process.env, SSH_AUTH_SOCK: agent } });
+        execFileSync('ssh-keygen', [
+          '-q',
+          '-t',
+          'ed25519',
+          '-N',
+          '',
+          '-C',
+          name,
+          '-f',
+          path.join(box.base, name),
+        ]);
+        execFileSync('ssh-add', ['-q', path.join(box.base, name)], {
+          env: { ...process.env, SSH_AUTH_SOCK: agent },
+        });
       }
-      const blob = (name: string): Buffer => Buffer.from(readFileSync(path.join(box.base, `${name}.pub`), 'utf8').split(' ')[1] ?? '', 'base64');
+      const blob = (name: string): Buffer =>
+        Buffer.from(readFileSync(path.join(box.base, `${name}.pub`), 'utf8').split(' ')[1] ?? '', 'base64');
       const session = Buffer.alloc(32, 7);
       const good = bind(host.privateKey, hostBlob, session, 0);
       const sequences = {
         control: [good, login(blob('lent'), session)],
         unbound: [login(blob('lent'), session)],
-        'other-host': [bind(other.privateKey, blobOf(other.publicKey), session, 0), login(blob('lent'), session)],
+        'other-host': [
+          bind(other.privateKey, blobOf(other.publicKey), session, 0),
+          login(blob('lent'), session),
+        ],
         'forged-host': [bind(other.privateKey, hostBlob, session, 0), login(blob('lent'), session)],
         forwarding: [bind(host.privateKey, hostBlob, session, 1), login(blob('lent'), session)],
         'forwarding-then': [bind(host.privateKey, hostBlob, session, 1), good, login(blob('lent'), session)],
         'other-session': [good, login(blob('lent'), Buffer.alloc(32, 8))],
         'other-key': [good, login(blob('private'), session)],
-        arbitrary: [good, Buffer.concat([Buffer.of(13), text(blob('lent')), text('tree 0000 a commit'), Buffer.alloc(4)]).toString('hex')],
-        signature: [good, Buffer.concat([Buffer.of(13), text(blob('lent')), text('SSHSIG\0\0\0\x03git'), Buffer.alloc(4)]).toString('hex')],
+        arbitrary: [
+          good,
+          Buffer.concat([
+            Buffer.of(13),
+            text(blob('lent')),
+            text('tree 0000 a commit'),
+            Buffer.alloc(4),
+          ]).toString('hex'),
+        ],
+        signature: [
+          good,
+          Buffer.concat([
+            Buffer.of(13),
+            text(blob('lent')),
+            text('SSHSIG\0\0\0\x03git'),
+            Buffer.alloc(4),
+          ]).toString('hex'),
+        ],
         add: ['11' + Buffer.concat([text('ssh-ed25519')]).toString('hex')],
         'remove-all': ['13'],
         lock: ['16' + text('x').toString('hex')],
@@ -91,13 +149,21 @@ report('names', b'private' in listed)
       const seen = outcomes(result);
       expect(seen['control'], result.stdout + result.stderr).toBe('14');
       const refused = Object.keys(sequences).filter((name) => name !== 'control' && name !== 'empty');
-      expect(Object.fromEntries(refused.map((name) => [name, seen[name]]))).toEqual(Object.fromEntries(refused.map((name) => [name, '5'])));
+      expect(Object.fromEntries(refused.map((name) => [name, seen[name]]))).toEqual(
+        Object.fromEntries(refused.map((name) => [name, '5'])),
+      );
       expect(seen).toMatchObject({ listed: '1', names: 'False' });
-      const signed = box.records().filter((record) => record.kind === 'credential.signed').map((record) => record.data['action']);
+      const signed = box
+        .records()
+        .filter((record) => record.kind === 'credential.signed')
+        .map((record) => record.data['action']);
       expect(signed.filter((action) => action === 'allow')).toHaveLength(1);
       expect(signed.filter((action) => action === 'deny')).toHaveLength(9);
       // The user's agent still has both keys, and is not locked.
-      const keys = execFileSync('ssh-add', ['-l'], { encoding: 'utf8', env: { ...process.env, SSH_AUTH_SOCK: agent } });
+      const keys = execFileSync('ssh-add', ['-l'], {
+        encoding: 'utf8',
+        env: { ...process.env, SSH_AUTH_SOCK: agent },
+      });
       expect(keys.trim().split('\n')).toHaveLength(2);
     } finally {
       child.kill('SIGKILL');

@@ -13,14 +13,24 @@ for (const mode of ['allow', 'inspect'])
       names: { 'ws.wild.test': '93.184.216.40' },
       upgrade: (request, socket) => {
         const { headers, url = '' } = request;
-        const offered = String(headers['sec-websocket-protocol'] ?? '').split(',');
+        const offered = (headers['sec-websocket-protocol'] ?? '').split(',');
         const said = String(headers['x-api-key'] ?? offered.at(-1) ?? '').trim();
-        const key = createHash('sha1').update(`${headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
-        const more = { '/protocol': `Sec-WebSocket-Protocol: ${offered[0]?.trim()}\r\n`, '/header': `X-Echo: ${said}\r\n` }[url] ?? '';
-        const frame = (text: string, first = 0x81): Buffer => Buffer.concat([Buffer.from([first, text.length]), Buffer.from(text)]);
-        socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n${more}\r\n`);
+        const key = createHash('sha1')
+          .update(`${headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+          .digest('base64');
+        const more =
+          {
+            '/protocol': `Sec-WebSocket-Protocol: ${offered[0]?.trim()}\r\n`,
+            '/header': `X-Echo: ${said}\r\n`,
+          }[url] ?? '';
+        const frame = (text: string, first = 0x81): Buffer =>
+          Buffer.concat([Buffer.from([first, text.length]), Buffer.from(text)]);
+        socket.write(
+          `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n${more}\r\n`,
+        );
         if (url === '/frame') socket.write(frame(`you are ${said}`));
-        if (url === '/split') socket.write(Buffer.concat([frame(said.slice(0, 40), 0x01), frame(said.slice(40), 0x80)]));
+        if (url === '/split')
+          socket.write(Buffer.concat([frame(said.slice(0, 40), 0x01), frame(said.slice(40), 0x80)]));
         setTimeout(() => socket.end(), 300);
       },
     });
@@ -39,6 +49,9 @@ control()
     const seen = outcomes(result);
     expect(seen['control'], result.stderr).toMatch(/^200/);
     expect(box.received).toContain('ws-real-secret-0123456789abcdefghij');
-    const said = Object.entries(seen).filter(([name, hex]) => name !== 'control' && Buffer.from(hex, 'hex').toString('latin1').includes('real-secret-0123456789'));
+    const said = Object.entries(seen).filter(
+      ([name, hex]) =>
+        name !== 'control' && Buffer.from(hex, 'hex').toString('latin1').includes('real-secret-0123456789'),
+    );
     expect(said.map(([name]) => name)).toEqual([]);
   });

@@ -12,10 +12,15 @@ forEachTier('frames are read like bodies, and a failed handshake is no tunnel', 
     names: { 'ws.wild.test': '93.184.216.40' },
     script: (_, response) => void response.end('the origin'),
     upgrade: (request, socket) => {
-      if (request.url === '/fake') return void socket.write('HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n');
-      const key = createHash('sha1').update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
+      if (request.url === '/fake')
+        return void socket.write('HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n');
+      const key = createHash('sha1')
+        .update(`${request.headers['sec-websocket-key']}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`)
+        .digest('base64');
       socket.on('data', (chunk: Buffer) => (frames += unmask(chunk)));
-      socket.write(`HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`);
+      socket.write(
+        `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${key}\r\n\r\n`,
+      );
     },
   });
   const result = await box.probe(`
@@ -55,13 +60,17 @@ control()
   const seen = outcomes(result);
   expect(seen['good']).toMatch(/^101/);
   expect(seen['control']).toMatch(/^200/);
-  for (const name of ['canary', 'split', 'binary', 'ping', 'base64']) expect([name, seen[name]]).toEqual([name, expect.stringContaining('network.dlp')]);
-  for (const name of ['no-key', 'version', 'h2c']) expect([name, seen[name]]).toEqual([name, expect.stringMatching(/^400 structural/)]);
+  for (const name of ['canary', 'split', 'binary', 'ping', 'base64'])
+    expect([name, seen[name]]).toEqual([name, expect.stringContaining('network.dlp')]);
+  for (const name of ['no-key', 'version', 'h2c'])
+    expect([name, seen[name]]).toEqual([name, expect.stringMatching(/^400 structural/)]);
   expect(seen['not-named']).toMatch(/^403 llm/);
   expect(frames).toContain('hello there');
   expect(frames).not.toContain(box.canary.slice(0, 12));
   expect(box.received).not.toMatch(/smuggled|h2c|permessage-deflate/);
-  expect(box.refusals()).toContainEqual(expect.objectContaining({ rule: 'network.dlp', host: 'ws.wild.test' }));
+  expect(box.refusals()).toContainEqual(
+    expect.objectContaining({ rule: 'network.dlp', host: 'ws.wild.test' }),
+  );
 });
 
 function unmask(frame: Buffer): string {

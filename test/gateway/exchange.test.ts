@@ -175,6 +175,16 @@ describe('rules', () => {
     expect(await w.ask(get('/'))).not.toMatch(/set-cookie/i);
   });
 
+  test('a pinned host hands out no session of its own: the next request with it would be refused', async () => {
+    const answer = 'HTTP/1.1 200 OK\r\nSet-Cookie: __cf_bm=x\r\nContent-Length: 2\r\n\r\nok';
+    const pinned = await world(answer, {
+      requests: requests({ pin: { credential: 'K', require: false }, credentials: ['K'] }),
+    });
+    expect(await pinned.ask(get('/'))).not.toMatch(/set-cookie/i);
+    const open = await world(answer, { requests: requests() });
+    expect(await open.ask(get('/'))).toMatch(/set-cookie: __cf_bm=x/i);
+  });
+
   test('a JSON body is judged before it leaves', async () => {
     const json = [{ path: '$.evil', match: { kind: 'any' } }] as const;
     const w = await world(OK, { requests: requests({ json }) });
@@ -188,7 +198,10 @@ describe('rules', () => {
   // Refused requests count in the minute too.
   test('limits: body, requests in a minute, requests at once', async () => {
     const w = await world(OK, { requests: requests({ limits: { bodyBytes: 10, requestsPerMinute: 3 } }) });
-    expect(await w.ask(post('/', 'a'.repeat(11)))).toMatch(/^HTTP\/1\.1 413/);
+    const tooLong = await w.ask(post('/', 'a'.repeat(11)));
+    expect(tooLong).toMatch(/^HTTP\/1\.1 413/);
+    // The key as a policy writes it.
+    expect(tooLong).toContain('"remedy":"raise allow:plain.test.limits.body in the policy"');
     const chunked = `POST http://plain.test/ HTTP/1.1\r\nHost: plain.test\r\nTransfer-Encoding: chunked\r\n\r\nb\r\naaaaaaaaaaa\r\n0\r\n\r\n`;
     expect(await w.ask(chunked)).toMatch(/^HTTP\/1\.1 413/);
     expect(sent(w)).not.toContain('0\r\n\r\n');
@@ -206,10 +219,45 @@ describe('rules', () => {
 
   test('the whole time of a request', async () => {
     const w = await world(() => undefined, { requests: requests({ limits: { requestMs: 60 } }) });
-    expect(await w.ask(get('/'), 500)).toMatch(/^HTTP\/1\.1 504/);
+    const late = await w.ask(get('/'), 500);
+    expect(late).toMatch(/^HTTP\/1\.1 504/);
+    expect(late).toContain('raise allow:plain.test.limits.time');
     await until('upstream gone', () => w.origin.sockets.size === 0);
   });
 });
+
+/** A broker that finds a secret in the path. */
+const finder = broker({
+  check: ({ path }) =>
+    path.includes('SECRET')
+      ? {
+          state: 'refuse',
+          status: 403,
+          alarm: true,
+          verdict: {
+            action: 'deny',
+            rule: 'structural.credential.leak',
+            reason: 'the real secret of K is in the path',
+          },
+        }
+      : undefined,
+});
+
+test.each(['enforce', 'observe'] as const)(
+  'no word of a refusal quotes a path with a secret in it (%s)',
+  async (enforcement) => {
+    const w = await world(OK, {
+      requests: requests({ enforcement, allow: [{ methods: ['GET'], path: '/v1/**' }] }),
+      broker: finder,
+      scanner: scanner({}),
+    });
+    expect(await w.ask(get('/v2/SECRET'))).toMatch(/^HTTP\/1\.1 403/);
+    expect(w.records).toMatchObject([{ action: 'deny', rule: 'structural.credential.leak', alarm: true }]);
+    expect(JSON.stringify([w.records, w.bench.events])).not.toContain('SECRET');
+    expect(await w.ask(get('/v3/plain'))).toMatch(enforcement === 'observe' ? /^HTTP\/1\.1 200/ : /403/);
+    expect(JSON.stringify(w.records)).toContain('/v3/plain');
+  },
+);
 
 describe('credentials', () => {
   test('headers, target and body are replaced', async () => {

@@ -6,11 +6,14 @@ import { policy, startBench, startOrigin } from './kit.ts';
 import type { Bench, Origin } from './kit.ts';
 
 describe('parsers hold their promises for any bytes', () => {
-  test.each([...NET_TARGETS, ...REQUEST_TARGETS].map((target) => [target.name, target] as const))('%s', (_name, target) => {
-    expect(target.seeds.length).toBeGreaterThan(0);
-    for (const seed of target.seeds) target.run(seed);
-    fuzz(target, 20_261_121, 10_000);
-  });
+  test.each([...NET_TARGETS, ...REQUEST_TARGETS].map((target) => [target.name, target] as const))(
+    '%s',
+    (_name, target) => {
+      expect(target.seeds.length).toBeGreaterThan(0);
+      for (const seed of target.seeds) target.run(seed);
+      fuzz(target, 20_261_121, 10_000);
+    },
+  );
 });
 
 describe('gateway', () => {

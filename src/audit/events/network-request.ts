@@ -21,6 +21,7 @@ export interface NetworkRequest {
   readonly foreign?: string;
   readonly dlp?: readonly object[];
   readonly alarm?: true;
+  readonly repeats?: number;
 }
 
 export const networkRequest: EventSpec<NetworkRequest> = {
@@ -47,6 +48,7 @@ export const networkRequest: EventSpec<NetworkRequest> = {
     foreign: 'keyed hash of a foreign credential, to tell the same one again',
     dlp: 'what the scanner found: kind, place, keyed hash',
     alarm: 'true when a secret or placeholder was where it must not be',
+    repeats: 'this many more like it, with any path, are in the sums; absent on a record of one',
   },
   say: (data) =>
     `${word(data, 'action')} ${word(data, 'method')} ${word(data, 'host')}:${word(data, 'port')}${word(data, 'path')} ${word(data, 'status')}` +

@@ -8,6 +8,7 @@ export interface NetworkSummary {
   readonly downBytes: number;
   readonly durationMs: number;
   readonly end: string;
+  readonly repeats?: number;
 }
 
 export const networkSummary: EventSpec<NetworkSummary> = {
@@ -21,6 +22,7 @@ export const networkSummary: EventSpec<NetworkSummary> = {
     downBytes: 'bytes to the sandbox',
     durationMs: 'milliseconds',
     end: 'closed, reset, budget, error or shutdown',
+    repeats: 'this many more like it are in the sums; absent on a record of one',
   },
   say: (data) =>
     `${word(data, 'host')}:${word(data, 'port')} ${word(data, 'end')}, ${word(data, 'upBytes')} bytes up, ${word(data, 'downBytes')} down`,

@@ -24,7 +24,7 @@ export const explainCommand: CliCommand = {
     io.stdout.write(
       io.json
         ? `${JSON.stringify({ ...facts, plan: prepared.plan }, null, 2)}\n`
-        : explainPlan(prepared.plan, facts),
+        : explainPlan(prepared.plan, { ...facts, credentials: resolved.policy.credentials }),
     );
     return EXIT.ok;
   },

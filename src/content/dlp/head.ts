@@ -24,7 +24,10 @@ export function headParts(target: string, headers: RawHeaders): readonly HeadPar
   if (mark !== -1) parts.push({ place: 'query', text: target.slice(mark + 1) });
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = (headers[i] ?? '').toLowerCase();
-    parts.push({ place: PLAIN_NAME.test(name) ? `header:${name}` : 'header', text: `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}` });
+    parts.push({
+      place: PLAIN_NAME.test(name) ? `header:${name}` : 'header',
+      text: `${headers[i] ?? ''}: ${headers[i + 1] ?? ''}`,
+    });
   }
   return parts;
 }

@@ -126,7 +126,8 @@ class Run implements ForwardOwner {
       whole: (body) => this.#judgeBody(located, { ...outgoing, body }, must),
       tooLong: () => {
         if (lenient) this.#admit(located, outgoing);
-        else this.refuse(413, (max < ruleMax ? unscannedProblem : tooLongProblem)(outgoing.rule, max).verdict);
+        else
+          this.refuse(413, (max < ruleMax ? unscannedProblem : tooLongProblem)(outgoing.rule, max).verdict);
       },
       broken: () => this.broken(),
     });

@@ -63,9 +63,9 @@ export function judgeRequest(
       : locateProxied(core, request, facts, settled);
   if (found.state === 'refuse') return found;
   const secure = scope.kind === 'pinned' && scope.secure;
-  const { host, port } = found.target;
-  const authority = formatAuthority(host, port, secure ? 443 : 80);
-  return { ...found, body, websocket: upgrade === 'websocket', authority, secure };
+  const { target, path } = found;
+  const authority = formatAuthority(target.host, target.port, secure ? 443 : 80);
+  return { state: 'pass', target, path, body, websocket: upgrade === 'websocket', authority, secure };
 }
 
 /** Where a connection leads before any request has been understood. */

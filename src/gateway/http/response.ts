@@ -1,5 +1,6 @@
 import { responseHeaders } from '../../net/http-head.ts';
 import type { RawHeaders } from '../../net/http-head.ts';
+import type { NetworkRule } from '../../policy/contract.ts';
 import type { OutgoingRequest, Scrubber } from '../contract.ts';
 import type { GatewayCore } from '../core.ts';
 import type { BodySink, ResponseHead } from './contract.ts';
@@ -18,22 +19,29 @@ const AS_IT_IS = (sink: BodySink): BodySink => sink;
 
 /** Ranges and codings would carry a secret past the scrubber a few bytes at a time. */
 const UNSCRUBBABLE: ReadonlySet<string> = new Set(['accept-encoding', 'range', 'if-range']);
-/** They describe bytes that scrubbing and decoding change. */
-const CHANGED: ReadonlySet<string> = new Set([
-  'content-length',
-  'content-encoding',
-  'content-md5',
-  'digest',
-  'accept-ranges',
-]);
+/** They describe bytes that scrubbing changes. */
+const CHANGED: ReadonlySet<string> = new Set(['content-encoding', 'content-md5', 'digest', 'accept-ranges']);
+
+/** Scrubbing leaves the length as it was; decoding does not. */
+const DECODED: ReadonlySet<string> = new Set([...CHANGED, 'content-length']);
+
+/** A session that an origin hands out is a credential of its own; a pinned host would refuse it with the next request. */
+const SESSION = ['set-cookie', 'set-cookie2'] as const;
+
+/** Headers of answers that the client does not get, lower case; undefined when there are none. */
+export function strippedNames({ requests }: NetworkRule): ReadonlySet<string> | undefined {
+  if (requests === undefined) return undefined;
+  const { stripResponseHeaders: listed, pin } = requests;
+  if (pin !== undefined) return new Set([...listed, ...SESSION]);
+  return listed.length === 0 ? undefined : new Set(listed);
+}
 
 /** Plans the answer of a request that is about to leave. */
 export function responsePlan(
   core: Pick<GatewayCore, 'broker' | 'limits'>,
   request: OutgoingRequest,
 ): ResponsePlan {
-  const strip = request.rule.requests?.stripResponseHeaders;
-  const names = strip === undefined || strip.length === 0 ? undefined : new Set(strip);
+  const names = strippedNames(request.rule);
   const scrubber = core.broker?.scrubber(request.host, request.port);
   if (scrubber !== undefined) return scrubbed(scrubber, names, core.limits.inflateRatio);
   return {
@@ -54,7 +62,7 @@ function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ra
     respond: ({ status, headers }) => {
       const coding = codingOf(headers);
       if (coding === undefined) return 'the answer has a coding that cannot be scrubbed';
-      const kept = without(responseHeaders(headers, status), CHANGED);
+      const kept = without(responseHeaders(headers, status), coding === 'identity' ? CHANGED : DECODED);
       const clean = scrubber.headers(names === undefined ? kept : without(kept, names));
       const through = (sink: BodySink): BodySink => {
         const scrub = new ScrubSink(sink, scrubber);
@@ -65,7 +73,8 @@ function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ra
   };
 }
 
-function without(headers: RawHeaders, names: ReadonlySet<string>): string[] {
+/** The headers but for some. */
+export function without(headers: RawHeaders, names: ReadonlySet<string>): string[] {
   const out: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? '';

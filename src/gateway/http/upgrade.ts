@@ -16,6 +16,7 @@ import type {
 } from './contract.ts';
 import { messageProblem } from './inspect.ts';
 import type { Notes } from './record.ts';
+import { strippedNames, without } from './response.ts';
 import { H1Turn } from './upstream-h1.ts';
 import { headerLines } from './writer.ts';
 import { inspectWebSocket, WS_MESSAGE_BYTES } from './ws-inspect.ts';
@@ -77,7 +78,7 @@ function join(parts: UpgradeParts, head: Http1Response, upstream: TakenConnectio
   const client = exchange.takeOver?.();
   if (client === undefined) return void upstream.socket.destroy();
   parts.onSwitched();
-  client.socket.write(switching(head, scrubberOf(parts)), 'latin1');
+  client.socket.write(switching(parts, head), 'latin1');
   if (upstream.first.length > 0) upstream.socket.unshift(upstream.first);
   const options: TunnelOptions = {
     first: client.first,
@@ -122,8 +123,10 @@ function accepts(parts: UpgradeParts, answer: Http1Response): boolean {
 }
 
 /** An origin may select the very subprotocol that a credential stands in. */
-function switching(answer: Http1Response, scrubber: Scrubber | undefined): string {
-  const headers = responseHeaders(answer.headers, 101);
-  const lines = headerLines(scrubber?.headers(headers) ?? headers);
+function switching(parts: UpgradeParts, answer: Http1Response): string {
+  const stripped = strippedNames(parts.outgoing.rule);
+  const all = responseHeaders(answer.headers, 101);
+  const headers = stripped === undefined ? all : without(all, stripped);
+  const lines = headerLines(scrubberOf(parts)?.headers(headers) ?? headers);
   return `HTTP/1.1 101 Switching Protocols\r\n${lines}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
 }

@@ -306,7 +306,12 @@ export class H1Turn implements UpstreamConnection, BodySource, WriterOwner {
       const name = head.headers[i] ?? '';
       if (name.length !== 10) continue;
       const key = name.toLowerCase();
-      if (key === 'connection' && tokensOf(head.headers, key).includes('close')) this.#keep = false;
+      if (
+        key === 'connection' &&
+        head.headers[i + 1] !== 'keep-alive' &&
+        tokensOf(head.headers, key).includes('close')
+      )
+        this.#keep = false;
       if (key === 'keep-alive') this.#maxIdleMs = hintOf(valuesOf(head.headers, key));
     }
   }

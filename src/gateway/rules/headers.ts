@@ -56,8 +56,7 @@ const CREDENTIAL_LIKE =
 /** The headers that go on: stripped, replaced and set as the rule says. Order and duplicates of the rest are kept. */
 export function outgoingHeaders(rules: CompiledRules, facts: RequestFacts): string[] {
   const { policy } = rules;
-  const listed = policy.requestHeaders === undefined ? undefined : new Set(policy.requestHeaders);
-  const dropped = new Set([...policy.removeHeaders, ...Object.keys(policy.setHeaders)].map(foldHeader));
+  const { listed, dropped } = namesOf(policy);
   const out: string[] = [];
   for (let i = 0; i + 1 < facts.headers.length; i += 2) {
     const name = facts.headers[i] ?? '';
@@ -71,6 +70,24 @@ export function outgoingHeaders(rules: CompiledRules, facts: RequestFacts): stri
   for (const [name, value] of Object.entries(policy.setHeaders))
     if (!ALWAYS.has(foldHeader(name))) out.push(name, value);
   return out;
+}
+
+interface HeaderNames {
+  readonly listed: ReadonlySet<string> | undefined;
+  readonly dropped: ReadonlySet<string>;
+}
+
+const NAMES = new WeakMap<RequestPolicy, HeaderNames>();
+
+function namesOf(policy: RequestPolicy): HeaderNames {
+  const known = NAMES.get(policy);
+  if (known !== undefined) return known;
+  const made = {
+    listed: policy.requestHeaders === undefined ? undefined : new Set(policy.requestHeaders),
+    dropped: new Set([...policy.removeHeaders, ...Object.keys(policy.setHeaders)].map(foldHeader)),
+  };
+  NAMES.set(policy, made);
+  return made;
 }
 
 function reroutes(rules: CompiledRules, folded: string): boolean {

@@ -35,7 +35,7 @@ export function judgeRequestRules(rule: NetworkRule, facts: RequestFacts): Rules
   if ('verdict' in rules) return refusal(rules, rawPath, names);
   const read = readView(rule, rules, facts);
   if ('verdict' in read) return refusal(read, rawPath, names);
-  const { refuse, ...observed } = firstRefusal(rules.observe, [
+  const { refuse, wouldDeny } = firstRefusal(rules.observe, [
     () => judgeRefuse(rule, rules, read),
     () => judgeAllow(rule, rules, read),
     () => overriddenMethod(rule, rules, read),
@@ -43,14 +43,14 @@ export function judgeRequestRules(rule: NetworkRule, facts: RequestFacts): Rules
     () => judgeGraphqlQuery(rule, rules, read),
   ]);
   if (refuse !== undefined) return refusal(refuse, read.path, names);
-  return {
+  const passed = {
     state: 'pass',
     path: read.path,
     queryNames: names,
     headers: outgoingHeaders(rules, facts),
     needsBody: rules.readsBody && facts.hasBody,
-    ...observed,
-  };
+  } as const;
+  return wouldDeny === undefined ? passed : { ...passed, wouldDeny };
 }
 
 function refusal(found: Finding, path: string, names: readonly string[]): RulesVerdict {
