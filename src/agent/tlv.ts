@@ -7,19 +7,19 @@ const TLV_HEADER_BYTES = 6;
 /** Bytes or text of one value; text is encoded as UTF-8. */
 export type TlvBytes = string | Uint8Array;
 
-/** Room for most messages; more is taken when it is needed. */
-const FIRST_BYTES = 1024;
+/** Text whose characters are its UTF-8 bytes. */
+const ASCII = /^[\u0000-\u007f]*$/;
 
-/** Collects TLV records. */
+/**
+ * Collects TLV records, one character a byte: a start writes some hundred short texts before any code is hot, and joining texts is
+ * what costs least then.
+ */
 export class TlvWriter {
-  #data = Buffer.allocUnsafe(FIRST_BYTES);
-  #length = 0;
+  #data = '';
 
   bytes(tag: number, value: TlvBytes): this {
-    const length = typeof value === 'string' ? Buffer.byteLength(value) : value.length;
-    const at = this.#claim(tag, length);
-    if (typeof value === 'string') this.#data.write(value, at);
-    else this.#data.set(value, at);
+    const data = characters(value);
+    this.#data += header(tag, data.length) + data;
     return this;
   }
 
@@ -35,41 +35,33 @@ export class TlvWriter {
   }
 
   u8(tag: number, value: number): this {
-    const at = this.#claim(tag, 1);
-    this.#data[at] = unsigned(value, 0xff);
+    this.#data += header(tag, 1) + String.fromCharCode(unsigned(value, 0xff));
     return this;
   }
 
   u32(tag: number, value: number): this {
-    const at = this.#claim(tag, 4);
-    this.#put(at, unsigned(value, 0xffff_ffff), 4);
+    this.#data += header(tag, 4) + fourBytes(unsigned(value, 0xffff_ffff));
     return this;
   }
 
-  /** What was written. Preconditions: nothing is written afterwards. */
+  /** What was written. */
   finish(): Buffer {
-    return this.#data.subarray(0, this.#length);
-  }
-
-  /** Writes the head of a record and answers where its value goes; the buffer may be another one afterwards. */
-  #claim(tag: number, length: number): number {
-    const head = this.#length;
-    this.#length = head + TLV_HEADER_BYTES + length;
-    if (this.#length > this.#data.length) {
-      const grown = Buffer.allocUnsafe(Math.max(this.#length, this.#data.length * 2));
-      this.#data.copy(grown, 0, 0, head);
-      this.#data = grown;
-    }
-    this.#put(head, tag, 2);
-    this.#put(head + 2, length, 4);
-    return head + TLV_HEADER_BYTES;
-  }
-
-  /** Little-endian. By hand: a start writes some hundred numbers, before anything is compiled. */
-  #put(at: number, value: number, bytes: number): void {
-    for (let i = 0; i < bytes; i++) this.#data[at + i] = (value >>> (8 * i)) & 0xff;
+    return Buffer.from(this.#data, 'latin1');
   }
 }
+
+function characters(value: TlvBytes): string {
+  if (typeof value !== 'string')
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString('latin1');
+  return ASCII.test(value) ? value : Buffer.from(value).toString('latin1');
+}
+
+const header = (tag: number, length: number): string =>
+  String.fromCharCode(tag & 0xff, (tag >>> 8) & 0xff) + fourBytes(length);
+
+/** Little-endian. */
+const fourBytes = (value: number): string =>
+  String.fromCharCode(value & 0xff, (value >>> 8) & 0xff, (value >>> 16) & 0xff, value >>> 24);
 
 function unsigned(value: number, max: number): number {
   if (Number.isInteger(value) && value >= 0 && value <= max) return value;

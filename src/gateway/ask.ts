@@ -127,7 +127,7 @@ export class AskDesk {
 }
 
 /** True for the one denial that an answer may lift. */
-export function isOpenQuestion(decision: Decision): decision is Denied {
+function isOpenQuestion(decision: Decision): decision is Denied {
   return decision.action === 'deny' && decision.verdict.rule === 'default.deny';
 }
 

@@ -11,9 +11,6 @@ export type RpcResult =
   | { readonly ok: true; readonly rpc: RpcPattern }
   | { readonly ok: false; readonly why: string };
 
-/** What gRPC implementations take by default for one received message (grpc-go, grpc-java: 4 MiB). */
-export const GRPC_MESSAGE_MAX = 4 * 1024 * 1024;
-
 const RPC = /^([A-Za-z_][A-Za-z0-9_.]*)\/([A-Za-z_][A-Za-z0-9_]*|\*)$/;
 
 /** Flag and length before each message. */

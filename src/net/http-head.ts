@@ -1,5 +1,5 @@
 import { formatAuthority, parseAuthority } from './authority.ts';
-import type { AuthorityResult, CanonicalHost } from './authority.ts';
+import type { CanonicalHost } from './authority.ts';
 
 /** Header lines as Node gives them in `rawHeaders`: name, value, name, value. Merged views hide duplicates. */
 export type RawHeaders = readonly string[];
@@ -93,7 +93,7 @@ export function judgeHead(method: string, httpVersion: string, headers: RawHeade
   if (namesEndToEnd(headers)) return problem(400, 'a Connection header that names an end-to-end header');
   if (found.host === undefined || found.hosts > 1)
     return problem(400, 'not exactly one Host header (RFC 9112 §3.2)');
-  const authority = hostOf(found.host);
+  const authority = parseAuthority(found.host, 0);
   if (!authority.ok) return problem(400, `a Host header that is malformed: ${authority.why}`);
   return {
     ok: true,
@@ -101,14 +101,6 @@ export function judgeHead(method: string, httpVersion: string, headers: RawHeade
     host: authority.host,
     hostPort: authority.port === 0 ? undefined : authority.port,
   };
-}
-
-let lastHost: { readonly text: string; readonly parsed: AuthorityResult } | undefined;
-
-/** One connection names the same host in every request: the last answer is kept. */
-function hostOf(text: string): AuthorityResult {
-  if (lastHost?.text !== text) lastHost = { text, parsed: parseAuthority(text, 0) };
-  return lastHost.parsed;
 }
 
 /** The headers that delimit a message and name its host: the last of each, and how many there are. */

@@ -79,8 +79,12 @@ const EARLY_END = /%(?:3F|23).*$/;
 /** What some file systems and frameworks drop at the end of a name: dots, blanks, invisible characters. */
 const DROPPED_END = /(?:\.|%20|%C2%A0|%E2%80%8[B-D]|%EF%BB%BF)+(?=\/|$)/g;
 
+/** Nothing in such a path is folded, decoded or dropped by anybody. */
+const ONE_READING = /^[a-z0-9/_-]*$/;
+
 /** The folded path with `%2F` as one character of its segment and as a slash, each without its final slash, whole and as less careful readers take it. */
 function readings(path: string): string[][] {
+  if (ONE_READING.test(path)) return [path.replace(/\/$/, '').slice(1).split('/')];
   const parts = path.split('%2F').map((part) => spellLiteral(foldCase(decodeURIComponent(part))));
   const spellings = parts.length === 1 ? parts : [parts.join('%2F'), parts.join('/')];
   const texts = new Set(spellings);

@@ -74,6 +74,27 @@ describe('MultiMatch', () => {
     );
   });
 
+  test('equal to a naive search in large chunks, where stretches are passed over', () => {
+    // Patterns stand in filler whose blocks are partly theirs, at any place, also across the border of the chunks.
+    const pattern = fc.string({ unit: fc.constantFrom('a', 'b', 'x'), minLength: 6, maxLength: 14 });
+    const filler = fc.string({ unit: fc.constantFrom('a', 'b', 'x', '.', '-'), maxLength: 120 });
+    const world = fc.array(pattern, { minLength: 1, maxLength: 6 }).chain((patterns) =>
+      fc.record({
+        patterns: fc.constant(patterns.map(bytes)),
+        text: fc
+          .array(fc.oneof(filler, fc.constantFrom(...patterns)), { minLength: 20, maxLength: 40 })
+          .map((parts) => bytes(parts.join('').padEnd(800, '.'))),
+        cut: fc.integer({ min: 256, max: 540 }),
+      }),
+    );
+    fc.assert(
+      fc.property(world, ({ patterns, text, cut }) => {
+        expect(all(patterns, [text.subarray(0, cut), text.subarray(cut)])).toEqual(naive(patterns, text));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   test('equal to a naive search over long unbranched patterns that fail late', () => {
     const block = fc.constantFrom('aaaa', 'aaab', 'ab', 'b', 'ccaaaa');
     const text = fc.array(block, { minLength: 1, maxLength: 12 }).map((parts) => bytes(parts.join('')));

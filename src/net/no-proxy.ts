@@ -42,7 +42,7 @@ function covers(match: NoProxyEntry['match'], host: string, ip: IpAddress | unde
 }
 
 /** True when the first `bits` bits are equal. */
-export function inRange(ip: IpAddress, network: IpAddress, bits: number): boolean {
+function inRange(ip: IpAddress, network: IpAddress, bits: number): boolean {
   if (ip.version !== network.version) return false;
   const whole = bits >> 3;
   for (let i = 0; i < whole; i++) if (ip.bytes[i] !== network.bytes[i]) return false;

@@ -187,11 +187,11 @@ describe('the network language', () => {
     ],
     [
       '{ host: a.com, setHeaders: { Authorization: Bearer x } }',
-      'setHeaders.Authorization: found "Authorization", expected another header: a secret does not stand in a policy: define a credential',
+      'setHeaders.Authorization: found text, expected another header: a secret does not stand in a policy: define a credential',
     ],
     [
       '{ host: a.com, setHeaders: { x: "a\\r\\nb" } }',
-      'setHeaders.x: found "a\\r\\nb", expected printable ASCII without line breaks',
+      'setHeaders.x: found text, expected printable ASCII without line breaks',
     ],
     [
       '{ host: a.com, preset: llm }',
@@ -232,11 +232,11 @@ describe('the network language', () => {
   it.each([
     [
       'parentProxy: "https://p.test:1"',
-      'network.parentProxy: found "https://p.test:1", expected a proxy such as http://proxy.example.com:3128: TLS to the proxy is not supported',
+      'network.parentProxy: found text, expected a proxy such as http://proxy.example.com:3128: TLS to the proxy is not supported',
     ],
     [
       'parentProxy: "http://u:p@p.test:1"',
-      'network.parentProxy: found "http://u:p@p.test:1", expected a proxy such as http://proxy.example.com:3128: a secret does not stand in a policy: use credential',
+      'network.parentProxy: found text, expected a proxy such as http://proxy.example.com:3128: a secret does not stand in a policy: use credential',
     ],
     ['ask: { timeout: 1h }', 'network.ask.timeout: found "1h", expected a time from 1s to 10m'],
     ['dlp: { decodeDepth: 9 }', 'network.dlp.decodeDepth: found 9, expected a number from 0 to 4'],
@@ -268,7 +268,10 @@ describe('the network language', () => {
       'hosts[0]: found text, expected a port with TLS: http would send the credential in clear',
     ],
     ['{ from: env:K, bearer: true, hosts: [] }', 'hosts: found an empty list, expected at least one host'],
-    ['{ from: env:K, header: content-length }', 'header: found text, expected the name of a header'],
+    [
+      '{ from: env:K, header: content-length }',
+      'header: found text, expected another header: this one frames the message, and the gateway writes it',
+    ],
     [
       '{ from: env:K, bearer: true, expose: { env: LD_PRELOAD } }',
       'expose.env: found text, expected another variable: it steers a loader or interpreter',

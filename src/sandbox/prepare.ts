@@ -51,7 +51,8 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   ]);
   refuseMasksInTrees(policy, view.trees);
   const compiled = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
-  const plan = { ...compiled, env: { ...(await trustEnvironment(compiled)), ...compiled.env } };
+  const env = { ...(await trustEnvironment(compiled)), ...compiled.env };
+  const plan = Object.freeze({ ...compiled, env });
   return {
     plan,
     policy,

@@ -4,7 +4,7 @@ import { ownSignature, resignWith, withoutSignature } from './aws.ts';
 import type { VerifiedSignature } from './aws.ts';
 import { findInBody, writeBody } from './body-places.ts';
 import type { BodyPlaceholders } from './body-places.ts';
-import type { CredentialVerdict, OutgoingRequest, PassVerdict, RefuseVerdict } from './contract.ts';
+import type { CredentialVerdict, OutgoingRequest, RefuseVerdict } from './contract.ts';
 import { applyEdits, findInHead } from './edits.ts';
 import type { Edit } from './edits.ts';
 import { isHomeHost, swappableFor } from './homes.ts';
@@ -81,7 +81,7 @@ async function finish(passing: Passing): Promise<CredentialVerdict> {
   for (const name of body.owners) names.add(name);
   const [first] = names;
   if (first !== undefined && !request.secure) return refusals.cleartext(first);
-  await Promise.all([...names].map((name) => desk.keyring.get(name)?.settle()));
+  await Promise.all([...names].map(async (name) => desk.keyring.get(name)?.settle()));
   // All at once and after the last await: a revocation meanwhile, also of another of them, is seen by `usable`.
   const secrets = new Map<string, ReadonlyMap<string, Buffer>>();
   for (const name of names) {
@@ -101,16 +101,21 @@ function write(
   const edits = judged.swaps.map((swap) => editOf(swap, secrets.get(swap.credential)));
   const written = applyEdits(request, edits);
   const plain = wantsPlainReply(passing);
-  let head = { ...written, headers: plain ? plainReplyHeaders(written.headers) : written.headers };
+  let head = {
+    target: written.target,
+    headers: plain ? plainReplyHeaders(written.headers) : written.headers,
+  };
   if (signature !== undefined) {
     const resigned = resignWith(request, head, signature, secrets.get(signature.credential));
     if (resigned === undefined) return refusals.signature(signature.credential, 'it cannot be made again');
     head = resigned;
   }
   const body = writeBody(desk.keyring, request, passing.body.owners, secrets);
-  const verdict: PassVerdict = { state: 'pass', ...head };
+  const { target, headers } = head;
   return {
-    ...verdict,
+    state: 'pass',
+    target,
+    headers,
     ...(body === undefined ? {} : { body }),
     ...(secrets.size === 0 ? {} : { credential: [...secrets.keys()].join(', ') }),
     ...(judged.pin === undefined ? {} : { pin: judged.pin }),

@@ -17,7 +17,7 @@ const missing = ['/usr/bin/ssh', '/usr/bin/ssh-agent', SSHD].filter((file) => !e
 
 /** A real sshd with two host keys on two ports, a real agent with two keys, and the broker between. */
 describe.skipIf(missing.length > 0)(
-  `ssh agent broker${missing.length > 0 ? ` (missing: ${missing})` : ''}`,
+  `ssh agent broker${missing.length > 0 ? ` (missing: ${missing.join(', ')})` : ''}`,
   () => {
     const dir = mkdtempSync(path.join(tmpdir(), 'gb-ssh-'));
     const at = (name: string): string => path.join(dir, name);

@@ -1,4 +1,4 @@
-import { LETTERS, TABLES, looksRandom, runFrom, tableOf } from './letters.ts';
+import { TABLES, looksRandom, runFrom, tableOf } from './letters.ts';
 import type { LetterSet, Table } from './letters.ts';
 
 export interface Span {
@@ -107,9 +107,4 @@ export function describeForm(form: TokenForm): string {
     return `<${count} ${letters}>`;
   });
   return form.starts.map((start) => `${start}${parts.join('')}`).join(', ');
-}
-
-/** Every letter of a set, for tests that make a token. */
-export function lettersOf(part: Exclude<Part, string>): string {
-  return LETTERS[part[0]];
 }

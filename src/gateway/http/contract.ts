@@ -97,7 +97,8 @@ export interface UpstreamConnection {
 export type Acquired =
   | { readonly state: 'ok'; readonly connection: UpstreamConnection }
   | { readonly state: 'denied'; readonly verdict: Verdict }
-  | { readonly state: 'failed'; readonly why: string };
+  /** `verdict`: recorded already, for the page. */
+  | { readonly state: 'failed'; readonly why: string; readonly verdict?: Verdict };
 
 /** One HTTP/2 connection to an origin: carries many requests at once. The pool owns it. */
 export interface UpstreamSession {

@@ -155,8 +155,16 @@ class Run implements ForwardOwner {
     const requestMs = rule.requests?.limits.requestMs;
     if (requestMs !== undefined)
       this.#timer = setTimeout(() => this.refuse(504, lateVerdict(rule, requestMs)), requestMs).unref();
-    const parts = { core: this.#core, scope: this.#scope, exchange: this.#exchange, notes: this.#notes };
-    this.#forward = new Forwarding({ ...parts, located, outgoing, body: this.#body }, this);
+    const parts = {
+      core: this.#core,
+      scope: this.#scope,
+      exchange: this.#exchange,
+      notes: this.#notes,
+      located,
+      outgoing,
+      body: this.#body,
+    };
+    this.#forward = new Forwarding(parts, this);
     this.#forward.start();
   }
 
@@ -179,7 +187,7 @@ class Run implements ForwardOwner {
     this.#exchange.answer(problemOf(status, verdict));
   }
 
-  fail(why?: string): void {
+  fail(why?: string, verdict?: Verdict): void {
     const target = this.#located?.target;
     const done = this.#over || this.#answered || this.#bodyBroke || this.#forward?.begun === true;
     if (done || target === undefined) return;
@@ -188,7 +196,9 @@ class Run implements ForwardOwner {
     this.#forward?.drop();
     this.#body.drop();
     this.#notes.status = 502;
-    this.#exchange.answer(failureOf(502, failureText(target, why)));
+    this.#exchange.answer(
+      verdict === undefined ? failureOf(502, failureText(target, why)) : problemOf(502, verdict),
+    );
   }
 
   broken(): void {

@@ -1,5 +1,5 @@
 import { forwardedHeaders } from '../../net/http-head.ts';
-import type { CredentialBroker, OutgoingRequest, Verdict } from '../contract.ts';
+import type { CredentialBroker, CredentialVerdict, OutgoingRequest, Verdict } from '../contract.ts';
 import type { GatewayCore, HttpScope } from '../core.ts';
 import { statusOf } from '../problem.ts';
 import type { TunnelResult } from '../tunnel.ts';
@@ -42,7 +42,7 @@ export interface ForwardParts {
 export interface ForwardOwner {
   refuse(status: number, verdict: Verdict): void;
   /** The network behind an allowed destination failed: no decision. */
-  fail(why?: string): void;
+  fail(why?: string, verdict?: Verdict): void;
   /** The client's body was cut or malformed. */
   broken(): void;
   /** The connection is a WebSocket's now. */
@@ -113,7 +113,7 @@ export class Forwarding {
       if (acquired.state === 'ok') this.#acquired(acquired.connection);
       else if (this.#over) return;
       else if (acquired.state === 'denied') this.#owner.refuse(statusOf(acquired.verdict), acquired.verdict);
-      else this.#owner.fail(acquired.why);
+      else this.#owner.fail(acquired.why, acquired.verdict);
     } catch {
       this.#owner.fail();
     }
@@ -143,9 +143,8 @@ export class Forwarding {
       }
       notes.pin = verdict.pin;
       notes.credential = verdict.credential;
-      const { target, headers } = verdict;
       body.replace(verdict.body ?? body.whole);
-      this.#send(connection, { ...outgoing, target, headers: forwardedHeaders(headers, located.authority) });
+      this.#send(connection, asAuthorized(outgoing, verdict, located.authority));
     } catch {
       this.#owner.fail();
     }
@@ -258,4 +257,16 @@ export class Forwarding {
     if (retryable && safe && !this.#parts.body.isThere && this.#tries < TRIES_MAX) return this.start();
     this.#owner.fail(why);
   }
+}
+
+/** The request with its secrets in. Written out: a copy by spreading costs several times as much, and this runs for every request. */
+function asAuthorized(
+  outgoing: OutgoingRequest,
+  verdict: Extract<CredentialVerdict, { state: 'pass' }>,
+  authority: string,
+): OutgoingRequest {
+  const { rule, host, port, secure, method, path, websocket, body } = outgoing;
+  const headers = forwardedHeaders(verdict.headers, authority);
+  const sent = { rule, host, port, secure, method, target: verdict.target, path, headers, websocket };
+  return body === undefined ? sent : { ...sent, body };
 }

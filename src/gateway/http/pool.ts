@@ -199,7 +199,7 @@ export class UpstreamPool implements OriginPool {
     ).secureDial(target, socket, openSession === undefined ? ['http/1.1'] : ['h2', 'http/1.1']);
     if (verified.state === 'untrusted') {
       this.#parts.onUntrusted(options.entry, target, verified.verdict);
-      return { state: 'failed', why: verified.verdict.reason };
+      return { state: 'failed', why: verified.verdict.reason, verdict: verified.verdict };
     }
     if (verified.state === 'failed') return { state: 'failed', why: verified.why };
     const made = { target, socket: verified.socket, address, startedAt };

@@ -19,11 +19,14 @@ const AS_IT_IS = (sink: BodySink): BodySink => sink;
 
 /** Ranges and codings would carry a secret past the scrubber a few bytes at a time. */
 const UNSCRUBBABLE: ReadonlySet<string> = new Set(['accept-encoding', 'range', 'if-range']);
-/** They describe bytes that scrubbing changes. */
-const CHANGED: ReadonlySet<string> = new Set(['content-encoding', 'content-md5', 'digest', 'accept-ranges']);
-
-/** Scrubbing leaves the length as it was; decoding does not. */
-const DECODED: ReadonlySet<string> = new Set([...CHANGED, 'content-length']);
+/** They describe bytes that scrubbing and decoding change. */
+const CHANGED: ReadonlySet<string> = new Set([
+  'content-length',
+  'content-encoding',
+  'content-md5',
+  'digest',
+  'accept-ranges',
+]);
 
 /** A session that an origin hands out is a credential of its own; a pinned host would refuse it with the next request. */
 const SESSION = ['set-cookie', 'set-cookie2'] as const;
@@ -62,7 +65,7 @@ function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ra
     respond: ({ status, headers }) => {
       const coding = codingOf(headers);
       if (coding === undefined) return 'the answer has a coding that cannot be scrubbed';
-      const kept = without(responseHeaders(headers, status), coding === 'identity' ? CHANGED : DECODED);
+      const kept = without(responseHeaders(headers, status), CHANGED);
       const clean = scrubber.headers(names === undefined ? kept : without(kept, names));
       const through = (sink: BodySink): BodySink => {
         const scrub = new ScrubSink(sink, scrubber);

@@ -49,7 +49,6 @@ function readReasons(value: unknown): readonly HostReason[] | undefined {
   return found.length === Object.keys(value).length ? found : undefined;
 }
 
-export const TEXT: Shape<string> = { expected: 'text', read: (value) => (isText(value) ? value : undefined) };
 export const TEXTS: Shape<readonly string[]> = {
   expected: 'a list of text',
   read: (value) => (Array.isArray(value) && allText(value) ? value : undefined),
