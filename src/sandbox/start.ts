@@ -109,16 +109,17 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   const { credentials } = prepared.policy;
   const { env, audit, dirs } = input;
   const egress = await prepareEgress({ id, plan: prepared.plan, credentials, env, audit, dirs, teardown });
+  const live: { session?: AgentSession } = {};
+  const dial = (port: number): Promise<Duplex> => dialInside(live.session, port);
+  // Before the airlock: a port that is taken must not meet one that is half-way through making its placeholders.
+  const ports = await publishPorts(input.publish, { teardown, dial });
   const launched = launch(input, limits, fillMade(prepared.plan, egress.made));
   teardown.add('jail', () => launched.kill());
   // From here on everything overlaps with the airlock's own work.
   const recorded = recordStart(input, id);
   recorded.catch(() => undefined);
-  const live: { session?: AgentSession } = {};
   const pause = (): void => live.session?.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
   const gateway = startGateway(input, { id, egress, teardown, pause });
-  const dial = (port: number): Promise<Duplex> => dialInside(live.session, port);
-  const ports = await publishPorts(input.publish, { teardown, dial });
   const jail = await launched.boot(async ({ placeholders }) => {
     const boot = await bootFrame(input, egress, { rlimits: limits.rlimits, placeholders, identities });
     await recorded;

@@ -68,8 +68,9 @@ export class MessageWriter implements BodySink {
       return !this.#socket.writableNeedDrain;
     }
     this.#flush(false);
-    // `write` says false for every chunk over the high-water mark, also when the kernel took it at once: look at what is left.
-    return this.#socket.writableLength === 0;
+    // `write` says false for every chunk over the high-water mark, also when the kernel took it at once: look at what is left. Below
+    // the mark no "drain" will come, so the source must not wait for one.
+    return this.#socket.writableLength === 0 || !this.#socket.writableNeedDrain;
   }
 
   get idle(): boolean {
