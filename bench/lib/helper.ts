@@ -3,6 +3,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 /** Nothing that is asked takes this long; what does is stuck. */
 const STUCK_MS = 120_000;
 
+/** A helper that was left gets this long. */
+const LEAVE_MS = 2000;
+
 export interface HelperOptions {
   /** The Node.js that runs it; this one by default. */
   readonly node?: string;
@@ -57,8 +60,13 @@ export class Helper {
     return Object.fromEntries(pairs);
   }
 
+  /** It may put its own things away first; this program waits for that, and not for ever. */
   end(): void {
-    this.#child.kill('SIGKILL');
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const timer = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS);
+    child.once('exit', () => clearTimeout(timer));
+    if (child.connected) child.disconnect();
   }
 }
 
@@ -66,8 +74,12 @@ function isAnswer(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
-/** The other end: answers each question, in a helper program. */
-export function answering(answer: (question: Readonly<Record<string, unknown>>) => Promise<object>): void {
+/** The other end: answers each question, in a helper program; `putAway` is for what would outlive it. */
+export function answering(
+  answer: (question: Readonly<Record<string, unknown>>) => Promise<object>,
+  putAway: () => Promise<void> = () => Promise.resolve(),
+): void {
+  const leave = (): Promise<void> => putAway().finally(() => process.exit(0));
   process.on('message', (question: unknown) => {
     if (!isAnswer(question)) return;
     answer(question)
@@ -75,7 +87,7 @@ export function answering(answer: (question: Readonly<Record<string, unknown>>) 
       .then((reply) => process.send?.(reply))
       .catch(() => undefined);
   });
-  process.on('disconnect', () => process.exit(0));
+  process.once('disconnect', () => void leave());
 }
 
 export const text = (value: unknown): string => (typeof value === 'string' ? value : '');

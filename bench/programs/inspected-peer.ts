@@ -10,6 +10,7 @@ interface Peer {
   getProxyPort(): number | undefined;
   getProxyAuthToken(): string | undefined;
   getMitmCA(): { readonly certPem: string } | undefined;
+  reset(): Promise<void>;
 }
 
 interface Asked {
@@ -53,11 +54,14 @@ async function start(h1: number, h2: number): Promise<object> {
 }
 
 let started = false;
-answering((question) => {
-  if (!started) {
-    started = true;
-    return start(count(question['h1']), count(question['h2']));
-  }
-  const { user, system } = process.cpuUsage();
-  return Promise.resolve({ cpu: (user + system) / 1000 });
-});
+answering(
+  (question) => {
+    if (!started) {
+      started = true;
+      return start(count(question['h1']), count(question['h2']));
+    }
+    const { user, system } = process.cpuUsage();
+    return Promise.resolve({ cpu: (user + system) / 1000 });
+  },
+  async () => (await load()).reset(),
+);

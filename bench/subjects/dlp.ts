@@ -1,8 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createScanner } from '../../src/content/dlp/scanner.ts';
 import type { ContentScanner } from '../../src/content/contract.ts';
+import { createScanner } from '../../src/content/dlp/scanner.ts';
+import type { InlineScanner, ScannerOptions } from '../../src/content/dlp/scanner.ts';
+import { createThreadedScanner, ScanThread } from '../../src/content/dlp/threaded.ts';
 import type { Subject } from '../lib/context.ts';
-import { find, interleave, type Arm } from '../lib/rounds.ts';
+import type { Series } from '../lib/result.ts';
+import { find, interleave, type Arm, type Rounds } from '../lib/rounds.ts';
 import { against } from '../lib/stats.ts';
 
 const ROUNDS = 9;
@@ -21,18 +24,67 @@ export const dlp: Subject = {
     const scanner = cleanScanner();
     const bodies = await interleave({ arms: bodyArms(scanner), metrics: { '': 'MiB/s' }, ...options });
     const heads = await interleave({ arms: [headArm(scanner)], metrics: { '': '1/s' }, ...options });
+    const pauses = await largeBodies({ rounds: rounds(ROUNDS), warmups: 1, budgetMs });
     const target = { at: 'least', value: 100 } as const;
     return {
-      series: [...bodies, ...heads],
+      series: [...bodies, ...heads, ...pauses],
       comparisons: against(find(bodies, 'JSON'), target),
       skips: [],
     };
   },
 };
 
-function cleanScanner(): ContentScanner {
+/** The largest body that is looked into: how long it takes, and how long nothing else moves meanwhile. */
+async function largeBodies(options: Omit<Rounds, 'arms' | 'metrics'>): Promise<readonly Series[]> {
+  const thread = new ScanThread();
+  const body = Buffer.concat(Array<Buffer>(10).fill(jsonText(false)));
+  const arm = (name: string, scanner: ContentScanner): Arm => ({
+    name: `10 MiB of JSON, ${name}`,
+    command: `scanner.body(10 MiB of JSON), ${name}`,
+    sample: async () => {
+      const pause = watchPauses();
+      const started = performance.now();
+      mustBeClean(await scanner.body(body, []));
+      const whole = performance.now() - started;
+      return { whole, 'longest pause': await pause() };
+    },
+  });
+  try {
+    const arms = [
+      arm('on the spot', cleanScanner()),
+      arm('in the thread', createThreadedScanner(cleanOptions(), thread)),
+    ];
+    return await interleave({ arms, metrics: { whole: 'ms', 'longest pause': 'ms' }, ...options });
+  } finally {
+    await thread.close();
+  }
+}
+
+/** Answers the longest time between two turns of the event loop since, in milliseconds. */
+function watchPauses(): () => Promise<number> {
+  let last = performance.now();
+  let longest = 0;
+  const look = (): void => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  };
+  const timer = setInterval(look, 1);
+  return () =>
+    new Promise((resolve) => {
+      setImmediate(() => {
+        look();
+        clearInterval(timer);
+        resolve(longest);
+      });
+    });
+}
+
+const cleanScanner = (): InlineScanner => createScanner(cleanOptions());
+
+function cleanOptions(): ScannerOptions {
   const secrets = Array.from({ length: SECRETS }, (_, i) => ({ name: `s${i}`, bytes: randomBytes(40) }));
-  return createScanner({
+  return {
     policy: {
       action: 'deny',
       patterns: true,
@@ -45,10 +97,10 @@ function cleanScanner(): ContentScanner {
       everywhere: true,
     },
     secrets: () => secrets,
-  });
+  };
 }
 
-function bodyArms(scanner: ContentScanner): Arm[] {
+function bodyArms(scanner: InlineScanner): Arm[] {
   const random = seeded(MIB);
   return [
     bodyArm(scanner, 'JSON', jsonText(false)),
@@ -58,7 +110,7 @@ function bodyArms(scanner: ContentScanner): Arm[] {
   ];
 }
 
-function bodyArm(scanner: ContentScanner, name: string, body: Buffer): Arm {
+function bodyArm(scanner: InlineScanner, name: string, body: Buffer): Arm {
   const sample = () => {
     const started = performance.now();
     for (let i = 0; i < PASSES; i++) mustBeClean(scanner.body(body, []));
@@ -68,7 +120,7 @@ function bodyArm(scanner: ContentScanner, name: string, body: Buffer): Arm {
   return { name, command: `scanner.body(1 MiB of ${name})`, sample };
 }
 
-function headArm(scanner: ContentScanner): Arm {
+function headArm(scanner: InlineScanner): Arm {
   const headers = [
     ...['Host', 'api.example.com', 'User-Agent', 'client/1.4.2 node/20', 'Accept', '*/*'],
     ...[

@@ -72,7 +72,7 @@ export const sdk: Subject = {
 };
 
 /** The SDK as it ships, found as a program that depends on it finds it. */
-async function builtSdk(): Promise<typeof Sdk> {
+export async function builtSdk(): Promise<typeof Sdk> {
   const index = createRequire(path.join(packageRoot(), 'package.json')).resolve('glovebox');
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- The bundle is made from the very module whose type is named.
   return (await import(pathToFileURL(index).href)) as typeof Sdk;

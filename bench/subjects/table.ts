@@ -1,6 +1,7 @@
 import type { Subject } from '../lib/context.ts';
 import { audit } from './audit.ts';
 import { dlp } from './dlp.ts';
+import { files } from './files.ts';
 import { footprint } from './footprint.ts';
 import { gatewayAlone } from './gateway-alone.ts';
 import { gateway } from './gateway.ts';
@@ -17,6 +18,7 @@ export const SUBJECTS: readonly Subject[] = [
   start,
   startTree,
   sdk,
+  files,
   footprint,
   gateway,
   gatewayAlone,

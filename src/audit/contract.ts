@@ -3,6 +3,7 @@ export type EventKind =
   | 'run.start'
   | 'run.command'
   | 'run.end'
+  | 'run.taken'
   | 'run.refused'
   | 'network.verdict'
   | 'network.summary'
@@ -15,6 +16,8 @@ export type EventKind =
   | 'limit.hit'
   | 'policy.trust'
   | 'policy.changed'
+  | 'image.changed'
+  | 'image.refused'
   | 'audit.repaired'
   | 'audit.rotated'
   | 'audit.folded';

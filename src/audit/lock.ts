@@ -1,28 +1,33 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, constants, linkSync, openSync, readdirSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, renameSync, unlinkSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError, systemCode } from '../base/errors.ts';
 
 /**
- * Mutual exclusion between processes that share a directory, released by the kernel when the holder dies.
+ * Mutual exclusion between processes that share a directory, first come, first served, released by the kernel when the holder dies.
  *
- * Node offers no file locks. Holding the lock is listening on a unix socket `lock-<n>` in the directory: a connection to a
- * dead holder is refused, and a waiter's connection closes at the moment the holder lets go, so nobody polls. Socket files
- * reach across network namespaces and containers (abstract names do not), and only the owner of the directory gets at them.
+ * Node offers no file locks. A place in the queue is a unix socket that listens in the directory as `ticket-<n>-<random>`: a
+ * connection to a dead owner is refused, and a waiter's connection closes at the moment the owner lets go, so nobody polls. Socket
+ * files reach across network namespaces and containers (abstract names do not), and only the owner of the directory gets at them.
  *
- * A socket listens under a private name before link(2) gives it a number: so whoever is refused at a numbered one knows that
- * its owner is dead for good. A contender announces itself by that link and only then looks at all the others: of two, at
- * least the one that looked last sees the other. The higher number steps back, the lower one waits for the higher to go.
- * A numbered file is removed by its owner, or by the holder once its owner is dead; nobody else may judge.
+ * Lamport's bakery (1974): a contender says that it is choosing, looks for the highest number, and takes the next. Who has a number
+ * waits until all that were choosing by then have theirs, and then for everybody with a lower one: for the last of them, which waits
+ * for the one before it, so that each release wakes one process however many wait. No name is used twice, so that whoever is
+ * refused at one knows that its owner is dead for good, and may remove it.
  */
 export interface HeldLock {
   release(): void;
 }
 
-const NUMBERED = /^lock-(\d+)$/;
+const TICKET = /^ticket-(\d+)-([0-9a-f]+)$/;
+/** It listens, and its owner looks for a number: four system calls in one turn. */
+const CHOOSING = /^choosing-[0-9a-f]+$/;
+/** About to listen. */
 const PRIVATE = /^new-[0-9a-f]+$/;
-/** Waiters at once; more are told EAGAIN and come again. */
+/** Between two looks at somebody who is choosing. */
+const CHOOSING_MS = 1;
+/** Connections at once; more are told EAGAIN and come again. */
 const BACKLOG = 4096;
 
 /** @throws E_AUDIT_UNWRITABLE after `timeoutMs`, or when the file system has no sockets. */
@@ -31,11 +36,7 @@ export async function acquireLock(dir: string, timeoutMs: number = CAPS.auditLoc
   const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY);
   const place: Place = { base: `/proc/self/fd/${fd}`, deadline: Date.now() + timeoutMs };
   try {
-    for (;;) {
-      const own = await attempt(place);
-      if (own !== undefined) return held(own, fd);
-      if (Date.now() > place.deadline) throw tooLong();
-    }
+    return held(await queueUp(place), fd);
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -47,72 +48,94 @@ interface Place {
   readonly deadline: number;
 }
 
-/** A numbered socket of this process. */
-interface Announced {
+/** A place in the queue. */
+interface Ticket {
+  readonly name: string;
   readonly number: number;
-  withdraw(): void;
 }
 
-function held(own: Announced, fd: number): HeldLock {
+/** One of this process. */
+interface OwnTicket extends Ticket {
+  leave(): void;
+}
+
+function held(own: OwnTicket, fd: number): HeldLock {
   let open = true;
   return {
     release(): void {
       if (!open) return;
       open = false;
-      own.withdraw();
+      own.leave();
       closeSync(fd);
     },
   };
 }
 
-/** One round: the lock, or undefined once it is worth trying again. */
-async function attempt(place: Place): Promise<Announced | undefined> {
-  for (const other of numbers(place.base)) {
-    if (await waitWhileAlive(place, other)) return undefined;
+async function queueUp(place: Place): Promise<OwnTicket> {
+  let own: OwnTicket | undefined;
+  while (own === undefined) {
+    if (Date.now() > place.deadline) throw tooLong();
+    own = await takeTicket(place.base);
   }
-  const own = await announce(place.base);
-  if (own === undefined) return undefined;
   try {
-    if (await prevail(place, own.number)) return own;
+    await untilAllHaveChosen(place);
+    await untilFirst(place, own);
+    return own;
   } catch (error) {
-    own.withdraw();
+    own.leave();
     throw error;
   }
-  own.withdraw();
-  return undefined;
 }
 
-/** True once nobody else is alive; false when somebody with a lower number is. */
-async function prevail(place: Place, own: number): Promise<boolean> {
-  let names: readonly string[] = [];
-  for (let again = true; again;) {
-    again = false;
-    names = readdirSync(place.base);
-    for (const other of numbersOf(names)) {
-      if (other < own && (await isAlive(place, `lock-${other}`))) return false;
-      if (other > own && (await waitWhileAlive(place, other))) again = true;
+/** Those who begin to choose later see our number. */
+async function untilAllHaveChosen(place: Place): Promise<void> {
+  for (;;) {
+    let waits = false;
+    for (const name of readdirSync(place.base)) {
+      if (!CHOOSING.test(name)) continue;
+      if (await isAlive(place, name)) waits = true;
+      else remove(`${place.base}/${name}`);
     }
-  }
-  await cleanDead(place, own, names);
-  return true;
-}
-
-/**
- * Removes what the dead left. Preconditions: the lock is held, so nobody else removes a file between the look and the removal.
- * A private socket that is about to listen may go too: its owner then finds nothing to link and tries again.
- */
-async function cleanDead(place: Place, own: number, names: readonly string[]): Promise<void> {
-  for (const name of names) {
-    if (name === `lock-${own}` || !(NUMBERED.test(name) || PRIVATE.test(name))) continue;
-    if (!(await isAlive(place, name))) remove(`${place.base}/${name}`);
+    if (!waits) return;
+    if (Date.now() > place.deadline) throw tooLong();
+    await new Promise((resolve) => setTimeout(resolve, CHOOSING_MS));
   }
 }
 
-const numbers = (base: string): number[] => numbersOf(readdirSync(base));
+/** Preconditions: nobody can take a lower number any more. */
+async function untilFirst(place: Place, own: Ticket): Promise<void> {
+  for (;;) {
+    const names = readdirSync(place.base);
+    const before = lastBefore(names, own);
+    if (before === undefined) return cleanPrivate(place, names);
+    if (!(await waitWhileAlive(place, before))) remove(`${place.base}/${before}`);
+  }
+}
 
-function numbersOf(names: readonly string[]): number[] {
-  const found = names.flatMap((name) => NUMBERED.exec(name)?.[1] ?? []);
-  return found.map(Number).sort((a, b) => a - b);
+/** Removes what died before it listened. One that is about to listen may go too: its owner then finds nothing and tries again. */
+async function cleanPrivate(place: Place, names: readonly string[]): Promise<void> {
+  for (const name of names)
+    if (PRIVATE.test(name) && !(await isAlive(place, name))) remove(`${place.base}/${name}`);
+}
+
+function ticketsOf(names: readonly string[]): Ticket[] {
+  return names.flatMap((name) => {
+    const number = TICKET.exec(name)?.[1];
+    return number === undefined ? [] : [{ name, number: Number(number) }];
+  });
+}
+
+/** Equal numbers are ordered by their names. */
+function isBefore(one: Ticket, other: Ticket): boolean {
+  return one.number === other.number ? one.name < other.name : one.number < other.number;
+}
+
+function lastBefore(names: readonly string[], own: Ticket): string | undefined {
+  const before = ticketsOf(names).filter((ticket) => isBefore(ticket, own));
+  return before.reduce<Ticket | undefined>(
+    (last, ticket) => (last === undefined || isBefore(last, ticket) ? ticket : last),
+    undefined,
+  )?.name;
 }
 
 function remove(file: string): void {
@@ -123,28 +146,29 @@ function remove(file: string): void {
   }
 }
 
-/** Listens under a private name, then takes a number; undefined when somebody else took it first. */
-async function announce(base: string): Promise<Announced | undefined> {
-  const name = `${base}/new-${randomBytes(8).toString('hex')}`;
-  const listener = await listen(name);
-  const number = (numbers(base).at(-1) ?? 0) + 1;
-  const numbered = `${base}/lock-${number}`;
+/** Listens, then chooses a number; undefined when its file was taken for a dead one's. */
+async function takeTicket(base: string): Promise<OwnTicket | undefined> {
+  const id = randomBytes(8).toString('hex');
+  const listener = await listen(`${base}/new-${id}`);
   try {
-    linkSync(name, numbered);
-    remove(name);
+    renameSync(`${base}/new-${id}`, `${base}/choosing-${id}`);
+    const taken = ticketsOf(readdirSync(base)).map((ticket) => ticket.number);
+    const number = Math.max(0, ...taken) + 1;
+    const name = `ticket-${number}-${id}`;
+    renameSync(`${base}/choosing-${id}`, `${base}/${name}`);
+    return {
+      name,
+      number,
+      leave(): void {
+        remove(`${base}/${name}`);
+        listener.close();
+      },
+    };
   } catch (error) {
     listener.close();
-    const code = systemCode(error);
-    if (code === 'EEXIST' || code === 'ENOENT') return undefined;
+    if (systemCode(error) === 'ENOENT') return undefined;
     throw unusable(error);
   }
-  return {
-    number,
-    withdraw(): void {
-      remove(numbered);
-      listener.close();
-    },
-  };
 }
 
 function listen(name: string): Promise<{ close(): void }> {
@@ -171,9 +195,9 @@ async function isAlive(place: Place, name: string): Promise<boolean> {
   return socket !== undefined;
 }
 
-/** Waits until a contender lets go or dies; false at once when it is dead or gone already. */
-async function waitWhileAlive(place: Place, number: number): Promise<boolean> {
-  const socket = await reach(`${place.base}/lock-${number}`);
+/** Waits until the owner of a ticket lets go or dies; false at once when it is dead or gone already. */
+async function waitWhileAlive(place: Place, name: string): Promise<boolean> {
+  const socket = await reach(`${place.base}/${name}`);
   if (socket === undefined) return false;
   const left = place.deadline - Date.now();
   if (left <= 0) {

@@ -15,10 +15,20 @@ import type { CliIo } from './contract.ts';
 import { hiddenProgramHint } from './hints.ts';
 import { Notes, RefusalNotes } from './notes.ts';
 import type { ParsedRun } from './options.ts';
+import type { Stage, TerminalDesk } from './ask/desk.ts';
 import { startRelay, type Relay } from './relay.ts';
 import { loadRunPolicy } from './run-policy.ts';
 import { SignalCatcher } from './signals.ts';
-import { chooseStdio, descriptorKind, hasLandlock, rememberLandlock, type StdioPlan } from './stdio.ts';
+import {
+  chooseStdio,
+  descriptorKind,
+  hasLandlock,
+  inBackground,
+  rememberLandlock,
+  whyNotAsked,
+  type DescriptorKind,
+  type StdioPlan,
+} from './stdio.ts';
 
 /** What happened to a run besides the command's own end. */
 interface RunState {
@@ -39,8 +49,17 @@ interface Request {
   readonly signals: SignalCatcher;
 }
 
+/** Both absent: the policy does not say `ask`. */
+interface Asking {
+  /** Where unknown hosts are asked about. */
+  readonly desk?: TerminalDesk;
+  /** Why nobody can be asked. */
+  readonly unasked?: string;
+}
+
 interface Foreground extends Request {
   readonly stdio: StdioPlan;
+  readonly asking: Asking;
   readonly state: RunState;
 }
 
@@ -71,13 +90,25 @@ async function planAndRun(request: Request): Promise<number> {
   const prepared = await prepare(parsed, resolved, io);
   for (const notice of resolved.notices) notes.say(notice);
   for (const notice of prepared.notices) notes.detail(notice);
+  const kinds = [descriptorKind(0), descriptorKind(1), descriptorKind(2)] as const;
   const stdio = chooseStdio({
-    kinds: [descriptorKind(0), descriptorKind(1), descriptorKind(2)],
+    kinds,
     countOutput: prepared.plan.limits.outputBytes !== undefined,
     landlock: hasLandlock(gloveboxDirs(io.env).cache),
+    guestKernel: prepared.plan.tier !== 'process',
   });
   const state: RunState = { cause: undefined, hit: new Set(), ended: undefined, paused: false };
-  return runPrepared({ ...request, stdio, state }, prepared, resolved);
+  const asking = await openDesk(resolved, kinds);
+  return runPrepared({ ...request, stdio, asking, state }, prepared, resolved);
+}
+
+/** Loaded only where a policy says `ask`. */
+async function openDesk({ policy }: ResolvedPolicy, kinds: readonly DescriptorKind[]): Promise<Asking> {
+  const { ask } = policy.network;
+  if (ask === undefined) return {};
+  const unasked = whyNotAsked(kinds);
+  if (unasked !== undefined) return { unasked };
+  return { desk: (await import('./ask/desk.ts')).deskAtTerminal(ask.timeoutMs) };
 }
 
 async function prepare(parsed: ParsedRun, resolved: ResolvedPolicy, io: CliIo): Promise<PreparedPlan> {
@@ -95,7 +126,8 @@ async function runPrepared(
   resolved: ResolvedPolicy,
 ): Promise<number> {
   const { audit, io } = run;
-  const refusals = new RefusalNotes(run.notes);
+  const { desk, unasked } = run.asking;
+  const refusals = new RefusalNotes(run.notes, unasked);
   const dirs = gloveboxDirs(io.env);
   const sandbox = await startSandbox({
     prepared,
@@ -108,6 +140,7 @@ async function runPrepared(
     publish: run.parsed.publish,
     onNetwork: (event) => refusals.event(event),
     onPause: (reason) => paused(run, reason),
+    ...(desk === undefined ? {} : { onAsk: (question, signal) => desk.ask(question, signal) }),
   });
   sandbox.session.hello.then(
     (hello) => rememberLandlock(dirs.cache, hello.landlockAbi),
@@ -185,6 +218,7 @@ async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<Agen
     onSignal: (signal) => onOwnSignal(run, sandbox, signal),
   });
   if (run.stdio.terminal) run.notes.hold();
+  run.asking.desk?.open(stageOf(run, relay));
   const timer =
     limits.timeoutMs === undefined
       ? undefined
@@ -195,8 +229,26 @@ async function supervise(run: Foreground, sandbox: StartedSandbox): Promise<Agen
     return await commandEnd(run, sandbox, relay);
   } finally {
     clearTimeout(timer);
+    run.asking.desk?.close();
     relay.stop();
   }
+}
+
+/** While a question stands on the terminal, nothing of the command's and no notice of ours gets there. */
+function stageOf(run: Foreground, relay: Relay): Stage {
+  // With a terminal of its own the command has the screen, and notices are kept back until the end anyway.
+  const notes = run.stdio.terminal ? undefined : run.notes;
+  return {
+    inBackground,
+    hold: () => {
+      relay.hold();
+      notes?.hold();
+    },
+    release: () => {
+      relay.release();
+      notes?.release();
+    },
+  };
 }
 
 async function commandEnd(
@@ -210,10 +262,14 @@ async function commandEnd(
     if (reason === undefined || run.state.cause !== undefined || sandbox.guard.lost !== undefined) {
       return undefined;
     }
+    // The kernel's count of it is told at the end.
+    if (isGloveboxError(reason) && reason.code === 'E_LIMIT_EXCEEDED') return undefined;
     await sandbox.jail.exited;
     throw withComplaint(reason, sandbox.jail.complaint());
   });
   const exit = await Promise.race([session.main.exit.catch(() => lost), lost]);
+  // What it wrote last is passed on once no question keeps it back.
+  run.asking.desk?.close();
   await Promise.race([relay.drained, session.closed]);
   return exit;
 }

@@ -69,9 +69,12 @@ function writeLine(line: string): void {
 export class RefusalNotes {
   readonly #notes: Notes;
   readonly #seen = new Set<string>();
+  #unasked: string | undefined;
 
-  constructor(notes: Notes) {
+  /** `unasked`: why nobody can be asked about unknown hosts although the policy wants it; said with the first that is refused. */
+  constructor(notes: Notes, unasked?: string) {
     this.#notes = notes;
+    this.#unasked = unasked;
   }
 
   event(event: NetworkEvent): void {
@@ -83,6 +86,10 @@ export class RefusalNotes {
     const key = `${event.host} ${event.rule}`;
     if (this.#seen.has(key) || this.#seen.size >= HELD_LINES) return;
     this.#seen.add(key);
+    if (this.#unasked !== undefined && event.rule === 'default.deny') {
+      this.#notes.say(`network.ask: nobody can be asked, ${this.#unasked}`);
+      this.#unasked = undefined;
+    }
     const remedy = event.remedy === undefined ? '' : ` To allow it: ${event.remedy}`;
     const source = event.source === undefined ? '' : ` at ${event.source}`;
     this.#notes.say(`refused ${target}: ${event.reason} (${event.rule}${source}).${remedy}`, { event });

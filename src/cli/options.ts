@@ -51,6 +51,11 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     many: true,
     help: 'reach a port of the sandbox on your 127.0.0.1',
   },
+  {
+    name: 'image',
+    value: 'NAME|DIR',
+    help: 'stand on an image of the store, or on an unpacked root file system',
+  },
   { name: 'tier', value: 'TIER', help: 'process, container, vm, vm+gvisor or auto' },
   { name: 'cwd', value: 'DIR', help: 'directory to start in (default: the current one, when visible)' },
   { name: 'cpu', value: 'N', help: 'CPUs, may be a fraction' },
@@ -184,7 +189,7 @@ function commandLineLayer(
     env: 'env',
   };
   for (const [option, key] of Object.entries(lists)) if (values.has(option)) layer[key] = values.get(option);
-  const singles = { policy: 'policyFile', workspace: 'workspace' };
+  const singles = { policy: 'policyFile', workspace: 'workspace', image: 'base' };
   for (const [option, key] of Object.entries(singles))
     if (values.has(option)) layer[key] = values.get(option)?.[0];
   const tier = values.get('tier')?.[0];

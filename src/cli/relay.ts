@@ -1,7 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import type { Readable } from 'node:stream';
 import type { AgentProcess } from '../agent/contract.ts';
 import type { CliIo } from './contract.ts';
+import { rawTerminal } from './raw-terminal.ts';
 import type { SignalCatcher } from './signals.ts';
 import type { StdioPlan } from './stdio.ts';
 
@@ -22,6 +22,9 @@ export interface RelayInput {
 export interface Relay {
   /** Resolves when everything the command wrote has been passed on. */
   readonly drained: Promise<void>;
+  /** Stops what passes between the terminal and the command, both ways, until `release`. */
+  hold(): void;
+  release(): void;
   stop(): void;
 }
 
@@ -32,19 +35,69 @@ export function startRelay(input: RelayInput): Relay {
     input.onSignal(signal);
     input.main.kill(number);
   });
-  if (input.plan.command[0] === 'pipe' || input.plan.command[0] === 'pty') relayInput(input, undo);
+  if (takesInput(input)) relayInput(input, undo);
   if (input.plan.terminal) followTerminal(input, undo);
   const count = outputCounter(input);
+  const gate = new Gate();
   const drained = Promise.all([
-    relayOutput(input, 'stdout', count),
-    relayOutput(input, 'stderr', count),
+    relayOutput(input, 'stdout', count, gate),
+    relayOutput(input, 'stderr', count, gate),
   ]).then(() => undefined);
   return {
     drained,
+    hold: () => {
+      gate.close();
+      if (takesInput(input)) input.io.stdin.unpipe(input.main.stdin).pause();
+    },
+    release: () => {
+      if (input.plan.terminal) drawAnew(input.main);
+      gate.open();
+      // Not now: of two readers of one terminal libuv may already hold the event of the key that the other one took, and would block.
+      if (takesInput(input)) setImmediate(() => resumeInput(input, gate));
+    },
     stop: () => {
       for (const step of undo.splice(0)) step();
     },
   };
+}
+
+/** What passes waits here while a question stands on the terminal. */
+class Gate {
+  #opened: Promise<void> | undefined;
+  open: () => void = () => undefined;
+
+  close(): void {
+    if (this.#opened !== undefined) return;
+    this.#opened = new Promise((resolve) => {
+      this.open = (): void => {
+        this.#opened = undefined;
+        resolve();
+      };
+    });
+  }
+
+  get isClosed(): boolean {
+    return this.#opened !== undefined;
+  }
+
+  async passed(): Promise<void> {
+    while (this.#opened !== undefined) await this.#opened;
+  }
+}
+
+function resumeInput({ io, main }: RelayInput, gate: Gate): void {
+  if (!gate.isClosed && !io.stdin.destroyed && main.stdin.writable) io.stdin.pipe(main.stdin);
+}
+
+function takesInput({ plan }: RelayInput): boolean {
+  return plan.command[0] === 'pipe' || plan.command[0] === 'pty';
+}
+
+/** Programs that draw do it again when the size of their terminal changes. */
+function drawAnew(main: AgentProcess): void {
+  const { rows, columns } = process.stdout;
+  main.resize(Math.max(1, rows - 1), columns);
+  main.resize(rows, columns);
 }
 
 function relayInput(input: RelayInput, undo: (() => void)[]): void {
@@ -59,23 +112,9 @@ function relayInput(input: RelayInput, undo: (() => void)[]): void {
   });
 }
 
-/**
- * Node's own raw mode leaves output processing on, which would add a carriage return to each that the inner terminal has
- * added. stty(1) is part of every base system.
- */
-function rawTerminal(): () => void {
-  const stty = (...args: string[]): string =>
-    execFileSync('stty', args, { stdio: ['inherit', 'pipe', 'ignore'], encoding: 'utf8' }).trim();
-  const before = stty('-g');
-  stty('raw', '-echo');
-  return () => {
-    stty(before);
-  };
-}
-
 /** Raw mode: every key belongs to the command's own terminal. Restored whatever happens. */
 function followTerminal(input: RelayInput, undo: (() => void)[]): void {
-  const restore = rawTerminal();
+  const restore = rawTerminal('inherit');
   process.once('exit', restore);
   const resize = (): void => input.main.resize(process.stdout.rows, process.stdout.columns);
   process.on('SIGWINCH', resize);
@@ -99,7 +138,12 @@ function outputCounter(input: RelayInput): Counter {
   };
 }
 
-async function relayOutput(input: RelayInput, to: 'stdout' | 'stderr', count: Counter): Promise<void> {
+async function relayOutput(
+  input: RelayInput,
+  to: 'stdout' | 'stderr',
+  count: Counter,
+  gate: Gate,
+): Promise<void> {
   const from: Readable = input.main[to];
   const mode = input.plan.command[to === 'stdout' ? 1 : 2];
   if (mode !== 'pipe' && mode !== 'pty') {
@@ -110,6 +154,7 @@ async function relayOutput(input: RelayInput, to: 'stdout' | 'stderr', count: Co
   target.on('error', () => from.destroy());
   for await (const chunk of from as AsyncIterable<Buffer>) {
     if (!count(chunk.length)) break;
+    await gate.passed();
     if (!target.write(chunk)) await drain(target);
   }
 }

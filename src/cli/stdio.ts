@@ -26,6 +26,8 @@ export interface StdioInput {
   readonly countOutput: boolean;
   /** Landlock holds a command back from reopening a file descriptor with more rights. */
   readonly landlock: boolean;
+  /** A guest kernel stands between: it keeps an offset of its own for a file, and would overwrite what others append. */
+  readonly guestKernel?: boolean;
 }
 
 /**
@@ -40,7 +42,7 @@ export function chooseStdio(input: StdioInput): StdioPlan {
   kinds.forEach(refuseDangerous);
   const terminal = kinds[0] === 'tty' && kinds[1] === 'tty' && !input.countOutput;
   const direct = (fd: 0 | 1 | 2): boolean => {
-    if (fd !== 0 && input.countOutput) return false;
+    if (input.guestKernel === true || (fd !== 0 && input.countOutput)) return false;
     return kinds[fd] === 'stream' || kinds[fd] === 'null' || (kinds[fd] === 'file' && input.landlock);
   };
   const mode = (fd: 0 | 1 | 2): StdioMode => {
@@ -70,10 +72,27 @@ function refuseDangerous(kind: DescriptorKind, fd: number): void {
 }
 
 /** True when the terminal belongs to another job: reading it, or changing its mode, would stop us (SIGTTIN, SIGTTOU). */
-function inBackground(): boolean {
-  const stat = readFileSync('/proc/self/stat', 'utf8');
-  const [, , group, , , foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+export function inBackground(): boolean {
+  const { group, foreground } = jobControl();
   return group !== foreground;
+}
+
+/** Our process group, the number of our controlling terminal (0: none) and the group it belongs to (proc_pid_stat(5)). */
+function jobControl(): Readonly<Record<'group' | 'terminal' | 'foreground', number>> {
+  const stat = readFileSync('/proc/self/stat', 'utf8');
+  const [, , group, , terminal, foreground] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return { group: Number(group), terminal: Number(terminal), foreground: Number(foreground) };
+}
+
+/**
+ * Why nobody can be asked at the terminal; undefined when somebody can. A pipe as stdout is fed past us, and what reads it may draw
+ * on the same terminal, over the question.
+ */
+export function whyNotAsked(kinds: readonly DescriptorKind[]): string | undefined {
+  if (kinds[0] !== 'tty') return 'stdin is not a terminal';
+  if (kinds[2] !== 'tty') return 'stderr is not a terminal';
+  if (kinds[1] === 'stream') return 'stdout is a pipe, and what reads it may draw on the terminal';
+  return fstatSync(0).rdev === jobControl().terminal ? undefined : 'stdin is not the controlling terminal';
 }
 
 /** What one of our own descriptors is. A terminal that is somebody else's at the moment gives no input. */

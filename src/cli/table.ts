@@ -20,6 +20,11 @@ export const COMMANDS: readonly TableRow[] = [
     load: async () => (await import('./commands/shell.ts')).shellCommand,
   },
   {
+    name: 'code',
+    summary: 'run a piece of code in a fresh sandbox and say exactly how it ended',
+    load: async () => (await import('./commands/code.ts')).codeCommand,
+  },
+  {
     name: 'explain',
     summary: 'print the plan: what a command would see, reach and spend',
     load: async () => (await import('./commands/explain.ts')).explainCommand,
@@ -38,6 +43,11 @@ export const COMMANDS: readonly TableRow[] = [
     name: 'secrets',
     summary: 'keep credentials in an encrypted file, for machines without a password manager',
     load: async () => (await import('./commands/secrets.ts')).secretsCommand,
+  },
+  {
+    name: 'image',
+    summary: 'import, pull, build and remove base systems',
+    load: async () => (await import('./commands/image.ts')).imageCommand,
   },
   {
     name: 'doctor',

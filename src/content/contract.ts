@@ -5,7 +5,10 @@ import type { RawHeaders } from '../net/http-head.ts';
 
 /** Something that must not leave, or that could not be looked into. Never the value. */
 export interface ScanFinding {
-  /** Id of the pattern, `secret:NAME`, `canary`, `custom:NAME`, `data-in-name`, or `uninspectable:size|depth|coding`. */
+  /**
+   * Id of the pattern, `secret:NAME`, `canary`, `custom:NAME`, `data-in-name`, `uninspectable:size|depth|coding`, or
+   * `unscanned:busy|time|failed` when the thread that had to look did not.
+   */
   readonly kind: string;
   /** `host`, `path`, `query`, `header:NAME`, `body`, `websocket`. */
   readonly place: string;
@@ -21,6 +24,9 @@ export interface ScanRequest {
   readonly headers: RawHeaders;
 }
 
+/** At once, or from another thread; never rejected. */
+export type Scanned = ScanFinding | undefined | Promise<ScanFinding | undefined>;
+
 /** Looks for data that must not leave. All methods take linear time and throw nothing. */
 export interface ContentScanner {
   readonly maxInspectBytes: number;
@@ -31,7 +37,7 @@ export interface ContentScanner {
   name(host: string): ScanFinding | undefined;
   head(request: ScanRequest): ScanFinding | undefined;
   /** A whole body; `headers` tell its codings. */
-  body(body: Uint8Array, headers: RawHeaders): ScanFinding | undefined;
+  body(body: Uint8Array, headers: RawHeaders): Scanned;
   /** One WebSocket message. */
-  message(data: Uint8Array): ScanFinding | undefined;
+  message(data: Uint8Array): Scanned;
 }

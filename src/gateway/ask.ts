@@ -1,28 +1,40 @@
 import type { AskPolicy } from '../policy/contract.ts';
-import type { AskAnswer, AskOutcome, AskQuestion, GatewayOptions } from './contract.ts';
+import type { AskAnswer, AskOutcome, AskQuestion, AskReply, GatewayOptions } from './contract.ts';
 import type { Decision, Denied, Judge } from './decide.ts';
-import { ruleFromAnswer } from './decide.ts';
+import { printable, ruleFromAnswer } from './decide.ts';
+import { MinuteCount } from './minute.ts';
 
 type Ask = NonNullable<GatewayOptions['onAsk']>;
 
+/** A denial stands this long: who says no once is not worn down by being asked again. */
+const DENIED_MS = 60_000;
+
 /** `settled`: another policy has answered it, so nobody has to. */
-type Result = AskOutcome['answer'] | 'settled';
+type Ending = AskOutcome['answer'] | 'settled';
+/** `often`, `again`: nobody is asked. */
+type Result = Ending | 'often' | 'again';
 
 interface Open {
   readonly question: AskQuestion;
   readonly result: Promise<Result>;
-  readonly end: (result: Result) => void;
+  readonly end: (ending: Ending) => void;
 }
 
 /**
  * Holds connections to hosts that no rule knows until somebody answers. Only "no rule allows it" is ever asked about: deny rules
- * and structural denials are not a person's to lift. Nobody answers in time, or too many wait already: the denial stands.
+ * and structural denials are not a person's to lift. Nobody answers in time, too many wait already or were asked within a minute, or
+ * somebody has just said no: the denial stands.
  */
 export class AskDesk {
   readonly #judge: Judge;
   readonly #ask: Ask;
   readonly #onOutcome: (outcome: AskOutcome) => void;
+  readonly #perMinute: number;
+  readonly #now: () => number;
   readonly #open = new Map<string, Open>();
+  /** When somebody said no, by host and port; as many as were asked about in a minute. */
+  readonly #denied = new Map<string, number>();
+  readonly #asked = new MinuteCount();
   #policy: AskPolicy | undefined;
 
   constructor(parts: {
@@ -31,16 +43,25 @@ export class AskDesk {
     readonly policy: AskPolicy | undefined;
     readonly ask: Ask;
     readonly onOutcome: (outcome: AskOutcome) => void;
+    /** Questions within any 60 seconds. */
+    readonly perMinute: number;
+    /** Milliseconds; only differences count. */
+    readonly now?: () => number;
   }) {
     this.#judge = parts.judge;
     this.#policy = parts.policy;
     this.#ask = parts.ask;
     this.#onOutcome = parts.onOutcome;
+    this.#perMinute = parts.perMinute;
+    this.#now = parts.now ?? (() => performance.now());
   }
 
   /** True for the one denial that an answer may lift, while the policy wants it asked about. */
   asksAbout(decision: Decision): decision is Denied {
-    return this.#policy !== undefined && isOpenQuestion(decision);
+    if (this.#policy === undefined || !isOpenQuestion(decision)) return false;
+    // A private address is refused with an answer's rule too: nobody is bothered for nothing.
+    const { host, port } = decision;
+    return this.#judge.decide(host, port, ruleFromAnswer(host, port, 'once')).action === 'allow';
   }
 
   /**
@@ -66,6 +87,7 @@ export class AskDesk {
       if (!isOpenQuestion(this.#judge.decide(question.host, question.port))) end('settled');
       else if (policy === undefined) end('deny');
     }
+    this.#denied.clear();
   }
 
   /** Denies everything that waits, and whatever still comes. */
@@ -79,6 +101,8 @@ export class AskDesk {
       deny: 'somebody was asked and did not allow it',
       timeout: `somebody was asked and did not answer within ${seconds} s`,
       full: `${this.#policy?.pending ?? 0} other questions wait for an answer already`,
+      often: `${this.#perMinute} questions were asked within a minute already`,
+      again: 'somebody was asked less than a minute ago and did not allow it',
     };
     const { verdict } = denied;
     const reason = `${verdict.reason}; ${why[result] ?? 'nobody is asked any more'}`;
@@ -90,9 +114,21 @@ export class AskDesk {
     if (open !== undefined) return open.result;
     const policy = this.#policy;
     if (policy === undefined) return Promise.resolve('deny');
-    if (this.#open.size < policy.pending) return this.#put(question, policy);
+    if (this.#isDenied(question)) return Promise.resolve('again');
+    const full = this.#open.size >= policy.pending;
+    if (!full && this.#asked.count(this.#now()) < this.#perMinute) return this.#put(question, policy);
     this.#onOutcome({ ...question, answer: 'full', durationMs: 0 });
-    return Promise.resolve('full');
+    return Promise.resolve(full ? 'full' : 'often');
+  }
+
+  #isDenied(question: AskQuestion): boolean {
+    const now = this.#now();
+    for (const [key, at] of this.#denied) {
+      // They stand in the order in which they were said.
+      if (now - at < DENIED_MS) break;
+      this.#denied.delete(key);
+    }
+    return this.#denied.has(keyOf(question));
   }
 
   #put(question: AskQuestion, policy: AskPolicy): Promise<Result> {
@@ -100,30 +136,43 @@ export class AskDesk {
     const over = new AbortController();
     let resolve: (result: Result) => void = () => undefined;
     const result = new Promise<Result>((settle) => (resolve = settle));
-    const end = (answer: Result): void => {
+    const end = (answer: Ending, by?: string): void => {
       if (over.signal.aborted) return;
       clearTimeout(timer);
       this.#open.delete(keyOf(question));
+      if (answer === 'deny') this.#denied.set(keyOf(question), this.#now());
       // Whoever still shows the question takes it down.
       over.abort();
       resolve(answer);
-      if (answer !== 'settled') this.#onOutcome({ ...question, answer, durationMs: Date.now() - startedAt });
+      if (answer === 'settled') return;
+      const who = by === undefined ? {} : { by };
+      this.#onOutcome({ ...question, answer, ...who, durationMs: Date.now() - startedAt });
     };
     const timer = setTimeout(() => end('timeout'), policy.timeoutMs);
     this.#open.set(keyOf(question), { question, result, end });
-    void this.#asked(question, over.signal).then(end);
+    this.#asked.add(this.#now());
+    void this.#reply(question, over.signal).then(({ answer, by }) => end(answer, by));
     return result;
   }
 
   /** The callback is the caller's: whatever it does but say one of the three words is a denial. */
-  async #asked(question: AskQuestion, signal: AbortSignal): Promise<AskAnswer> {
+  async #reply(
+    question: AskQuestion,
+    signal: AbortSignal,
+  ): Promise<Partial<AskReply> & Pick<AskReply, 'answer'>> {
     try {
-      const answer = await this.#ask(question, signal);
-      return answer === 'once' || answer === 'sandbox' ? answer : 'deny';
+      const said: unknown = await this.#ask(question, signal);
+      const reply = typeof said === 'object' && said !== null ? said : { answer: said };
+      const by = 'by' in reply && typeof reply.by === 'string' ? printable(reply.by) : 'callback';
+      return { answer: 'answer' in reply ? word(reply.answer) : 'deny', by };
     } catch {
-      return 'deny';
+      return { answer: 'deny' };
     }
   }
+}
+
+function word(answer: unknown): AskAnswer {
+  return answer === 'once' || answer === 'sandbox' ? answer : 'deny';
 }
 
 /** True for the one denial that an answer may lift. */

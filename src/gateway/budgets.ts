@@ -1,6 +1,7 @@
 import type { NetworkPolicy, NetworkRule } from '../policy/contract.ts';
 import type { Verdict } from './contract.ts';
 import { sourceOf } from './decide.ts';
+import { MinuteCount } from './minute.ts';
 
 type Kind = 'requests' | 'uploadBytes' | 'downloadBytes' | 'connections' | 'names';
 
@@ -32,13 +33,10 @@ const noCounts = (): Counters => ({
   names: 0,
 });
 
-const MINUTE_MS = 60_000;
-
-/** Requests and opaque connections at once, and in the minute that began at `since`. */
+/** Requests and opaque connections at once, and in the last minute. */
 interface Flow {
   open: number;
-  since: number;
-  inMinute: number;
+  readonly minute: MinuteCount;
 }
 
 interface FlowLimits {
@@ -118,25 +116,24 @@ export class Budgets {
     return this.#usedUp(over(kind, total, 'network'));
   }
 
-  /** One more request or opaque connection at once and in this minute, or why not. `leave` ends it. */
+  /** One more request or opaque connection at once and in the last minute, or why not. `leave` ends it. */
   enter(rule: NetworkRule): Verdict | undefined {
     const { flow } = this.#accountOf(rule);
     const verdict = this.#flowProblem(rule, flow);
     if (verdict !== undefined) return verdict;
+    const now = this.#now();
     for (const each of [flow, this.#whole.flow]) {
       each.open++;
-      each.inMinute++;
+      each.minute.add(now);
     }
     return undefined;
   }
 
-  /** A refused request: it counts in this minute, so that probing has a rate too. */
+  /** A refused request: it counts in the minute, so that probing has a rate too. */
   countRefused(rule: NetworkRule | undefined): void {
-    const accounts = rule === undefined ? [this.#whole] : [this.#accountOf(rule), this.#whole];
-    for (const { flow } of accounts) {
-      this.#turnMinute(flow);
-      flow.inMinute++;
-    }
+    const now = this.#now();
+    if (rule !== undefined) this.#accountOf(rule).flow.minute.add(now);
+    this.#whole.flow.minute.add(now);
   }
 
   /** What `enter` began is over. */
@@ -164,20 +161,13 @@ export class Budgets {
     );
   }
 
-  /** A fixed window: at most twice the number in any 60 seconds, for one counter instead of a list. */
   #overFlow(flow: Flow, limits: FlowLimits, owner: string, source?: string): Verdict | undefined {
     const { concurrency, requestsPerMinute } = limits;
-    this.#turnMinute(flow);
     if (concurrency !== undefined && flow.open >= concurrency)
       return overFlow(`${owner}.concurrency`, `over ${concurrency} requests at once`, source);
     if (requestsPerMinute === undefined) return undefined;
-    if (flow.inMinute < requestsPerMinute) return undefined;
+    if (flow.minute.count(this.#now()) < requestsPerMinute) return undefined;
     return overFlow(`${owner}.requestsPerMinute`, `over ${requestsPerMinute} requests in a minute`, source);
-  }
-
-  #turnMinute(flow: Flow): void {
-    const now = this.#now();
-    if (now - flow.since >= MINUTE_MS) Object.assign(flow, { since: now, inMinute: 0 });
   }
 
   /** By the rule itself, since ids move when a policy is edited; by its id where a caller has made a rule anew. */
@@ -191,7 +181,7 @@ export class Budgets {
 }
 
 function newAccount(): Account {
-  return { used: noCounts(), flow: { open: 0, since: Number.NEGATIVE_INFINITY, inMinute: 0 } };
+  return { used: noCounts(), flow: { open: 0, minute: new MinuteCount() } };
 }
 
 function overFlow(key: string, reason: string, source: string | undefined): Verdict {

@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import type { RawHeaders } from '../net/http-head.ts';
 import type { NetworkPolicy, NetworkProtocol, NetworkRule } from '../policy/contract.ts';
 import type { GatewayLimits } from './limits.ts';
@@ -31,6 +31,8 @@ export interface Verdict {
   readonly source?: string;
   /** How the reader allows it: the exact flag and policy line; absent for denials that nothing lifts. */
   readonly remedy?: string;
+  /** Where the method is what is refused: those that would do, for the Allow line of the answer. */
+  readonly methods?: readonly string[];
 }
 
 /** A verdict with what it was about; given to the sink as it happens. */
@@ -166,13 +168,16 @@ export interface CredentialBroker {
 }
 
 export interface ScanFinding {
-  /** Id of the pattern, such as `aws-access-key`, `canary`, `secret:NAME`, `uninspectable:depth`. */
+  /** Id of the pattern, such as `aws-access-key`, `canary`, `secret:NAME`, `uninspectable:depth`, `unscanned:time`. */
   readonly kind: string;
   /** `host`, `path`, `query`, `header:NAME`, `body`, `websocket`. */
   readonly place: string;
   /** Keyed hash of what was found, short. */
   readonly hash: string;
 }
+
+/** At once, or from another thread; never rejected. */
+export type Scanned = ScanFinding | undefined | Promise<ScanFinding | undefined>;
 
 /** Looks for data that must not leave; implemented in `content/`. All methods take linear time. */
 export interface ContentScanner {
@@ -183,9 +188,15 @@ export interface ContentScanner {
   name(host: string): ScanFinding | undefined;
   head(request: OutgoingRequest): ScanFinding | undefined;
   /** A whole body; `headers` tell its codings. */
-  body(body: Uint8Array, headers: RawHeaders): ScanFinding | undefined;
+  body(body: Uint8Array, headers: RawHeaders): Scanned;
   /** One WebSocket message. */
-  message(data: Uint8Array): ScanFinding | undefined;
+  message(data: Uint8Array): Scanned;
+}
+
+/** Looks for what a record must not repeat; implemented over `content/` in `sandbox/`. */
+export interface RecordGuard {
+  /** True when a secret of this sandbox or the shape of a token is in there, in any coding. */
+  holdsSecret(text: string): boolean;
 }
 
 /** A question about a host that no rule knows. */
@@ -197,11 +208,22 @@ export interface AskQuestion {
 
 export type AskAnswer = 'once' | 'sandbox' | 'deny';
 
+/** An answer with whose it is. */
+export interface AskReply {
+  readonly answer: AskAnswer;
+  /** For the record; cut to 128 printable characters. */
+  readonly by: string;
+}
+
 /** How a question ended, for the record. */
 export interface AskOutcome extends AskQuestion {
-  /** `full`: as many questions as may be were open, and nobody was asked. */
+  /** `full`: as many questions as may be were open, or were asked within a minute, and nobody was asked. */
   readonly answer: AskAnswer | 'timeout' | 'full';
+  /** Who answered: `callback` when it does not say; absent when nobody did. */
+  readonly by?: string;
   readonly durationMs: number;
+  /** This many more like it; absent on a record of one. */
+  readonly repeats?: number;
 }
 
 /** Real names to addresses; replaced in tests by fixtures. */
@@ -222,12 +244,14 @@ export interface GatewayOptions {
   readonly onRequest?: (record: RequestRecord) => void;
   readonly broker?: CredentialBroker;
   readonly scanner?: ContentScanner;
+  /** Keeps secrets and token shapes out of the words and paths of refusals; loaded when the first of them is recorded. */
+  readonly recordGuard?: () => Promise<RecordGuard>;
   /** Signs for the names of `https` rules whose requests are read; without one, such rules are refused. */
   readonly authority?: CertificateAuthority;
   /** Whom upstream servers may be signed by; hand the same one to every gateway of a process. Default: this machine's bundle. */
   readonly roots?: RootStore;
   /** Asked when `policy.ask` is there and no rule knows a host; a rejection or no answer in time is a denial. */
-  readonly onAsk?: (question: AskQuestion, signal: AbortSignal) => Promise<AskAnswer>;
+  readonly onAsk?: (question: AskQuestion, signal: AbortSignal) => Promise<AskAnswer | AskReply>;
   /** Told of every question that was asked or could not be. */
   readonly onAsked?: (outcome: AskOutcome) => void;
   /** Told once for each policy whose `overBudget` is `pause`, when a budget of the whole network is used up. */
@@ -258,11 +282,21 @@ export interface GatewayChange {
 export interface Gateway extends AsyncDisposable {
   attach(spec: ListenerSpec, handle: object): void;
   /**
+   * Serves listeners that stand behind a guest kernel with a network stack of its own: their connections come over one unix socket that
+   * this sandbox alone reaches. `server` listens, and was made by `createRelayServer`; the gateway closes it.
+   */
+  attachRelay(specs: readonly ListenerSpec[], server: Server): void;
+  /**
    * Puts another policy in force, whole or not at all, and closes at once what it no longer allows in the same way; answers how many
    * connections and requests that were. What the sandbox has used of its budgets stays used. Rules that answers had given fall.
    * Throws E_POLICY_INVALID for a policy that cannot be put in force; then the old one stays.
    */
   update(change: GatewayChange): { readonly closed: number };
+  /**
+   * Closes at once, with a record, every request, stream and WebSocket under way that carries this credential; answers how many. That
+   * later ones are refused is the broker's to see to, and comes first.
+   */
+  revoke(credential: string): { readonly closed: number };
   /** Totals so far. */
   stats(): {
     readonly connections: number;

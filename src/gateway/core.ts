@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { AskDesk } from './ask.ts';
+import type { Bearers } from './bearers.ts';
 import type { Budgets } from './budgets.ts';
 import type {
   ConnectionSummary,
@@ -68,6 +69,8 @@ export interface GatewayCore {
   readonly pool: OriginPool;
   /** Everything under way to an allowed destination. */
   readonly flows: Flows;
+  /** What of it carries a credential. */
+  readonly bearers: Bearers;
   readonly allowed: AllowedOnce;
   /** Room for bodies that are held back until they were looked at. */
   readonly held: HeldBytes;

@@ -3,12 +3,16 @@ import { canonicalHost } from '../net/authority.ts';
 import { compareSpecificity, matchesHost, parseHostPattern } from '../net/host-pattern.ts';
 import type { HostPattern } from '../net/host-pattern.ts';
 import { judgeForHost } from '../net/ip-class.ts';
+import { anyRangeHolds } from '../net/ip-range.ts';
 import { parseIp } from '../net/ip.ts';
 import type { NetworkDeny, NetworkPolicy, NetworkRule, Origin } from '../policy/contract.ts';
 import type { Verdict } from './contract.ts';
 
 /** The rule host that stands for 127.0.0.1 of the host machine. */
 export const HOST_LOOPBACK = 'host-loopback';
+
+/** What a service there proves in TLS, and what it may be asked for by: its certificate knows nothing of our word for it. */
+export const LOOPBACK_NAME = 'localhost';
 
 /** A destination that a rule allows. */
 export interface Allowed {
@@ -34,6 +38,9 @@ export interface Denied {
 export type Decision = Allowed | Denied;
 
 type Own = () => ReadonlySet<string>;
+
+/** Which private addresses a rule may reach. */
+type PrivateGrant = Pick<NetworkRule, 'private' | 'privateRanges'>;
 
 interface Entry<T> {
   readonly pattern: HostPattern;
@@ -98,7 +105,7 @@ export class Judge {
     const denied = this.#denyRule(host, port);
     if (denied !== undefined) return deny(host, port, denyVerdict(denied, host));
     const rule = this.#find(host, port) ?? extra;
-    const structural = kind === 'ip' ? this.judgeAddress(host, rule?.private ?? false) : structuralName(host);
+    const structural = kind === 'ip' ? this.judgeAddress(host, rule) : structuralName(host);
     // A private literal without a rule is an ordinary "nobody allowed it"; the others are refused whatever rules say.
     if (structural !== undefined && (rule !== undefined || structural.rule !== 'structural.private')) {
       return deny(host, port, structural);
@@ -127,15 +134,17 @@ export class Judge {
   }
 
   /** Why an address may not be dialled: its class, or a deny rule that names it; undefined when it may. */
-  judgeAddress(text: string, privateAllowed: boolean): Verdict | undefined {
+  judgeAddress(text: string, rule: PrivateGrant | undefined): Verdict | undefined {
     const ip = parseIp(text);
     if (ip === undefined) return structuralVerdict('malformed', `"${printable(text)}" is not an address`);
     const judgement = judgeForHost(ip, this.#own());
-    if (judgement.class === 'public' || (judgement.class === 'private' && privateAllowed)) return undefined;
+    if (judgement.class === 'public') return undefined;
     const verdict = structuralVerdict(judgement.class, `${ip.text} is ${judgement.what}`);
-    return judgement.class === 'private'
-      ? { ...verdict, remedy: 'add `private: true` to the rule in the policy' }
-      : verdict;
+    if (judgement.class !== 'private') return verdict;
+    if (rule?.private !== true)
+      return { ...verdict, remedy: 'add `private: true` to the rule in the policy' };
+    if (rule.privateRanges === undefined || anyRangeHolds(rule.privateRanges, ip)) return undefined;
+    return { ...verdict, remedy: 'add its range to `private` of the rule in the policy' };
   }
 
   /** A deny rule that names this address or host, for addresses that came out of a resolver. */

@@ -150,6 +150,8 @@ export function serveDnsTcp(core: GatewayCore, client: Socket): void {
     }
     return undefined;
   });
+  // One that came over a relay has been read from, and stands still.
+  client.resume();
 }
 
 /** A client that asks and does not read is dropped: answers are not kept for it. */

@@ -8,7 +8,7 @@ interface Counted {
   repeats: number;
 }
 
-/** Key under which refusals are counted once their number passes the burst: hosts are the sandbox's to invent. */
+/** Key under which refusals are counted once their number passes the burst: hosts and ports are the sandbox's to invent. */
 const MANY_HOSTS = '(many hosts)';
 
 /**
@@ -57,6 +57,7 @@ export class EventLog {
     const merged: NetworkEvent = {
       ...rest,
       host: MANY_HOSTS,
+      port: 0,
       reason: 'more refusals of other hosts than are listed one by one',
     };
     if (!this.#countRepeat(keyOf(merged))) this.#remember(merged, 1);

@@ -4,6 +4,7 @@ import { FloodLog } from './flood-log.ts';
 interface Item {
   readonly rule: string;
   readonly bytes: number;
+  readonly repeats?: number;
 }
 
 const LIMITS = { recordBurst: 2, recordsPerSecond: 1, foldKeys: 2, foldMs: 1_000 };
@@ -13,6 +14,7 @@ function log(): { flood: FloodLog<Item>; seen: (Item & { repeats?: number })[]; 
   const clock = { at: 0 };
   const folding = {
     key: (item: Item): string => item.rule,
+    group: (item: Item): string => item.rule.charAt(0),
     merge: (held: Item, next: Item): Item => ({ ...held, bytes: held.bytes + next.bytes }),
   };
   const flood = new FloodLog<Item>(
@@ -53,8 +55,25 @@ describe('FloodLog', () => {
     const { flood, seen } = log();
     for (let i = 0; i < 1_000; i++) flood.record({ rule: `r${i}`, bytes: 1 });
     flood.flush();
-    expect(seen).toHaveLength(4);
+    // Two by themselves, two kinds, and the rest of their group.
+    expect(seen).toHaveLength(5);
     expect(seen.reduce((sum, item) => sum + item.bytes, 0)).toBe(1_000);
+  });
+
+  it('keeps groups apart when there are too many kinds', () => {
+    const { flood, seen } = log();
+    for (let i = 0; i < 1_000; i++) flood.record({ rule: `r${i}`, bytes: 1 });
+    flood.record({ rule: 'other', bytes: 7 });
+    flood.flush();
+    expect(seen.at(-1)).toEqual({ rule: 'other', bytes: 7 });
+  });
+
+  it('counts what already stands for several', () => {
+    const { flood, seen } = log();
+    for (let i = 0; i < 2; i++) flood.record({ rule: 'a', bytes: 1 });
+    for (let i = 0; i < 2; i++) flood.record({ rule: 'a', bytes: 1, repeats: 4 });
+    flood.flush();
+    expect(seen.at(-1)).toEqual({ rule: 'a', bytes: 2, repeats: 9 });
   });
 
   it('records what it holds by itself after a while', () => {

@@ -10,6 +10,8 @@ interface Folded<T> {
 /** What a kind of record is folded by, and how two of them become one. */
 export interface Folding<T> {
   readonly key: (item: T) => string;
+  /** What is never mixed, however many keys there are: made of the policy's words alone, so that a sandbox cannot invent any. */
+  readonly group: (item: T) => string;
   /** One record for both; sums are added up. */
   readonly merge: (held: T, next: T) => T;
 }
@@ -44,13 +46,12 @@ export class FloodLog<T extends object> {
 
   record(item: T): void {
     if (this.#takeToken()) return this.#sink(item);
-    // Keys are made of what a sandbox chooses: past so many of them the rest is one.
-    const key = this.#folding.key(item);
-    const known = this.#folded.get(key) ?? (this.#isFull() ? this.#first() : undefined);
-    if (known === undefined) this.#folded.set(key, { item, repeats: 0 });
+    const key = this.#keyOf(item);
+    const known = this.#folded.get(key);
+    if (known === undefined) this.#folded.set(key, { item, repeats: repeatsOf(item) });
     else {
       known.item = this.#folding.merge(known.item, item);
-      known.repeats++;
+      known.repeats += 1 + repeatsOf(item);
     }
     this.#timer ??= setTimeout(() => this.flush(), this.#limits.foldMs).unref();
   }
@@ -64,13 +65,11 @@ export class FloodLog<T extends object> {
     for (const { item, repeats } of held) this.#sink(repeats === 0 ? item : { ...item, repeats });
   }
 
-  #isFull(): boolean {
-    return this.#folded.size >= this.#limits.foldKeys;
-  }
-
-  #first(): Folded<T> | undefined {
-    const [first] = this.#folded.values();
-    return first;
+  /** Keys are made of what a sandbox chooses: past so many of them the rest is one for each group, so that nothing hides in another's. */
+  #keyOf(item: T): string {
+    const key = this.#folding.key(item);
+    const isFull = this.#folded.size >= this.#limits.foldKeys;
+    return isFull && !this.#folded.has(key) ? `\n${this.#folding.group(item)}` : key;
   }
 
   #takeToken(): boolean {
@@ -82,4 +81,9 @@ export class FloodLog<T extends object> {
     this.#tokens--;
     return true;
   }
+}
+
+/** A record may stand for several already. */
+function repeatsOf(item: object): number {
+  return 'repeats' in item && typeof item.repeats === 'number' ? item.repeats : 0;
 }

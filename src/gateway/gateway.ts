@@ -3,18 +3,27 @@ import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import type { NetworkPolicy } from '../policy/contract.ts';
 import { AskDesk } from './ask.ts';
+import { Bearers } from './bearers.ts';
 import { Budgets } from './budgets.ts';
-import type { Gateway, GatewayChange, GatewayOptions, ListenerSpec, Verdict } from './contract.ts';
+import type {
+  AskOutcome,
+  Gateway,
+  GatewayChange,
+  GatewayOptions,
+  ListenerSpec,
+  RequestRecord,
+  Verdict,
+} from './contract.ts';
 import { placeOf, recordAllow, recordDeny } from './core.ts';
 import type { GatewayCore, H2Front, HttpFront } from './core.ts';
 import type { OpenSession } from './http/contract.ts';
 import { Judge } from './decide.ts';
 import { netDialler, ownAddresses } from './dial.ts';
-import { serveDnsTcp, serveDnsUdp } from './dns.ts';
+import { answerDns, serveDnsTcp, serveDnsUdp } from './dns.ts';
 import { EventLog } from './event-log.ts';
 import { FloodLog } from './flood-log.ts';
 import type { Folding } from './flood-log.ts';
-import { ALLOWED_FOLDING, REQUEST_FOLDING, SUMMARY_FOLDING } from './folding.ts';
+import { ALLOWED_FOLDING, ASKED_FOLDING, REQUEST_FOLDING, SUMMARY_FOLDING } from './folding.ts';
 import { Flows } from './flows.ts';
 import { AllowedOnce } from './http/allowed.ts';
 import { HeldBytes } from './http/held-body.ts';
@@ -28,11 +37,13 @@ import { ParentProxy } from './parent.ts';
 import { problemBytes, problemOf } from './problem.ts';
 import { systemResolver } from './resolve.ts';
 import { rulesOf } from './rules/compile.ts';
+import { Relay, type Arrival } from './relay.ts';
 import { serveSocks } from './socks.ts';
 import { SyntheticNames } from './synthetic.ts';
 import { refuseSentinel, serveTransparent } from './transparent.ts';
 import type { TlsHalf } from './tls/contract.ts';
 import { Upstream } from './upstream.ts';
+import { Withholder } from './withhold.ts';
 import { reset, sayAndClose } from './wire.ts';
 
 /** Reads of 64 KiB, libuv's slab, so that bulk transfers are not cut into smaller pieces. */
@@ -55,6 +66,7 @@ class SandboxGateway implements Gateway {
   readonly #closing = new AbortController();
   /** What holds records back in a flood. */
   readonly #floods: { flush(): void }[] = [];
+  readonly #withholder: Withholder;
   readonly #closers: (() => Promise<void>)[] = [];
   #http: Promise<HttpFront> | undefined;
   #h2: Promise<H2Front> | undefined;
@@ -75,6 +87,7 @@ class SandboxGateway implements Gateway {
       hostAddresses === undefined ? ownAddresses() : (): ReadonlySet<string> => new Set(hostAddresses());
     const judge = new Judge(options.policy, own);
     const budgets = new Budgets(options.policy, { onUsedUp: (verdict) => this.#usedUp(verdict) });
+    this.#withholder = new Withholder(options.recordGuard);
     const { ledger, events, onRequest } = this.#logs(options, limits);
     const names = new SyntheticNames(options.syntheticPool ?? 'benchmark', limits.names);
     // Names of the policy come first: the same addresses in every run, and a flood under a wildcard cannot use them up.
@@ -96,6 +109,7 @@ class SandboxGateway implements Gateway {
     this.#core = {
       ...parts,
       flows: new Flows(),
+      bearers: new Bearers(),
       nameGate: new NameGate(limits, budgets),
       pool: new UpstreamPool({
         ...parts,
@@ -105,7 +119,7 @@ class SandboxGateway implements Gateway {
       held: new HeldBytes(limits.bufferedBytes),
       http: () => this.#loadHttp(),
       h2: () => this.#loadH2(),
-      ...(onAsk === undefined ? {} : { desk: this.#deskFor(onAsk, judge) }),
+      ...(onAsk === undefined ? {} : { desk: this.#deskFor(onAsk, judge, limits) }),
       ...(onRequest === undefined ? {} : { onRequest }),
       ...(broker === undefined ? {} : { broker }),
       ...(scanner === undefined ? {} : { scanner }),
@@ -123,6 +137,22 @@ class SandboxGateway implements Gateway {
     server.on('error', () => undefined);
     server.listen(handle);
     this.#closers.push(() => closeServer(server));
+  }
+
+  attachRelay(specs: readonly ListenerSpec[], server: Server): void {
+    const { handshakeMs, connections } = this.#core.limits;
+    const relay = new Relay(specs, {
+      accept: (spec, socket, arrival) => this.#accept(spec, socket, arrival),
+      answer: (message) => answerDns(this.#core, message),
+      handshakeMs,
+      connections,
+    });
+    server.on('connection', (socket) => relay.serve(socket));
+    server.on('error', () => undefined);
+    this.#closers.push(() => {
+      relay.close();
+      return closeServer(server);
+    });
   }
 
   update(change: GatewayChange): { readonly closed: number } {
@@ -145,6 +175,10 @@ class SandboxGateway implements Gateway {
     const closed = this.#rejudge(distrusts);
     desk?.replace(policy.ask);
     return { closed };
+  }
+
+  revoke(credential: string): { readonly closed: number } {
+    return { closed: this.#core.bearers.revoke(credential) };
   }
 
   stats(): ReturnType<Gateway['stats']> {
@@ -181,13 +215,15 @@ class SandboxGateway implements Gateway {
     );
   }
 
-  #deskFor(ask: NonNullable<GatewayOptions['onAsk']>, judge: Judge): AskDesk {
+  #deskFor(ask: NonNullable<GatewayOptions['onAsk']>, judge: Judge, limits: GatewayLimits): AskDesk {
     const { policy, onAsked } = this.#options;
+    const outcomes = this.#folded<AskOutcome>((outcome) => onAsked?.(outcome), ASKED_FOLDING, limits);
     return new AskDesk({
       judge,
       policy: policy.ask,
       ask,
-      onOutcome: (outcome) => this.#tell(() => onAsked?.(outcome)),
+      onOutcome: (outcome) => outcomes.record(outcome),
+      perMinute: limits.questionsPerMinute,
     });
   }
 
@@ -213,16 +249,16 @@ class SandboxGateway implements Gateway {
     return cuts.length;
   }
 
-  #accept(spec: ListenerSpec, socket: Socket): void {
+  #accept(spec: ListenerSpec, socket: Socket, arrival?: Arrival): void {
     socket.on('error', () => socket.destroy());
     if (this.#closing.signal.aborted) return void socket.destroy();
     if (this.#core.ledger.clients >= this.#core.limits.connections) return this.#refuseFull(spec, socket);
     this.#core.ledger.addClient(socket);
     // A defect in serving one connection must end that connection, closed, and no other.
-    this.#serve(spec, socket).catch(() => socket.destroy());
+    this.#serve(spec, socket, arrival).catch(() => socket.destroy());
   }
 
-  async #serve(spec: ListenerSpec, socket: Socket): Promise<void> {
+  async #serve(spec: ListenerSpec, socket: Socket, arrival: Arrival | undefined): Promise<void> {
     switch (spec.role) {
       case 'dns':
         return serveDnsTcp(this.#core, socket);
@@ -231,9 +267,9 @@ class SandboxGateway implements Gateway {
       case 'socks':
         return serveSocks(this.#core, socket);
       case 'transparent':
-        return serveTransparent(this.#core, socket);
+        return serveTransparent(this.#core, socket, arrival);
       case 'sentinel':
-        return refuseSentinel(this.#core, socket);
+        return refuseSentinel(this.#core, socket, arrival);
     }
   }
 
@@ -255,21 +291,28 @@ class SandboxGateway implements Gateway {
     limits: GatewayLimits,
   ): Pick<GatewayCore, 'ledger' | 'events' | 'onRequest'> {
     const { onEvent, onConnection, onRequest } = options;
-    const fold = <T extends object>(sink: (item: T) => void, folding: Folding<T>): FloodLog<T> => {
-      const log = new FloodLog<T>((item) => this.#tell(() => sink(item)), folding, limits);
-      this.#floods.push(log);
-      return log;
-    };
-    const summaries = fold(onConnection, SUMMARY_FOLDING);
-    const allowed = fold(onEvent, ALLOWED_FOLDING);
+    const summaries = this.#folded(onConnection, SUMMARY_FOLDING, limits);
+    const allowed = this.#folded(onEvent, ALLOWED_FOLDING, limits);
     const events = new EventLog((event) => {
       if (event.action === 'allow') allowed.record(event);
-      else this.#tell(() => onEvent(event));
+      else this.#withholder.event(event, (shown) => this.#tell(() => onEvent(shown)));
     }, limits);
     const ledger = new Ledger((summary) => summaries.record(summary));
     if (onRequest === undefined) return { ledger, events };
-    const requests = fold(onRequest, REQUEST_FOLDING);
+    const shown = (record: RequestRecord): void =>
+      this.#withholder.request(record, (one) => this.#tell(() => onRequest(one)));
+    const requests = this.#folded(shown, REQUEST_FOLDING, limits);
     return { ledger, events, onRequest: (record) => requests.record(record) };
+  }
+
+  #folded<T extends object>(
+    sink: (item: T) => void,
+    folding: Folding<T>,
+    limits: GatewayLimits,
+  ): FloodLog<T> {
+    const log = new FloodLog<T>((item) => this.#tell(() => sink(item)), folding, limits);
+    this.#floods.push(log);
+    return log;
   }
 
   #loadHttp(): Promise<HttpFront> {
@@ -307,6 +350,7 @@ class SandboxGateway implements Gateway {
     await Promise.all(listeners);
     this.#core.events.close();
     for (const log of this.#floods) log.flush();
+    await this.#withholder.settle();
   }
 }
 

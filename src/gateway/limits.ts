@@ -28,6 +28,8 @@ export interface GatewayLimits {
   readonly names: number;
   /** Distinct new names under one wildcard rule in a minute: each is a resolver query that its owner can read. */
   readonly wildcardNamesPerMinute: number;
+  /** Questions to a person, or to `onAsk`, within any 60 seconds: a sandbox must not tire anybody into saying yes. */
+  readonly questionsPerMinute: number;
   /** Distinct refusals kept for counting repeats. */
   readonly refusalKeys: number;
   /** Distinct refusals recorded at once, and refilled per second; beyond that they are counted together. */
@@ -50,6 +52,8 @@ export interface GatewayLimits {
   /** Upstream HTTP connections at once per host, and kept idle for this long. */
   readonly poolSockets: number;
   readonly poolIdleMs: number;
+  /** Idle upstream connections over all hosts; the one that has waited longest goes first. */
+  readonly poolIdle: number;
 }
 
 /** The defaults. */
@@ -69,6 +73,7 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   lingerBytes: 256 * 1024,
   names: 16_384,
   wildcardNamesPerMinute: 50,
+  questionsPerMinute: 60,
   refusalKeys: 1_024,
   refusalBurst: 200,
   refusalsPerSecond: 10,
@@ -82,4 +87,5 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   inflateRatio: 200,
   poolSockets: 64,
   poolIdleMs: 30_000,
+  poolIdle: 128,
 };

@@ -1,3 +1,4 @@
+import { METHODS } from '../net/http-head.ts';
 import type { Verdict } from './contract.ts';
 
 /** Status lines of refusals and of failures on the way. */
@@ -37,7 +38,9 @@ export function problemOf(status: number, verdict: Verdict): Problem {
     source: verdict.source,
     remedy: verdict.remedy,
   })}\n`;
-  return build(status, title, body, ['X-Glovebox-Denied', verdict.rule]);
+  // RFC 9110 §15.5.6 demands the line with every 405.
+  const allow = status === 405 ? ['Allow', [...(verdict.methods ?? METHODS)].join(', ')] : [];
+  return build(status, title, body, ['X-Glovebox-Denied', verdict.rule, ...allow]);
 }
 
 /** A failure of the network behind an allowed destination: not a decision, so without the header of one. */

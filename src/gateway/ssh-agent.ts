@@ -4,6 +4,7 @@ import type { Server, Socket } from 'node:net';
 import { readSessionBind, readUserAuth, sshFingerprint, SshReader, sshString } from '../net/ssh-wire.ts';
 import type { SessionBind } from '../net/ssh-wire.ts';
 import type { SshPolicy } from '../policy/contract.ts';
+import { printable } from './decide.ts';
 
 /** Message numbers of draft-miller-ssh-agent §5. Everything else a client may ask for changes the agent, and is refused. */
 const FAILURE = 5;
@@ -29,6 +30,7 @@ export interface SignRecord {
   /** Fingerprints; absent where the request did not say. */
   readonly key?: string;
   readonly hostKey?: string;
+  /** Printable ASCII. */
   readonly user?: string;
 }
 
@@ -170,7 +172,7 @@ export class SshAgentBroker implements AsyncDisposable {
     if (bind === undefined)
       return deny('no host has signed this session (OpenSSH 8.9 or newer inside binds it by itself)');
     const hostKey = sshFingerprint(bind.hostKey);
-    const facts = { hostKey, user: login.user.slice(0, 64) };
+    const facts = { hostKey, user: printable(login.user.slice(0, 64)) };
     if (login.hostKey !== undefined && !login.hostKey.equals(bind.hostKey))
       return deny('the login names another host than the session', facts);
     const grantsNow = (): readonly SshPolicy[] =>

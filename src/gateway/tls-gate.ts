@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import { CLIENT_HELLO_MAX, readClientHello } from '../net/client-hello.ts';
 import type { ClientHelloResult } from '../net/client-hello.ts';
 import type { Verdict } from './contract.ts';
+import { HOST_LOOPBACK, LOOPBACK_NAME } from './decide.ts';
 import type { Allowed } from './decide.ts';
 import { readFirst, TLS_ALERT } from './wire.ts';
 
@@ -60,9 +61,14 @@ function judgeHello(
 
 function judgeName(serverName: string | undefined, target: Allowed, bytes: Buffer): TlsGateResult {
   if (serverName === undefined) return withoutName(target, bytes);
-  if (serverName === target.host) return { state: 'pass', bytes };
+  if (serverName === target.host || isLoopbackName(serverName, target)) return { state: 'pass', bytes };
   const reason = `TLS asks for ${serverName} on a connection to ${target.host}`;
   return { ...refuse(bytes, 'structural.tls-name', reason), alert: TLS_ALERT.unrecognizedName };
+}
+
+/** A program that verifies by itself asks for the name in the service's certificate; there is one place where it may lead. */
+function isLoopbackName(serverName: string, { kind, rule }: Allowed): boolean {
+  return kind === HOST_LOOPBACK && serverName === LOOPBACK_NAME && rule.requests === undefined;
 }
 
 /** RFC 6066 §3 forbids addresses as server names, so a rule for an address expects none. */

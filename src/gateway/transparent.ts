@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { parseSocketAddress } from '../net/ip.ts';
+import type { Arrival } from './relay.ts';
 import type { Verdict } from './contract.ts';
 import { placeOf, recordDeny } from './core.ts';
 import type { Entry, GatewayCore } from './core.ts';
@@ -12,15 +13,23 @@ import { readFirst, reset, sayAndClose, TLS_ALERT, tlsAlert } from './wire.ts';
 const SIGHT_MS = 1_000;
 
 /** A connection to "any address": the address it was made to says which name was meant. */
-export async function serveTransparent(core: GatewayCore, client: Socket): Promise<void> {
-  const decision = destinationOf(core, client);
+export async function serveTransparent(
+  core: GatewayCore,
+  client: Socket,
+  arrival: Arrival | undefined = arrivalOf(client),
+): Promise<void> {
+  const decision = destinationOf(core, arrival);
   if (decision === undefined) return reset(client);
   await route(core, client, decision, entranceOf(core, client));
 }
 
 /** A port that no rule names: nothing is read, the attempt is recorded and reset. */
-export function refuseSentinel(core: GatewayCore, client: Socket): void {
-  const decision = destinationOf(core, client);
+export function refuseSentinel(
+  core: GatewayCore,
+  client: Socket,
+  arrival: Arrival | undefined = arrivalOf(client),
+): void {
+  const decision = destinationOf(core, arrival);
   reset(client);
   if (decision === undefined) return;
   const verdict: Verdict =
@@ -34,15 +43,20 @@ export function refuseSentinel(core: GatewayCore, client: Socket): void {
   recordDeny(core, placeOf('sentinel', decision), verdict);
 }
 
+/** On a socket of the airlock's network namespace the local address is what the program connected to. */
+function arrivalOf(client: Socket): Arrival | undefined {
+  const address = parseSocketAddress(client.localAddress ?? '')?.text;
+  const port = client.localPort;
+  return address === undefined || port === undefined ? undefined : { address, port };
+}
+
 /**
  * The name that the local address was given to, else the address itself, which only a rule for that address allows. SNI and Host
  * never choose the destination: they are only compared with it.
  */
-function destinationOf(core: GatewayCore, client: Socket): Decision | undefined {
-  const local = parseSocketAddress(client.localAddress ?? '');
-  const port = client.localPort;
-  if (local === undefined || port === undefined) return undefined;
-  return core.judge.decide(core.names.nameOf(local.text) ?? local.text, port);
+function destinationOf(core: GatewayCore, arrival: Arrival | undefined): Decision | undefined {
+  if (arrival === undefined) return undefined;
+  return core.judge.decide(core.names.nameOf(arrival.address) ?? arrival.address, arrival.port);
 }
 
 function entranceOf(core: GatewayCore, client: Socket): Entrance {

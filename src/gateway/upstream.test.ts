@@ -1,9 +1,9 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { NetworkRule } from '../policy/contract.ts';
 import { Judge } from './decide.ts';
 import type { Allowed } from './decide.ts';
@@ -76,6 +76,24 @@ describe('vetting', () => {
     expect(await upstream.vet(target)).toEqual({ state: 'ok', addresses: ['10.0.0.1', 'fd12::1'] });
   });
 
+  test('ranges lift what they hold; no range lifts loopback, metadata or the rest', async () => {
+    const ranges = { ...base, private: true, privateRanges: ['10.2.0.0/16', 'fd12::/32'] };
+    const answers = ['10.2.255.1', '10.3.0.1', '192.168.0.1', 'fd12::1', 'fd13::1', '93.184.216.34'];
+    const { upstream, target } = setUp([...answers, '127.0.0.1', 'fd00:ec2::254'], ranges);
+    expect(await upstream.vet(target)).toEqual({
+      state: 'ok',
+      addresses: ['10.2.255.1', 'fd12::1', '93.184.216.34'],
+    });
+    const outside = setUp(['10.3.0.1'], ranges);
+    expect(await outside.upstream.vet(outside.target)).toMatchObject({
+      state: 'denied',
+      verdict: { rule: 'structural.private', remedy: expect.stringContaining('`private`') },
+    });
+    // A range can be written by hand in a plan that no schema has seen.
+    const odd = setUp(['127.0.0.1'], { ...base, private: true, privateRanges: ['0.0.0.0/0'] });
+    expect(await odd.upstream.vet(odd.target)).toMatchObject({ state: 'denied' });
+  });
+
   test('host-loopback is 127.0.0.1 of the host, by its own name only', async () => {
     const { upstream, target } = setUp(['8.8.8.8'], { ...base, host: 'host-loopback' });
     expect(await upstream.vet(target)).toEqual({ state: 'ok', addresses: ['127.0.0.1'] });
@@ -123,7 +141,9 @@ describe('system resolver', () => {
   const signal = new AbortController().signal;
 
   test('the hosts file comes first', async () => {
-    const file = path.join(mkdtempSync(path.join(tmpdir(), 'gw-')), 'hosts');
+    const dir = mkdtempSync(path.join(tmpdir(), 'gw-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    const file = path.join(dir, 'hosts');
     writeFileSync(
       file,
       '# comment\n10.1.2.3 Db.Internal alias # db\nfe80::1%lo db.internal\n::1 six.internal\n',

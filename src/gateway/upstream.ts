@@ -159,9 +159,7 @@ export class Upstream {
   }
 
   #judgeAnswer(target: Allowed, answer: string): Verdict | undefined {
-    return (
-      this.#judge.judgeAddress(answer, target.rule.private) ?? this.#judge.deniedAddress(answer, target.port)
-    );
+    return this.#judge.judgeAddress(answer, target.rule) ?? this.#judge.deniedAddress(answer, target.port);
   }
 
   /** Runs `work` until it is done, the time is up or the gateway closes. `AbortSignal.any` would pile up on the closing signal. */

@@ -26,6 +26,40 @@ export function readGraphqlBody(bytes: Uint8Array): GraphqlRequestResult {
   return { ok: true, operations };
 }
 
+const MESSAGE_WANTED = ['type', 'id', 'payload', ...WANTED.map((name) => `payload.${name}`)];
+/** Of both protocols in use: graphql-transport-ws and the older graphql-ws (subscriptions-transport-ws). */
+const STARTS: ReadonlySet<string> = new Set(['subscribe', 'start']);
+const OTHERS: ReadonlySet<string> = new Set([
+  'connection_init',
+  'ping',
+  'pong',
+  'complete',
+  'stop',
+  'connection_terminate',
+  'ka',
+]);
+
+/** Reads one message of a client over WebSocket: the operation that it starts, or none. */
+export function readGraphqlMessage(bytes: Uint8Array): GraphqlRequestResult {
+  const read = readEnvelopes(bytes, MESSAGE_WANTED);
+  if (!read.ok) return read;
+  const [envelope] = read.envelopes;
+  if (read.batch || envelope === undefined || envelope.others) return no('a message of another form');
+  const { values } = envelope;
+  const type = values.get('type');
+  const kind = type?.kind === 'string' ? type.text : '';
+  if (OTHERS.has(kind)) return { ok: true, operations: [] };
+  if (!STARTS.has(kind)) return no('a message of an unknown type');
+  const payload = new Map(
+    WANTED.flatMap((name) => {
+      const value = values.get(`payload.${name}`);
+      return value === undefined ? [] : [[name, value] as const];
+    }),
+  );
+  const one = readOne({ values: payload, others: envelope.othersIn.has('payload') });
+  return 'why' in one ? no(one.why) : { ok: true, operations: [one] };
+}
+
 /** Reads the parameters of a GET; undefined when the query string asks for nothing at all. */
 export function readGraphqlQuery(text: string): GraphqlRequestResult | undefined {
   // URLSearchParams is the parser of application/x-www-form-urlencoded that servers agree on for "+" and escapes.
@@ -49,7 +83,10 @@ function isPlain(extensions: string): boolean {
   return read.ok && !read.batch && read.envelopes[0]?.values.size === 0;
 }
 
-function readOne({ values, others }: Envelope): GraphqlOperation | { readonly why: string } {
+function readOne({
+  values,
+  others,
+}: Pick<Envelope, 'values' | 'others'>): GraphqlOperation | { readonly why: string } {
   if (others) return { why: 'a member that GraphQL over HTTP does not know' };
   if (values.has('extensions.persistedQuery')) return { why: 'a persisted query' };
   const query = values.get('query');

@@ -33,7 +33,7 @@ export interface HeadFacts {
 export const HEADER_LINES_MAX = 256;
 
 /** Methods that may pass: RFC 9110, PATCH, and WebDAV for git and subversion. TRACE echoes credentials, CONNECT is its own entry. */
-const METHODS: ReadonlySet<string> = new Set([
+export const METHODS: ReadonlySet<string> = new Set([
   'GET',
   'HEAD',
   'POST',
@@ -85,7 +85,7 @@ const RESPONSE_LENGTHS = lengthsOf([...HOP_BY_HOP, ...RESPONSE_ONLY, 'content-le
 
 /** Checks what a grammar leaves open: method, header count, Host, and every ambiguity of framing (RFC 9112 §6.1, §6.3). */
 export function judgeHead(method: string, httpVersion: string, headers: RawHeaders): HeadFacts | HeadProblem {
-  if (!METHODS.has(method)) return problem(405, `the method ${method.slice(0, 32)} is not allowed`);
+  if (!METHODS.has(method)) return problem(405, `the method "${method.slice(0, 32)}" is not allowed`);
   if (headers.length / 2 > HEADER_LINES_MAX) return problem(431, `over ${HEADER_LINES_MAX} header lines`);
   const found = findFraming(headers);
   const body = judgeFraming(httpVersion, found);

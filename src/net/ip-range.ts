@@ -38,6 +38,14 @@ export function rangeHolds(range: IpRange, ip: IpAddress): boolean {
   return ip.version === range.first.version && masked(ip, range.bits).text === range.first.text;
 }
 
+/** The same for any of several ranges as text; what is no range holds nothing. */
+export function anyRangeHolds(ranges: readonly string[], ip: IpAddress): boolean {
+  return ranges.some((text) => {
+    const parsed = parseRange(text);
+    return parsed.ok && rangeHolds(parsed.range, ip);
+  });
+}
+
 /** The last address of a range. */
 export function lastOfRange(range: IpRange): IpAddress {
   const bytes = range.first.bytes.map((byte, i) => byte | (0xff >> hostShift(range.bits, i)));

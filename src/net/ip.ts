@@ -33,6 +33,17 @@ export function parseSocketAddress(text: string): IpAddress | undefined {
   return parseIp(mapped?.[1] ?? text);
 }
 
+/** The same for the bytes of a socket address (4 or 16, network order); undefined for any other length. */
+export function addressFromBytes(bytes: Uint8Array): IpAddress | undefined {
+  if (bytes.length === 4) return parseIp(bytes.join('.'));
+  if (bytes.length !== 16) return undefined;
+  const isMapped =
+    bytes.subarray(0, 10).every((byte) => byte === 0) && bytes[10] === 0xff && bytes[11] === 0xff;
+  if (isMapped) return addressFromBytes(bytes.subarray(12));
+  const groups = Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
+  return parseIp(groups.map((group) => group.toString(16)).join(':'));
+}
+
 /** IPv4 as a 32-bit number, for ranges. */
 export function quadToNumber(bytes: readonly number[]): number {
   return bytes.reduce((sum, byte) => sum * 256 + byte, 0);

@@ -37,6 +37,7 @@ test.each([
   ['parameters by position', call('tools/call', ['echo'])],
   ['another spelling', call('Tools/Call', { name: 'x' })],
   ['a blank', call('tools/call ', { name: 'x' })],
+  ['a NUL behind it', call('tools/call\0x', { name: 'x' })],
   ['another key', { ...call('x'), Method: 'tools/call' }],
   ['an empty batch', []],
   ['a list in a batch', [[call('x')]]],

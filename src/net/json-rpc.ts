@@ -53,7 +53,8 @@ function readMessage({ values }: Envelope): McpMessage | { readonly why: string 
 
 function readCall(method: string, values: Envelope['values']): McpMessage | { readonly why: string } {
   if (method !== TOOLS_CALL)
-    return foldCase(method).trim() === TOOLS_CALL
+    // Cut where what is written in C cuts it.
+    return foldCase(method.replace(/\0.*$/s, '')).trim() === TOOLS_CALL
       ? { why: 'a method that differs from tools/call in spelling only' }
       : { kind: 'call', method };
   const name = values.get('params.name');

@@ -7,6 +7,8 @@ export interface Envelope {
   readonly values: ReadonlyMap<string, JsonValue>;
   /** True when the message has a member at its top that nobody asked for. */
   readonly others: boolean;
+  /** Wanted members that are objects and have a member that nobody asked for. */
+  readonly othersIn: ReadonlySet<string>;
 }
 
 export type EnvelopeResult =
@@ -26,6 +28,7 @@ type Place =
 interface Draft {
   readonly values: Map<string, JsonValue>;
   others: boolean;
+  readonly othersIn: Set<string>;
 }
 
 /**
@@ -70,7 +73,8 @@ class EnvelopeVisitor implements JsonVisitor<Place> {
     if (this.#wanted.has(full) && !name.includes('.')) return { kind: 'wanted', name: full, into };
     if (this.#folded.has(foldCase(full)))
       this.problem ??= 'a name that differs from one that is judged in case only';
-    if (prefix === '') into.others = true;
+    if (place.kind === 'wanted') into.othersIn.add(place.name);
+    else into.others = true;
     return undefined;
   }
 
@@ -84,7 +88,7 @@ class EnvelopeVisitor implements JsonVisitor<Place> {
   }
 
   #draft(): Draft {
-    const draft: Draft = { values: new Map(), others: false };
+    const draft: Draft = { values: new Map(), others: false, othersIn: new Set() };
     this.drafts.push(draft);
     return draft;
   }

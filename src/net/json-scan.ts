@@ -43,7 +43,7 @@ const SHORT_ESCAPES: ReadonlyMap<number, string> = new Map(
 
 /**
  * Reads one JSON text (RFC 8259), whole, in one pass, without building it. Refused is what parsers read differently: duplicate names in any
- * spelling, a byte order mark, invalid UTF-8, lone surrogates, trailing data, more than 64 levels.
+ * spelling, a NUL in a name, a byte order mark, invalid UTF-8, lone surrogates, trailing data, more than 64 levels.
  */
 export function scanJson<S>(bytes: Uint8Array, root: S, visitor: JsonVisitor<S>): JsonResult {
   if (bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf) return no('a byte order mark', 0);
@@ -110,6 +110,8 @@ class JsonReader<S> {
       this.#blank();
       if (this.#bytes[this.at] !== QUOTE) throw new JsonProblem('a name that is no string');
       const name = this.#string(true);
+      // What is written in C ends a name there, and then has it twice.
+      if (name.includes('\0')) throw new JsonProblem('a NUL in a name');
       if (names.has(name)) throw new JsonProblem('a name that occurs twice in one object');
       if (names.add(name).size > JSON_MEMBERS_MAX)
         throw new JsonProblem(`over ${JSON_MEMBERS_MAX} names in one object`);

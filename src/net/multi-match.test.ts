@@ -74,9 +74,12 @@ describe('MultiMatch', () => {
     );
   });
 
-  test('equal to a naive search in large chunks, where stretches are passed over', () => {
+  test.each([
+    ['blocks', 6],
+    ['pairs', 2],
+  ])('equal to a naive search in large chunks, where stretches are passed over by %s', (_by, minLength) => {
     // Patterns stand in filler whose blocks are partly theirs, at any place, also across the border of the chunks.
-    const pattern = fc.string({ unit: fc.constantFrom('a', 'b', 'x'), minLength: 6, maxLength: 14 });
+    const pattern = fc.string({ unit: fc.constantFrom('a', 'b', 'x'), minLength, maxLength: 14 });
     const filler = fc.string({ unit: fc.constantFrom('a', 'b', 'x', '.', '-'), maxLength: 120 });
     const world = fc.array(pattern, { minLength: 1, maxLength: 6 }).chain((patterns) =>
       fc.record({

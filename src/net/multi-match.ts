@@ -40,7 +40,7 @@ interface Trie {
  * that the caller keeps. Branching nodes and those near the root hold full rows of transitions; the long unbranched tails of
  * secrets hold one child and a link to the longest shorter beginning, so that memory grows with the bytes of the patterns.
  * Time is linear in the data and the number of matches. Where nothing has begun, whole stretches in which no pattern can begin are
- * passed over (Wu and Manber, 1994).
+ * passed over: by blocks (Wu and Manber, 1994), or by pairs of bytes where a pattern is short.
  */
 export class MultiMatch {
   /** Bytes of the longest pattern; 0 when there is none. */
@@ -64,6 +64,8 @@ export class MultiMatch {
   readonly #shortest: number;
   /** By the hash of the last block of a window: how far on the next beginning may be at the soonest. Empty: not worth it. */
   readonly #skips: Uint8Array;
+  /** For shorter patterns: 1 for each pair of bytes that stands at their beginning, or one byte behind it. Empty: not used. */
+  readonly #pairs: Uint8Array;
 
   /** Throws a RangeError for an empty pattern. */
   constructor(patterns: readonly Uint8Array[]) {
@@ -78,6 +80,8 @@ export class MultiMatch {
       patterns.length === 0 || this.#shortest < SKIP_SHORTEST
         ? new Uint8Array(0)
         : skipsOf(patterns, this.#shortest);
+    const useful = patterns.length > 0 && this.#skips.length === 0 && this.#shortest > 1;
+    this.#pairs = useful ? pairsOf(patterns) : new Uint8Array(0);
   }
 
   /** The state before any byte. */
@@ -95,8 +99,10 @@ export class MultiMatch {
     const shift = this.#shift;
     const rows = this.#rows;
     const skips = chunk.length >= SKIP_BYTES && this.#skips.length > 0;
+    const pairs = chunk.length >= SKIP_BYTES && this.#pairs.length > 0;
     for (let i = 0; i < chunk.length; i++) {
       if (skips && state === ROOT) i = this.#passOver(chunk, i);
+      else if (pairs && state === ROOT) i = this.#passPairs(chunk, i);
       if (i >= chunk.length) break;
       const letter = classes[chunk[i] ?? 0] ?? 0;
       const next = state < rows ? (full[(state << shift) | letter] ?? 0) : this.#deep(state, letter);
@@ -119,6 +125,15 @@ export class MultiMatch {
       at += skip;
     }
     return at;
+  }
+
+  /** The same by every second pair: one of the first two pairs of a pattern is among them. */
+  #passPairs(chunk: Uint8Array, from: number): number {
+    const pairs = this.#pairs;
+    const last = chunk.length - 1;
+    let at = from;
+    while (at < last && pairs[((chunk[at] ?? 0) << 8) | (chunk[at + 1] ?? 0)] === 0) at += 2;
+    return at === from ? at : at - 1;
   }
 
   /** The first match to end. */
@@ -260,6 +275,17 @@ function skipsOf(patterns: readonly Uint8Array[], shortest: number): Uint8Array 
     }
   }
   return skips;
+}
+
+/** A pattern of two bytes has no second pair: whatever follows it will do. */
+function pairsOf(patterns: readonly Uint8Array[]): Uint8Array {
+  const pairs = new Uint8Array(1 << 16);
+  for (const [first = 0, second = 0, third] of patterns) {
+    pairs[(first << 8) | second] = 1;
+    if (third === undefined) pairs.fill(1, second << 8, (second + 1) << 8);
+    else pairs[(second << 8) | third] = 1;
+  }
+  return pairs;
 }
 
 function childOf(trie: Trie, node: number, letter: number): number | undefined {

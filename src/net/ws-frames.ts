@@ -91,6 +91,11 @@ export class WsReader {
     return this.#have === 0 && this.#header === undefined;
   }
 
+  /** Bytes of memory that a frame has which is not whole. */
+  get held(): number {
+    return this.#payload.length;
+  }
+
   push(chunk: Uint8Array): WsRead {
     const frames: WsFrame[] = [];
     try {

@@ -103,7 +103,7 @@ limits: { memory: unlimited }
   it('covers hosts in all the ways and no other', () => {
     using fixture = new PolicyFixture();
     fixture.organisation(
-      'version: 1\nnetwork:\n  allow:\n    - { host: "*.a.test", ports: [443, 8443], budget: { requests: 5 } }\n    - { host: t.test, port: 22, protocol: tcp }\n    - { host: api.test, tls: inspect, methods: [GET] }\n    - { host: "*.p.test", private: true, allowNoSni: true }\n',
+      'version: 1\nnetwork:\n  allow:\n    - { host: "*.a.test", ports: [443, 8443], budget: { requests: 5 } }\n    - { host: t.test, port: 22, protocol: tcp }\n    - { host: api.test, tls: inspect, methods: [GET] }\n    - { host: "*.p.test", private: true, allowNoSni: true }\n    - { host: "*.r.test", private: [10.2.0.0/16, fd12::/32] }\n    - { host: 10.2.0.0/16, private: [10.2.0.0/16] }\n',
     );
     const ask = (rule: string): string => {
       fixture.user(`version: 1\nnetwork: { allow: [${rule}] }\n`);
@@ -125,6 +125,15 @@ limits: { memory: unlimited }
     expect(ask('api.test')).toBe('it is inspected there');
     expect(ask('{ host: api.test, tls: inspect, methods: [GET] }')).toBe('ok');
     expect(ask('{ host: y.p.test, private: true, allowNoSni: true }')).toBe('ok');
+    const elsewhere = (ranges: string): string => `private addresses are allowed there in ${ranges} only`;
+    expect(ask('{ host: y.r.test, private: [10.2.3.0/24] }')).toBe('ok');
+    expect(ask('{ host: y.r.test, private: [fd12::/32, 10.2.0.0/16] }')).toBe('ok');
+    expect(ask('y.r.test')).toBe('ok');
+    expect(ask('{ host: y.r.test, private: [10.2.0.0/15] }')).toBe(elsewhere('10.2.0.0/16 fd12::/32'));
+    expect(ask('{ host: y.r.test, private: true }')).toBe(elsewhere('10.2.0.0/16 fd12::/32'));
+    expect(ask('{ host: y.p.test, private: [10.2.3.0/24], allowNoSni: true }')).toBe('ok');
+    expect(ask('{ host: 10.2.1.1, private: true }')).toBe('ok');
+    expect(ask('{ host: 10.3.1.1, private: true }')).toBe('no rule there covers 10.3.1.1');
     expect(ask('p.test')).toBe('no rule there covers p.test');
     expect(ask('a.testx.test')).toBe('no rule there covers a.testx.test');
   });

@@ -6,7 +6,7 @@ import { coverGap, inTrees } from './covers.ts';
 import type { EnvRule, Fragment, ScalarKey, ScalarValues } from './layer-types.ts';
 import { decidingRules } from './deciding.ts';
 import { askCovers, askText } from './network-settings.ts';
-import { filterScalars, formatScalar, isNumberKey, mergeScalars, scalarOf, width } from './scalars.ts';
+import { filterScalars, formatScalar, isNumberKey, mergeScalars, scalarOf, widens } from './scalars.ts';
 
 /** One thing that asks for more than the organisation allows. */
 export interface CeilingViolation {
@@ -78,7 +78,7 @@ class FragmentCheck {
     const ceiling = mergeScalars(...this.#organisation.map((layer) => layer.scalars));
     return filterScalars(this.#fragment.scalars, (key, asked) => {
       const most = scalarOf(ceiling, key);
-      if (most === undefined || width(key, asked.value) <= width(key, most.value)) return true;
+      if (most === undefined || !widens(key, most.value, asked.value)) return true;
       // Nobody asked for what the built-in default brings, nor for a certain tier with `auto`.
       if (asked.origin.profile === 'profile:default' || isAuto(key, asked.value)) return false;
       return this.#refuse(asked.origin, most.origin, {

@@ -1,10 +1,11 @@
 import { nearest } from '../base/nearest.ts';
 import type { CommandLineLayer, NetworkRule, Origin, PathRule } from './contract.ts';
+import { baseProblem, optionBase, resolveBase } from './base-text.ts';
 import { ENV_NAME, NEVER_PASSED } from './environment-names.ts';
 import { isPrivateLiteral, parseHostEntry, HOST_LOOPBACK } from './host-entry.ts';
 import { limitValue } from './fragment.ts';
 import { shorthandRule } from './network-rules.ts';
-import type { EnvRule, Fragment, LimitKey, Scalars } from './layer-types.ts';
+import type { EnvRule, Fragment, LimitKey, Located, Scalars } from './layer-types.ts';
 import { isGlob, patternBase, pathProblem, resolvePath, type PathBase, type PathUse } from './path-text.ts';
 import { problemsError, quoteValue, type PolicyProblem } from './problems.ts';
 import { LIMIT_KEYS, type ScalarDraft } from './scalars.ts';
@@ -21,7 +22,7 @@ export function commandLineFragment(layer: CommandLineLayer, from: PathBase): Fr
   const problems: PolicyProblem[] = [];
   const fragment: Fragment = {
     layer: 'command-line',
-    scalars: scalarsOf(layer, problems),
+    scalars: scalarsOf(layer, { from, problems }),
     ...(layer.workspace === undefined ? {} : { workspace: { value: layer.workspace, origin: ORIGIN } }),
     read: pathList(layer, 'read', { from, problems }),
     write: pathList(layer, 'write', { from, problems }),
@@ -33,8 +34,10 @@ export function commandLineFragment(layer: CommandLineLayer, from: PathBase): Fr
   return fragment;
 }
 
-function scalarsOf(layer: CommandLineLayer, problems: PolicyProblem[]): Scalars {
+function scalarsOf(layer: CommandLineLayer, input: PathInput): Scalars {
+  const { problems } = input;
   const found: ScalarDraft = {};
+  if (layer.base !== undefined) found['filesystem.base'] = baseScalar(layer.base, input);
   if (layer.tier !== undefined) found.tier = { value: layer.tier, origin: ORIGIN };
   for (const [name, text] of Object.entries(layer.limits ?? {})) {
     const key = LIMIT_KEYS.find((known) => known === name);
@@ -43,6 +46,19 @@ function scalarsOf(layer: CommandLineLayer, problems: PolicyProblem[]): Scalars 
     else found[`limits.${key}`] = { value, origin: ORIGIN };
   }
   return found;
+}
+
+function baseScalar(option: string, { from, problems }: PathInput): Located<string> {
+  const text = optionBase(option);
+  const why = baseProblem(text);
+  if (why === undefined) return { value: resolveBase(text, from), origin: ORIGIN };
+  problems.push({
+    key: '--image',
+    found: quoteValue(option),
+    expected: 'the name of an image, or a directory',
+    why,
+  });
+  return { value: 'host', origin: ORIGIN };
 }
 
 function limitOf(key: LimitKey, text: string): number | undefined {
@@ -76,7 +92,10 @@ function limitProblem(name: string, text: string): PolicyProblem {
   const expected = isTime ? 'a time such as 90s or 10m' : isCount ? 'a number' : 'a size such as 256MiB';
   const near = isTime ? durationHint(text) : isCount ? undefined : sizeHint(text);
   const option = `--${key.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  return { key: option, found: quoteValue(text), expected, ...(near === undefined ? {} : { nearest: near }) };
+  const problem = { key: option, found: quoteValue(text), expected };
+  if (near === undefined) return problem;
+  // A hint that says the same again: well written, out of range.
+  return near === text ? { ...problem, why: 'it is out of range' } : { ...problem, nearest: near };
 }
 
 interface PathInput {
@@ -90,7 +109,7 @@ function pathList(
   input: PathInput,
 ): readonly PathRule[] {
   return (layer[use] ?? []).flatMap((text, i) => {
-    const problem = pathProblem(text, use, false) ?? baseProblem(text, input.from);
+    const problem = pathProblem(text, use, false) ?? globBaseProblem(text, input.from);
     if (problem === undefined) {
       return [
         {
@@ -113,7 +132,7 @@ function pathList(
   });
 }
 
-function baseProblem(
+function globBaseProblem(
   text: string,
   from: PathBase,
 ): { readonly why: string; readonly hint?: string } | undefined {

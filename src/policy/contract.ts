@@ -27,6 +27,11 @@ export interface PathRule {
   readonly origin: Origin;
 }
 
+/** What stands at `/` beside the trees of the policy: a directory of the host (absolute), or an image of the store. */
+export type BaseSystem =
+  | { readonly kind: 'directory'; readonly path: string }
+  | { readonly kind: 'image'; readonly name: string };
+
 export interface FilesystemPolicy {
   /** Absolute; the one writable tree, at the same path inside. */
   readonly workspace: string;
@@ -41,6 +46,8 @@ export interface FilesystemPolicy {
   readonly unprotect: readonly PathRule[];
   /** Size of the private /tmp, bytes. */
   readonly tmpBytes: number;
+  /** Absent: the host's own base system. */
+  readonly base?: BaseSystem;
 }
 
 /** `ssh` is tcp whose greeting must be SSH; it may use brokered keys. */
@@ -208,6 +215,8 @@ export interface NetworkRule {
   readonly protocol: NetworkProtocol;
   /** Allows private, CGNAT and unique-local addresses for this host; never metadata or link-local. */
   readonly private: boolean;
+  /** Of private addresses these ranges only, canonical; `private` is true then. Absent: all of them. */
+  readonly privateRanges?: readonly string[];
   /** TLS without a name, or with an encrypted one, is passed when true. */
   readonly allowNoSni: boolean;
   readonly budget?: NetworkBudget;
@@ -351,6 +360,8 @@ export interface CommandLineLayer {
   readonly policyFile?: string;
   readonly workspace?: string;
   readonly tier?: Tier;
+  /** The name of an image, or a directory that begins with `/`, `./`, `../` or `~`; `host` for the host's own. */
+  readonly base?: string;
   readonly allow?: readonly string[];
   readonly read?: readonly string[];
   readonly write?: readonly string[];

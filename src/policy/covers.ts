@@ -1,6 +1,6 @@
 import { isWithin } from '../base/path-bytes.ts';
 import type { NetworkBudget, NetworkRule, PathRule, SshPolicy } from './contract.ts';
-import { hostBreadth, hostCovers } from './host-entry.ts';
+import { hostBreadth, hostCovers, isPrivateLiteral, rangesCover } from './host-entry.ts';
 import type { BudgetKey } from './layer-types.ts';
 import { budgetMember } from './network-rules.ts';
 import { requestGap } from './request-cover.ts';
@@ -51,7 +51,8 @@ export function mostExact(rules: readonly NetworkRule[]): readonly NetworkRule[]
 function ruleGap(wide: NetworkRule, narrow: NetworkRule, secrets: SecretUse): string | undefined {
   if (wide.protocol !== narrow.protocol && wide.protocol !== 'tcp')
     return `it is there for ${wide.protocol} only`;
-  if (narrow.private && !wide.private) return 'private addresses are not allowed there';
+  const open = privateGap(wide, narrow);
+  if (open !== undefined) return open;
   if (narrow.allowNoSni && !wide.allowNoSni && wide.protocol !== 'tcp')
     return 'TLS without a name is not allowed there';
   return (
@@ -60,6 +61,17 @@ function ruleGap(wide: NetworkRule, narrow: NetworkRule, secrets: SecretUse): st
     (secrets === 'free' ? undefined : secretGap(wide, narrow)) ??
     budgetGap(wide.budget, narrow.budget)
   );
+}
+
+function privateGap(wide: NetworkRule, narrow: NetworkRule): string | undefined {
+  if (!narrow.private) return undefined;
+  if (!wide.private) return 'private addresses are not allowed there';
+  const held = wide.privateRanges;
+  if (held === undefined) return undefined;
+  const own = narrow.privateRanges ?? (isPrivateLiteral(narrow.host) ? [narrow.host] : undefined);
+  const beyond = own?.find((range) => !rangesCover(held, range));
+  if (own !== undefined && beyond === undefined) return undefined;
+  return `private addresses are allowed there in ${held.join(' ')} only`;
 }
 
 function sshGap(wide: SshPolicy | undefined, narrow: SshPolicy | undefined): string | undefined {

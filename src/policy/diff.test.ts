@@ -9,7 +9,7 @@ const policyOf = (fixture: PolicyFixture, layer: CommandLineLayer = {}): Policy 
   resolvePolicy(fixture.context, layer).policy;
 
 describe('diffPolicies', () => {
-  it('says of each difference whether it widens or tightens', () => {
+  it('says of each difference whether it widens or narrows, and what happened', () => {
     using fixture = new PolicyFixture();
     fixture.user('version: 1\nnetwork: { allow: ["*.a.test"], deny: [x.test] }\nlimits: { pids: 10 }\n');
     const before = policyOf(fixture);
@@ -17,19 +17,19 @@ describe('diffPolicies', () => {
       'version: 1\ntier: vm\nnetwork: { allow: [b.a.test, c.test] }\nfilesystem: { read: [/opt], deny: [.env] }\nprocess: { nesting: true, user: me, env: [TOKEN] }\nlimits: { memory: 1GiB, require: [memory] }\n',
     );
     expect(diffPolicies(before, policyOf(fixture)).map(formatDifference)).toEqual([
-      '+ widens    process.nesting  false -> true',
-      '+ widens    limits.pids  10 -> 1024',
-      '+ widens    filesystem.read  /opt',
-      '+ widens    network.allow  c.test:443 (https)',
-      '+ widens    network.deny  x.test (removed)',
-      '+ widens    process.env  TOKEN',
-      '- tightens  tier  process -> vm',
-      '- tightens  limits.memory  4GiB -> 1GiB',
-      `- tightens  filesystem.deny  ${fixture.workspace}/.env`,
-      '- tightens  network.allow  *.a.test:443 (https) (removed)',
-      '- tightens  limits.require  memory',
-      '~ changes   process.user  sandbox -> me',
-      '~ changes   network.allow  b.a.test:443 (https)',
+      'widens   changed  process.nesting  false -> true',
+      'widens   changed  limits.pids  10 -> 1024',
+      'widens   added    filesystem.read  /opt',
+      'widens   added    network.allow  c.test:443 (https)',
+      'widens   removed  network.deny  x.test',
+      'widens   added    process.env  TOKEN',
+      'narrows  changed  tier  process -> vm',
+      'narrows  changed  limits.memory  4GiB -> 1GiB',
+      `narrows  added    filesystem.deny  ${fixture.workspace}/.env`,
+      'narrows  removed  network.allow  *.a.test:443 (https)',
+      'narrows  added    limits.require  memory',
+      'neither  changed  process.user  sandbox -> me',
+      'neither  added    network.allow  b.a.test:443 (https)  (allowed already)',
     ]);
   });
 
@@ -51,7 +51,7 @@ describe('diffPolicies', () => {
     );
     const text = diffPolicies(before, policyOf(fixture)).map(formatDifference).join('\n');
     expect(text).toMatch(
-      /^\+ widens {4}credentials {2}k: from command "pass" with 2 arguments, to a\.test:443, in header:x-k \(sha256 [0-9a-f]{12}\)$/,
+      /^widens {3}added {4}credentials {2}k: from command "pass" with 2 arguments, to a\.test:443, in header:x-k \(sha256 [0-9a-f]{12}\)$/,
     );
     fixture.user(
       'version: 1\ncredentials: { k: { from: sk-pasted-by-mistake, header: x-k, hosts: [a.test] } }\n',

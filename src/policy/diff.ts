@@ -7,7 +7,7 @@ import { askCovers, askText, proxyText, strictest } from './network-settings.ts'
 import { hostCovers } from './host-entry.ts';
 import { printable } from './problems.ts';
 import { policyScalars } from './scalar-view.ts';
-import { formatScalar, width } from './scalars.ts';
+import { formatScalar, widens } from './scalars.ts';
 import { credentialText, dlpText, hostText } from './rule-text.ts';
 import { credentialMeaning } from './widenings.ts';
 
@@ -22,6 +22,8 @@ export interface PolicyDifference {
   readonly before?: string;
   /** Absent when it is gone. */
   readonly after?: string;
+  /** Why it has this effect, where that is not what adding or removing such an item usually has. */
+  readonly note?: string;
 }
 
 /** What changes from `a` to `b`: widenings first. Where rules stand in files does not count. */
@@ -37,12 +39,13 @@ export function diffPolicies(a: Policy, b: Policy): readonly PolicyDifference[] 
   return found.sort((left, right) => rank[left.effect] - rank[right.effect]);
 }
 
-/** One line: `+ network.allow  api.example.com:443 (https)`. */
+/** What it does to the sandbox, what happened, and to what: `widens   removed  network.deny  telemetry.example.com`. */
 export function formatDifference(difference: PolicyDifference): string {
-  const mark = { widening: '+ widens  ', tightening: '- tightens', neutral: '~ changes ' }[difference.effect];
-  const { path, before, after } = difference;
-  if (before !== undefined && after !== undefined) return `${mark}  ${path}  ${before} -> ${after}`;
-  return `${mark}  ${path}  ${after ?? `${before} (removed)`}`;
+  const effect = { widening: 'widens ', tightening: 'narrows', neutral: 'neither' }[difference.effect];
+  const { path, before, after, note } = difference;
+  const change = before === undefined ? 'added  ' : after === undefined ? 'removed' : 'changed';
+  const items = [before, after].filter((item) => item !== undefined).join(' -> ');
+  return `${effect}  ${change}  ${path}  ${items}${note === undefined ? '' : `  (${note})`}`;
 }
 
 function scalarDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
@@ -50,8 +53,11 @@ function scalarDifferences(a: Policy, b: Policy): readonly PolicyDifference[] {
   return policyScalars(b).flatMap(({ key, value }): readonly PolicyDifference[] => {
     const old = before.get(key);
     if (old === value) return [];
-    const change = width(key, value) - width(key, old);
-    const effect = change > 0 ? 'widening' : change < 0 ? 'tightening' : 'neutral';
+    const effect: DifferenceEffect = widens(key, old, value)
+      ? 'widening'
+      : widens(key, value, old)
+        ? 'tightening'
+        : 'neutral';
     return [
       {
         effect,
@@ -81,16 +87,16 @@ function listDifferences(facts: ListFacts): readonly PolicyDifference[] {
   const gone = new Set(facts.before.filter((item) => !facts.after.includes(item)));
   const come = new Set(facts.after.filter((item) => !facts.before.includes(item)));
   return [
-    ...[...come].map((item): PolicyDifference => ({
-      effect: facts.redundant?.(item) === true ? 'neutral' : facts.added,
-      path: facts.path,
-      after: item,
-    })),
-    ...[...gone].map((item): PolicyDifference => ({
-      effect: facts.held?.(item) === true ? 'widening' : removed,
-      path: facts.path,
-      before: item,
-    })),
+    ...[...come].map((item): PolicyDifference => {
+      const found: PolicyDifference = { effect: facts.added, path: facts.path, after: item };
+      if (facts.redundant?.(item) !== true) return found;
+      return { ...found, effect: 'neutral', note: 'allowed already' };
+    }),
+    ...[...gone].map((item): PolicyDifference => {
+      const found: PolicyDifference = { effect: removed, path: facts.path, before: item };
+      if (facts.held?.(item) !== true) return found;
+      return { ...found, effect: 'widening', note: 'another rule decides there now, and lets more pass' };
+    }),
   ];
 }
 

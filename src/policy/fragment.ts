@@ -1,3 +1,4 @@
+import { resolveBase } from './base-text.ts';
 import { credentialRules } from './credential-rules.ts';
 import type { EnvRule, Fragment, ScalarKey, Scalars, ScalarValues } from './layer-types.ts';
 import { budgetValue, networkRules } from './network-rules.ts';
@@ -53,6 +54,7 @@ function readScalars(doc: PolicyDocument, source: FragmentSource): Scalars {
   const { filesystem, limits, network, process: processes } = doc;
   put('tier', doc.tier, ['tier']);
   put('filesystem.mode', filesystem?.mode, ['filesystem', 'mode']);
+  put('filesystem.base', baseFrom(filesystem?.base, source), ['filesystem', 'base']);
   put('filesystem.tmp', sizeOf(filesystem?.tmp), ['filesystem', 'tmp']);
   if (typeof filesystem?.workspace === 'object')
     put('filesystem.writable', filesystem.workspace.writable, ['filesystem', 'workspace', 'writable']);
@@ -64,6 +66,10 @@ function readScalars(doc: PolicyDocument, source: FragmentSource): Scalars {
   for (const key of BUDGET_KEYS)
     put(`network.budget.${key}`, budgetValue(key, network?.budget?.[key]), ['network', 'budget', key]);
   return found;
+}
+
+function baseFrom(text: string | undefined, source: FragmentSource): string | undefined {
+  return text === undefined ? undefined : resolveBase(text, source.from);
 }
 
 /** A limit as it is written, to its number. */

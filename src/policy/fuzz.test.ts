@@ -101,7 +101,10 @@ const rule = fc.oneof(
     host,
     ports: some(fc.constantFrom(22, 80, 443, 8443)),
     protocol: fc.constantFrom('https', 'http', 'tcp'),
-    private: fc.boolean(),
+    private: fc.oneof(
+      fc.boolean(),
+      fc.constantFrom(['10.2.0.0/16'], ['fd12::/32', '10.0.0.0/8'], ['10.2.0.1/16'], []),
+    ),
     allowNoSni: fc.boolean(),
     tls: fc.constantFrom('inspect', 'passthrough'),
     methods: some(fc.constantFrom('GET', 'POST')),

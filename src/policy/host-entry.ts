@@ -35,7 +35,9 @@ export function parseHostEntry(text: string, use: 'allow' | 'deny'): HostEntryRe
 export function checkHost(text: string, use: 'allow' | 'deny'): HostEntryResult {
   if (text === HOST_LOOPBACK) return { ok: true, host: text };
   if (text === EVERY_NAME)
-    return hostProblem('it would match every host', 'name the hosts, or say network.mode: names');
+    return use === 'deny'
+      ? hostProblem('it would match every host', 'leave it out: what no rule allows is refused anyway')
+      : hostProblem('it would match every host', 'name the hosts, or say network.mode: names');
   const result = parseHostPattern(text, use);
   if (!result.ok) return hostProblem(result.why, result.hint);
   const { host } = result.pattern;
@@ -47,6 +49,22 @@ export function checkHost(text: string, use: 'allow' | 'deny'): HostEntryResult 
 export function isPrivateLiteral(host: string): boolean {
   const ip = parseIp(host.replace(/\/.*$/, ''));
   return ip !== undefined && judgeAddress(ip).class === 'private';
+}
+
+/** What is wrong with a range of private addresses that a rule opens. */
+export function privateRangeProblem(
+  text: string,
+): { readonly why: string; readonly hint?: string } | undefined {
+  const parsed = parseRange(text);
+  if (!parsed.ok) return parsed;
+  const problem = rangeProblem(parsed.range);
+  if (problem?.ok === false) return problem;
+  return isPrivateLiteral(text) ? undefined : { why: 'it holds public addresses, which need no word' };
+}
+
+/** True when one of the ranges holds the address or range; no ranges hold every one. */
+export function rangesCover(ranges: readonly string[] | undefined, host: string): boolean {
+  return ranges === undefined || ranges.some((range) => rangeCovers(range, host));
 }
 
 /** True for one name or address: what a credential may be sent to. */

@@ -37,6 +37,8 @@ export interface ScalarValues extends Record<NumberKey, number> {
   tier: Tier;
   'filesystem.mode': 'direct' | 'review';
   'filesystem.writable': boolean;
+  /** As `baseText` writes it: `host`, `image:NAME` or an absolute path. */
+  'filesystem.base': string;
   'network.overBudget': 'refuse' | 'pause';
   'process.seccomp': ProcessPolicy['seccomp'];
   'process.user': string;

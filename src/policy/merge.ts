@@ -13,6 +13,7 @@ import type {
 import { hostCovers } from './host-entry.ts';
 import { withRuleHosts } from './credential-rules.ts';
 import { decidingRules } from './deciding.ts';
+import { baseOf } from './base-text.ts';
 import { definedOnly } from './defined.ts';
 import type {
   EnvRule,
@@ -73,6 +74,7 @@ function settled(scalars: Scalars): Pick<ScalarValues, keyof typeof SCALAR_DEFAU
     tier: scalars.tier?.value ?? SCALAR_DEFAULTS.tier,
     'filesystem.mode': scalars['filesystem.mode']?.value ?? SCALAR_DEFAULTS['filesystem.mode'],
     'filesystem.writable': scalars['filesystem.writable']?.value ?? SCALAR_DEFAULTS['filesystem.writable'],
+    'filesystem.base': scalars['filesystem.base']?.value ?? SCALAR_DEFAULTS['filesystem.base'],
     'filesystem.tmp': scalars['filesystem.tmp']?.value ?? SCALAR_DEFAULTS['filesystem.tmp'],
     'network.overBudget': scalars['network.overBudget']?.value ?? SCALAR_DEFAULTS['network.overBudget'],
     'process.seccomp': scalars['process.seccomp']?.value ?? SCALAR_DEFAULTS['process.seccomp'],
@@ -105,6 +107,7 @@ function mergeFilesystem(input: MergeInput, scalars: Scalars, notices: string[])
     ]),
     unprotect,
     tmpBytes: settled(scalars)['filesystem.tmp'],
+    ...definedOnly({ base: baseOf(settled(scalars)['filesystem.base']) }),
   };
 }
 

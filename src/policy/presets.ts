@@ -47,6 +47,16 @@ const ASYNC = 'runs after the sandbox is gone, out of sight of its budgets';
 const FETCHES = 'makes the origin fetch a URL of the sandbox, past every host rule';
 const RUNS = 'runs a tool on the side of the origin, past every host rule';
 const REMOTE = ['http:', 'https:'] as const;
+/** Tools of the origin itself. Messages of its real-time API hold them in a session or a response. */
+const TOOLS = [
+  'web_search',
+  'web_fetch',
+  'code_execution',
+  'code_interpreter',
+  'file_search',
+  'image_generation',
+  'mcp',
+] as const;
 /** What lenient readers of JSON take for true. */
 const TRUE = ['true', '1', 'yes', 'on'] as const;
 
@@ -104,21 +114,11 @@ const LLM_API: Preset = {
     absent('$.container', RUNS),
     absent('$.conversation', STORES),
     absent('$.web_search_options', FETCHES),
-    prefix(
-      '$.tools[*].type',
-      [
-        'web_search',
-        'web_fetch',
-        'code_execution',
-        'code_interpreter',
-        'file_search',
-        'image_generation',
-        'mcp',
-      ],
-      RUNS,
-    ),
-    absent('$.tools[*].server_url', RUNS),
-    absent('$.tools[*].connector_id', RUNS),
+    ...['$.tools[*]', '$.session.tools[*]', '$.response.tools[*]'].flatMap((tool) => [
+      prefix(`${tool}.type`, TOOLS, RUNS),
+      absent(`${tool}.server_url`, RUNS),
+      absent(`${tool}.connector_id`, RUNS),
+    ]),
     equals('$..source.type', ['url', 'file'], FETCHES),
     prefix('$..image_url', REMOTE, FETCHES),
     prefix('$..image_url.url', REMOTE, FETCHES),

@@ -41,11 +41,17 @@ export function problemsError(problems: readonly PolicyProblem[]): GloveboxError
   const lines = problems.slice(0, SHOWN).map(formatProblem);
   const rest = problems.length - lines.length;
   if (rest > 0) lines.push(`and ${rest} more`);
+  const onOptions = problems.every(({ key }) => key.startsWith('--'));
+  const subject = onOptions ? 'the command line' : 'the policy';
   const what =
     lines.length === 1
       ? (lines[0] ?? '')
-      : `the policy has ${problems.length} problems:\n  ${lines.join('\n  ')}`;
-  return new GloveboxError('E_POLICY_INVALID', { what, context: { problems: problems.slice(0, SHOWN) } });
+      : `${subject} has ${problems.length} problems:\n  ${lines.join('\n  ')}`;
+  return new GloveboxError('E_POLICY_INVALID', {
+    what,
+    ...(onOptions ? { next: 'Correct the option; `glovebox help run` lists them all.' } : {}),
+    context: { problems: problems.slice(0, SHOWN) },
+  });
 }
 
 /** A value of a policy for a message: short, quoted, and harmless on a terminal. */

@@ -20,13 +20,16 @@ const SHOWN = 4;
 /** `*.example.com:443 (https, private addresses too)`: all that a rule says, on one line. */
 export function hostText(rule: NetworkRule): string {
   const facts: string[] = [rule.protocol];
-  if (rule.private) facts.push('private addresses too');
+  if (rule.private) facts.push(`${privateText(rule)} too`);
   if (rule.allowNoSni) facts.push('TLS without a name too');
   if (rule.requests !== undefined) facts.push(requestsText(rule.requests));
   if (rule.ssh !== undefined) facts.push(...sshFacts(rule.ssh));
   if (rule.budget !== undefined) facts.push(`budget ${printable(JSON.stringify(rule.budget))}`);
   return `${placeText(rule)} (${facts.join(', ')})`;
 }
+
+const privateText = ({ privateRanges }: NetworkRule): string =>
+  privateRanges === undefined ? 'private addresses' : `private addresses of ${privateRanges.join(' ')}`;
 
 /** `host:443`, with the brackets that an IPv6 address needs. */
 export function placeText(rule: Pick<NetworkRule, 'host' | 'ports'>): string {

@@ -1,3 +1,4 @@
+import { baseText } from './base-text.ts';
 import type { Policy } from './contract.ts';
 import type { ScalarKey, ScalarValues } from './layer-types.ts';
 import { budgetMember } from './network-rules.ts';
@@ -15,6 +16,7 @@ export function policyScalars(policy: Policy): readonly ScalarView[] {
   const values: { readonly [K in ScalarKey]: ScalarValues[K] | undefined } = {
     tier: policy.tier,
     'filesystem.mode': filesystem.mode,
+    'filesystem.base': baseText(filesystem.base),
     'filesystem.writable': filesystem.workspaceWritable,
     'filesystem.tmp': filesystem.tmpBytes,
     'process.seccomp': processes.seccomp,

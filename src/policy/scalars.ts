@@ -34,6 +34,7 @@ export const SCALAR_DEFAULTS = {
   tier: 'process',
   'filesystem.mode': 'direct',
   'filesystem.writable': true,
+  'filesystem.base': 'host',
   'filesystem.tmp': 256 * 2 ** 20,
   'network.overBudget': 'refuse',
   'process.seccomp': 'default',
@@ -45,11 +46,12 @@ export const SCALAR_DEFAULTS = {
 const TIER_RANK = { process: 0, auto: 0.5, container: 1, vm: 2, 'vm+gvisor': 3 } as const;
 const SECCOMP_RANK = { debug: 0, default: 1, strict: 2 } as const;
 
-/** How much a value allows: more is wider. The login name allows nothing. */
+/** How much a value allows: more is wider. The login name allows nothing; base systems have no order: see `widens`. */
 const WIDTH: { readonly [K in Exclude<ScalarKey, NumberKey>]: (value: ScalarValues[K]) => number } = {
   tier: (tier) => -TIER_RANK[tier],
   'filesystem.mode': (mode) => (mode === 'direct' ? 1 : 0),
   'filesystem.writable': Number,
+  'filesystem.base': () => 0,
   'network.overBudget': (action) => (action === 'refuse' ? 1 : 0),
   'process.seccomp': (profile) => -SECCOMP_RANK[profile],
   'process.user': () => 0,
@@ -63,6 +65,7 @@ export function isNumberKey(key: ScalarKey): key is NumberKey {
 const SCALAR_KEYS: readonly ScalarKey[] = [
   'tier',
   'filesystem.mode',
+  'filesystem.base',
   'filesystem.writable',
   'filesystem.tmp',
   'process.seccomp',
@@ -91,6 +94,16 @@ export function width<K extends ScalarKey>(key: K, value: ScalarValues[K] | unde
   if (typeof known === 'number') return known;
   const measures: { readonly [P in ScalarKey]?: (value: ScalarValues[P]) => number } = WIDTH;
   return measures[key]?.(known) ?? 0;
+}
+
+/** True when `to` allows something that `from` does not. Another base system always may: it is another set of programs and files. */
+export function widens<K extends ScalarKey>(
+  key: K,
+  from: ScalarValues[K] | undefined,
+  to: ScalarValues[K] | undefined,
+): boolean {
+  if (key === 'filesystem.base') return (from ?? scalarDefault(key)) !== (to ?? scalarDefault(key));
+  return width(key, to) > width(key, from);
 }
 
 /** A scalar as the policy language writes it. */

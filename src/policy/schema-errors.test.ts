@@ -231,8 +231,36 @@ monitor: {}
       'network.allow[0].host: found "192.168.1.1", expected private: true beside it: it is a private address',
     ],
     [
+      '{ host: 10.3.0.1, private: [10.2.0.0/16] }',
+      'network.allow[0].private: found a list, expected a range that holds 10.3.0.1: the rule could never be used',
+    ],
+    [
+      '{ host: a.com, private: [10.2.0.1/16] }',
+      'network.allow[0].private[0]: found "10.2.0.1/16", expected a range of private addresses such as 10.2.0.0/16: it has address bits behind its prefix (did you mean 10.2.0.0/16?)',
+    ],
+    [
+      '{ host: a.com, private: [127.0.0.0/8] }',
+      'network.allow[0].private[0]: found "127.0.0.0/8", expected a range of private addresses such as 10.2.0.0/16: it holds loopback (RFC 1122), which no rule may open',
+    ],
+    [
+      '{ host: a.com, private: [8.8.0.0/16] }',
+      'network.allow[0].private[0]: found "8.8.0.0/16", expected a range of private addresses such as 10.2.0.0/16: it holds public addresses, which need no word',
+    ],
+    [
+      '{ host: a.com, private: [10.2.3.4] }',
+      'network.allow[0].private[0]: found "10.2.3.4", expected a range of private addresses such as 10.2.0.0/16: it is not an address range',
+    ],
+    [
+      '{ host: a.com, private: [] }',
+      'network.allow[0].private: found an empty list, expected at least one range',
+    ],
+    [
+      '{ host: a.com, private: maybe }',
+      'network.allow[0].private: found "maybe", expected true, false, or a list of ranges such as [10.2.0.0/16]',
+    ],
+    [
       '{ host: host-loopback, ports: [80] }',
-      'network.allow[0].host: found "host-loopback", expected protocol: tcp or http beside it: services on the loopback have no certificate for this name',
+      'network.allow[0].host: found "host-loopback", expected protocol: tcp, http or https beside it: what a service on this machine speaks cannot be told from its port',
     ],
     [
       '{ host: a.com, matchers: { method: GET } }',

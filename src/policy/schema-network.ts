@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { canonicalHost } from '../net/authority.ts';
 import { parseNoProxyEntry } from '../net/no-proxy.ts';
-import { HOST_LOOPBACK, isPrivateLiteral, parseHostEntry } from './host-entry.ts';
+import { HOST_LOOPBACK, isPrivateLiteral, privateRangeProblem, parseHostEntry } from './host-entry.ts';
 import { pathProblem } from './path-text.ts';
 import {
   boundedDuration,
@@ -35,6 +35,14 @@ const budget = section({
   concurrency: count.optional().describe('Connections or requests at once.'),
 }).describe('Totals for the life of the sandbox.');
 
+const privateRange = checkedText((text) => {
+  const problem = privateRangeProblem(text);
+  if (problem === undefined) return undefined;
+  const nearest = problem.hint?.replace(/^write /, '');
+  const facts = { expected: 'a range of private addresses such as 10.2.0.0/16', why: problem.why };
+  return nearest === undefined ? facts : { ...facts, nearest };
+});
+
 const allowObject = section({
   id: ruleId.optional().describe('Name of the rule in records.'),
   host: hostText('allow').describe(
@@ -50,7 +58,12 @@ const allowObject = section({
     .describe(
       'https checks the name in the TLS greeting, http the Host header; tcp is opaque; ssh is tcp with a checked host key.',
     ),
-  private: yesNo.optional().describe('Also private, CGNAT and unique-local addresses.'),
+  private: z
+    .union([yesNo, list(privateRange).min(1, { error: 'at least one range' })], {
+      error: 'true, false, or a list of ranges such as [10.2.0.0/16]',
+    })
+    .optional()
+    .describe('Also private, CGNAT and unique-local addresses: all, or those of some ranges.'),
   allowNoSni: yesNo.optional().describe('TLS without a name in its greeting passes.'),
   tls: word('inspect', 'passthrough')
     .optional()

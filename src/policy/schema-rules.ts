@@ -1,4 +1,5 @@
-import { HOST_LOOPBACK, isExactHost, isPrivateLiteral } from './host-entry.ts';
+import { HOST_LOOPBACK, isExactHost, isPrivateLiteral, rangesCover } from './host-entry.ts';
+import { PRESETS } from './presets.ts';
 import type { IssueFacts } from './schema-leaves.ts';
 import { insideShape } from './schema-requests.ts';
 import type { AllowObject } from './schema-network.ts';
@@ -13,12 +14,19 @@ export function* ruleProblems(rule: AllowObject): Generator<RuleProblem> {
   if (portless && rule.protocol === 'tcp')
     yield { key: 'protocol', expected: 'ports beside protocol tcp', why: 'tcp has no default port' };
   if (rule.host === HOST_LOOPBACK) yield* loopbackProblems(rule, portless);
-  if (isPrivateLiteral(rule.host) && rule.private !== true)
-    yield { key: 'host', expected: 'private: true beside it', why: 'it is a private address' };
+  if (isPrivateLiteral(rule.host)) yield* privateProblems(rule);
   yield* insideProblems(rule);
   yield* tlsProblems(rule);
+  yield* websocketProblems(rule);
   yield* credentialProblems(rule);
   yield* sshProblems(rule);
+}
+
+function* privateProblems({ host, private: opened }: AllowObject): Generator<RuleProblem> {
+  if (opened === undefined || opened === false)
+    yield { key: 'host', expected: 'private: true beside it', why: 'it is a private address' };
+  else if (opened !== true && !rangesCover(opened, host))
+    yield { key: 'private', expected: `a range that holds ${host}`, why: 'the rule could never be used' };
 }
 
 /** The keys of a rule that look inside. */
@@ -43,6 +51,31 @@ function* tlsProblems(rule: AllowObject): Generator<RuleProblem> {
     yield { key: 'tls', expected: 'protocol: https', why: `there is no TLS in ${protocol}` };
   if (rule.http2 === false && rule.requests?.some((match) => match.rpc !== undefined) === true)
     yield { key: 'http2', expected: 'true', why: 'gRPC is HTTP/2' };
+}
+
+/** What these keys refuse in a body would pass in a message that nobody reads. */
+function* websocketProblems({
+  websocket,
+  mcp,
+  graphql,
+  json = [],
+  preset,
+}: AllowObject): Generator<RuleProblem> {
+  if (websocket !== 'allow') return;
+  const byPreset = preset !== undefined && PRESETS[preset].json.length > 0;
+  const judging = [
+    ...(mcp === undefined ? [] : ['mcp']),
+    ...(graphql === undefined ? [] : ['graphql']),
+    ...(json.length === 0 ? [] : ['json']),
+    ...(byPreset ? [`preset ${preset}`] : []),
+  ];
+  const [first] = judging;
+  if (first !== undefined)
+    yield {
+      key: 'websocket',
+      expected: 'inspect, or deny',
+      why: `${first} judges every message, and allow reads none`,
+    };
 }
 
 function* credentialProblems(rule: AllowObject): Generator<RuleProblem> {
@@ -77,11 +110,11 @@ function* loopbackProblems(rule: AllowObject, portless: boolean): Generator<Rule
       expected: 'ports beside it',
       why: 'a service on this machine is allowed by its port',
     };
-  if (rule.protocol !== 'tcp' && rule.protocol !== 'http')
+  if (rule.protocol === undefined || rule.protocol === 'ssh')
     yield {
       key: 'host',
-      expected: 'protocol: tcp or http beside it',
-      why: 'services on the loopback have no certificate for this name',
+      expected: 'protocol: tcp, http or https beside it',
+      why: 'what a service on this machine speaks cannot be told from its port',
     };
 }
 

@@ -1,7 +1,9 @@
 import { z } from 'zod';
+import { BASE_EXPECTED, baseProblem } from './base-text.ts';
 import { credentials } from './schema-credentials.ts';
 import {
   boundedSize,
+  checkedText,
   count,
   cpu,
   duration,
@@ -74,6 +76,14 @@ const filesystem = section({
   protect: list(pathEntry('protect'))
     .optional()
     .describe('Readable, never writable. "!NAME" lifts a built-in protection.'),
+  base: checkedText((text) => {
+    const why = baseProblem(text);
+    return why === undefined ? undefined : { expected: BASE_EXPECTED, why };
+  })
+    .optional()
+    .describe(
+      "What stands at /: the host's base system (host), an image of the store (image:NAME), or a directory.",
+    ),
   tmp: boundedSize(64 * 1024)
     .optional()
     .describe('Size of the private /tmp.'),

@@ -7,7 +7,7 @@ import type { EnvRule, Fragment, Located } from './layer-types.ts';
 import { askCovers, askText, proxyText } from './network-settings.ts';
 import { printable } from './problems.ts';
 import { credentialText, hostText } from './rule-text.ts';
-import { filterScalars, formatScalar, mergeScalars, scalarOf, width } from './scalars.ts';
+import { filterScalars, formatScalar, mergeScalars, scalarOf, widens } from './scalars.ts';
 
 /** Something that a project policy allows and the person's own policy does not. */
 export interface Widening {
@@ -89,7 +89,7 @@ class ProjectFilter {
     const mine = mergeScalars(...this.#mine.map((layer) => layer.scalars));
     return filterScalars(fragment.scalars, (key, asked) => {
       const before = scalarOf(mine, key)?.value;
-      if (width(key, asked.value) <= width(key, before)) return true;
+      if (!widens(key, before, asked.value)) return true;
       const text = `${key} ${formatScalar(key, before)} → ${printable(formatScalar(key, asked.value))}`;
       return this.#ask(
         ['scalar', key, asked.value === Infinity ? 'unlimited' : asked.value],

@@ -47,6 +47,9 @@ const SYSTEM_TREES = [
   '/usr/local/sbin',
 ];
 
+/** Where workspaces stand that are made for a sandbox and go with it, in the cache directory. */
+export const TEMPORARY = 'workspaces';
+
 /** A workspace that may be used. */
 export interface Workspace {
   /** As it was named, absolute. */
@@ -94,6 +97,8 @@ function placeProblem(real: string, context: PolicyContext): string | undefined 
   if (isWithin(home, real)) return `your home directory ${printablePath(home)} lies in it`;
   if (SYSTEM_EXACT.has(real) || SYSTEM_TREES.some((tree) => isWithin(real, tree)))
     return 'it is a directory of the system';
+  // A directory that Glovebox made for one sandbox alone.
+  if (path.dirname(real) === realOr(path.join(context.cacheDir, TEMPORARY))) return undefined;
   for (const own of [context.configDir, context.stateDir, context.cacheDir].map(realOr)) {
     if (isWithin(own, real))
       return `Glovebox keeps its own files in ${printablePath(own)}, which the sandbox could then change`;

@@ -4,17 +4,19 @@ import type { Teardown } from '../base/teardown.ts';
 import type { MadeContent, Plan } from '../drivers/contract.ts';
 import { CA_PATH, lendsKeys, SSH_AGENT_PATH, terminatesTls } from '../drivers/inspection.ts';
 import type { ContentScanner, GatewayOptions } from '../gateway/contract.ts';
-import type { RootStore } from '../gateway/tls/contract.ts';
 import type { CredentialPolicy, DlpPolicy, NetworkPolicy } from '../policy/contract.ts';
 import type { Broker, SecretNotice } from '../secrets/contract.ts';
+import type { ScannerOptions } from '../content/dlp/scanner.ts';
+import type { ScanThread } from '../content/dlp/thread.ts';
+import type { RootStores } from './root-stores.ts';
 import type { LentAgent } from './ssh-agent.ts';
 
 /** The gateway's collaborators, and what the sandbox gets to see of them. */
 export interface Egress {
-  readonly gateway: Pick<GatewayOptions, 'authority' | 'roots' | 'broker' | 'scanner'>;
+  readonly gateway: Pick<GatewayOptions, 'authority' | 'roots' | 'broker' | 'scanner' | 'recordGuard'>;
   /** What the plan's made mounts hold. */
   readonly made: ReadonlyMap<string, MadeContent>;
-  /** Placeholders by variable, as they are now. */
+  /** Placeholders by variable, as they are now; also where a variable that is passed inside holds a secret. */
   readonly env: Readonly<Record<string, string>>;
   readonly broker: Broker | undefined;
   /** Undefined when no key is lent. */
@@ -32,13 +34,11 @@ export interface EgressInput {
   readonly plan: Plan;
   readonly credentials: readonly CredentialPolicy[];
   readonly env: NodeJS.ProcessEnv;
+  readonly roots: RootStores;
   readonly audit: AuditSink;
   readonly dirs: GloveboxDirs;
   readonly teardown: Teardown;
 }
-
-/** One for each environment of a process: parsing the roots takes some 30 ms. */
-const ROOTS = new WeakMap<NodeJS.ProcessEnv, Promise<RootStore>>();
 
 /** They are for the start; a source that fails again and again for weeks is the record's. */
 const NOTICES_MAX = 64;
@@ -57,9 +57,8 @@ export async function prepareEgress(input: EgressInput): Promise<Egress> {
   const notices: string[] = [];
   const broker = await makeBroker(input, notices);
   const trust = await makeTrust(input);
-  const masked = await maskedFiles(broker?.instance, notices);
-  const scannerFor = async (policy: DlpPolicy | undefined): Promise<ContentScanner | undefined> =>
-    policy === undefined ? undefined : makeScanner(policy, broker);
+  const masking = await maskedFiles(broker?.instance, notices);
+  const scannerFor = scannersOf(input.teardown, broker);
   const scanner = await scannerFor(input.plan.network.policy.dlp);
   const agent = lendsKeys(input.plan.network.policy) ? await lendAgent(input, notices) : undefined;
   return {
@@ -67,15 +66,20 @@ export async function prepareEgress(input: EgressInput): Promise<Egress> {
       ...trust?.options,
       ...(broker === undefined ? {} : { broker: broker.instance }),
       ...(scanner === undefined ? {} : { scanner }),
+      recordGuard: async () => {
+        const { makeRecordGuard } = await import('./record-guard.ts');
+        return makeRecordGuard(input.plan.network.policy.dlp, knownTo(broker));
+      },
     },
     made: new Map<string, MadeContent>([
       ...(trust?.made ?? []),
-      ...masked,
+      ...masking,
       ...(agent === undefined ? [] : [[SSH_AGENT_PATH, { source: agent.source }] as const]),
     ]),
     get env() {
       const lent = agent === undefined ? {} : { SSH_AUTH_SOCK: SSH_AGENT_PATH };
-      return { ...broker?.instance.environment(), ...lent };
+      const masked = broker?.instance.maskedVariables(input.plan.env);
+      return { ...masked, ...broker?.instance.environment(), ...lent };
     },
     broker: broker?.instance,
     agent,
@@ -122,14 +126,30 @@ function report(input: EgressInput, notice: SecretNotice, notices: string[]): vo
   input.audit.write({ kind: 'credential.source', sandbox: input.id, data }).catch(() => undefined);
 }
 
-async function makeScanner(policy: DlpPolicy, broker: LiveBroker | undefined): Promise<ContentScanner> {
-  const { createScanner } = await import('../content/dlp/scanner.ts');
-  return createScanner({
-    policy,
+/** All scanners of a sandbox share one thread, which is there once something is large. */
+function scannersOf(teardown: Teardown, broker: LiveBroker | undefined): Egress['scannerFor'] {
+  let thread: ScanThread | undefined;
+  return async (policy) => {
+    if (policy === undefined) return undefined;
+    const { createThreadedScanner, ScanThread } = await import('../content/dlp/threaded.ts');
+    if (thread === undefined) {
+      const made = new ScanThread();
+      thread = made;
+      teardown.add('scanner', () => made.close());
+    }
+    return createThreadedScanner({ policy, ...knownTo(broker) }, thread);
+  };
+}
+
+/** Secrets and placeholders as they are at each time, for what looks for them. */
+function knownTo(
+  broker: LiveBroker | undefined,
+): Required<Pick<ScannerOptions, 'secrets' | 'placeholders' | 'secretsVersion'>> {
+  return {
     secrets: () => broker?.instance.knownSecrets() ?? [],
     placeholders: () => broker?.instance.placeholders() ?? [],
     secretsVersion: () => broker?.version() ?? 0,
-  });
+  };
 }
 
 interface Trust {
@@ -143,7 +163,7 @@ async function makeTrust(input: EgressInput): Promise<Trust | undefined> {
   const [{ createAuthority }, { mergedBundle, javaTrustStore }, roots] = await Promise.all([
     import('../gateway/tls/authority.ts'),
     import('../gateway/tls/trust.ts'),
-    rootsOf(input.env),
+    input.roots.of(input.env),
   ]);
   await checkTrust(input, plan.network.policy);
   const ttl = plan.limits.ttlMs ?? plan.limits.timeoutMs;
@@ -162,16 +182,8 @@ async function makeTrust(input: EgressInput): Promise<Trust | undefined> {
 }
 
 /** Rejects when a file of `network.trust` cannot be used: better now than with the first request. */
-async function checkTrust({ env }: Pick<EgressInput, 'env'>, { trust = [] }: NetworkPolicy): Promise<void> {
-  if (trust.length > 0) await (await rootsOf(env)).contextFor(trust);
-}
-
-function rootsOf(env: NodeJS.ProcessEnv): Promise<RootStore> {
-  const known = ROOTS.get(env);
-  if (known !== undefined) return known;
-  const made = import('../gateway/tls/roots.ts').then(({ createRootStore }) => createRootStore({ env }));
-  ROOTS.set(env, made);
-  return made;
+async function checkTrust({ env, roots }: EgressInput, { trust = [] }: NetworkPolicy): Promise<void> {
+  if (trust.length > 0) await (await roots.of(env)).contextFor(trust);
 }
 
 async function maskedFiles(

@@ -5,21 +5,16 @@ import type { VerifiedSignature } from './aws.ts';
 import { findInBody, writeBody } from './body-places.ts';
 import type { BodyPlaceholders } from './body-places.ts';
 import type { CredentialVerdict, OutgoingRequest, RefuseVerdict } from './contract.ts';
+import type { Desk } from './desk.ts';
 import { applyEdits, findInHead } from './edits.ts';
 import type { Edit } from './edits.ts';
+import { judgeForm } from './form-judge.ts';
 import { isHomeHost, swappableFor } from './homes.ts';
 import { judgePlaces } from './judge.ts';
 import type { Judged, Swap } from './judge.ts';
 import type { Keyring } from './keyring.ts';
 import type { Known } from './recognizer.ts';
 import { Refusals } from './refusals.ts';
-
-/** What authorising needs beside the request. */
-export interface Desk {
-  readonly keyring: Keyring;
-  /** Keyed hash of a foreign value. */
-  readonly hash: (value: string) => string;
-}
 
 /** Judges one request, and puts the secrets in. */
 export async function authorizeRequest(desk: Desk, request: OutgoingRequest): Promise<CredentialVerdict> {
@@ -59,6 +54,8 @@ function judgeHead(desk: Desk, request: OutgoingRequest): Passing | RefuseVerdic
     remedy: remedyFor(keyring.get(pin?.credential ?? '')?.policy),
   });
   if ('state' in judged) return judged;
+  const form = judgeForm({ request, swappable, refusals, hash: desk.hash }, body.rest);
+  if (form !== undefined) return form;
   return { desk, request, refusals, body, judged, signature };
 }
 
@@ -73,15 +70,30 @@ interface Passing {
 }
 
 async function finish(passing: Passing): Promise<CredentialVerdict> {
-  const { desk, request, refusals, judged, signature, body } = passing;
+  const { desk, request, refusals } = passing;
   const stray = findStray(passing);
   if (stray !== undefined) return stray;
+  const names = credentialsOf(passing);
+  const [first] = names;
+  if (first !== undefined && !request.secure) return refusals.cleartext(first);
+  const judgedOn = desk.keyring.recognizer();
+  await Promise.all([...names].map(async (name) => desk.keyring.get(name)?.settle()));
+  if (desk.keyring.recognizer() === judgedOn) return fill(passing, names);
+  // Homes, places and placeholders may be others by now, beside the values.
+  const now = judgeHead(desk, request);
+  if ('state' in now) return now;
+  return findStray(now) ?? fill(now, credentialsOf(now));
+}
+
+function credentialsOf({ judged, signature, body }: Passing): ReadonlySet<string> {
   const names = new Set(judged.swaps.map((swap) => swap.credential));
   if (signature !== undefined) names.add(signature.credential);
   for (const name of body.owners) names.add(name);
-  const [first] = names;
-  if (first !== undefined && !request.secure) return refusals.cleartext(first);
-  await Promise.all([...names].map(async (name) => desk.keyring.get(name)?.settle()));
+  return names;
+}
+
+function fill(passing: Passing, names: ReadonlySet<string>): CredentialVerdict {
+  const { desk, refusals } = passing;
   // All at once and after the last await: a revocation meanwhile, also of another of them, is seen by `usable`.
   const secrets = new Map<string, ReadonlyMap<string, Buffer>>();
   for (const name of names) {

@@ -3,10 +3,10 @@ import type { CredentialPolicy } from '../policy/contract.ts';
 import type { OutgoingRequest, RefuseVerdict } from './contract.ts';
 import { hasPlace } from './homes.ts';
 import type { OwnSignature } from './judge.ts';
-import type { Keyring } from './keyring.ts';
+import type { Desk } from './desk.ts';
 import type { RequestParts } from './places.ts';
 import type { Refusals } from './refusals.ts';
-import { readSignature, resign, sign } from './sigv4.ts';
+import { readSignature, resign, sign, SIGNED_FOR_MAX } from './sigv4.ts';
 import type { AwsRequest, AwsSignature } from './sigv4.ts';
 
 /** A signature that was made with this sandbox's placeholders. */
@@ -16,7 +16,7 @@ export interface VerifiedSignature extends OwnSignature {
 
 /** The AWS signature, verified with the placeholder: nobody signs here with a key of his own. */
 export function ownSignature(
-  desk: { readonly keyring: Keyring; readonly hash: (value: string) => string },
+  desk: Pick<Desk, 'keyring' | 'hash' | 'clock'>,
   request: OutgoingRequest,
   swappable: readonly CredentialPolicy[],
   refusals: Refusals,
@@ -35,17 +35,27 @@ export function ownSignature(
     return known === undefined ? undefined : refusals.known(known, 'the AWS signature');
   }
   const placeholders = desk.keyring.get(owner.name)?.placeholders ?? new Map<string, string>();
-  const hash = desk.hash(signed.accessKeyId);
   const secret = Buffer.from(placeholders.get('secretAccessKey') ?? '');
   const expected = secret.length === 0 ? undefined : sign(request, signed, secret);
   if (expected === undefined)
     return refusals.signature(owner.name, 'what it covers cannot be read in one way only');
   if (!desk.keyring.same(expected, signed.signature))
-    return refusals.foreign(owner.name, 'the AWS signature', hash);
+    return refusals.signature(owner.name, 'it is not what the placeholder gives for this request');
+  const late = dateProblem(signed, desk.clock());
+  if (late !== undefined) return refusals.signature(owner.name, late);
   const token = signed.sessionToken;
   if (token !== undefined && !desk.keyring.same(token, placeholders.get('sessionToken') ?? ''))
     return refusals.foreign(owner.name, 'the session token', desk.hash(token));
   return { credential: owner.name, signed };
+}
+
+/** What is signed again is as fresh as what AWS takes from a client that signs itself, in either form and in both directions. */
+function dateProblem({ coverage }: AwsSignature, now: number): string | undefined {
+  const [, year, month, day, hour, minute, second] =
+    /^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/.exec(coverage.date) ?? [];
+  const at = Date.parse(`${year}-${month}-${day}T${hour}:${minute}:${second}Z`);
+  if (Math.abs(now - at) <= SIGNED_FOR_MAX * 1_000) return undefined;
+  return `its date is not within ${SIGNED_FOR_MAX / 60} minutes of this machine's clock`;
 }
 
 /** The same head signed with the real keys, for the Host that upstream gets. */

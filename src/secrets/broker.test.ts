@@ -294,6 +294,31 @@ describe('what changes while a request waits for a secret', () => {
     broker.dispose();
   });
 
+  it.each(['its host is taken from it', 'its paths are narrowed', 'its placeholder is renewed'])(
+    'judges again when meanwhile %s',
+    async (what) => {
+      const slow = credential('SLOW', {
+        sources: { value: { kind: 'command', argv: ['/bin/sh', '-c', 'sleep 0.3; echo slow-secret-value'] } },
+        places: [{ kind: 'header', name: 'x-slow' }],
+        refreshMs: 1_000,
+      });
+      let now = 0;
+      const broker = await testBroker({ credentials: [slow], now: () => now });
+      now = 60_000;
+      const headers = { 'X-Slow': placeholder(broker, 'SLOW') };
+      const named = rule('git.allowed.test', { credentials: ['SLOW'] });
+      const asked = broker.authorize(request('git.allowed.test', '/org/x', headers, { rule: named }));
+      if (what === 'its placeholder is renewed') broker.renew('SLOW');
+      else if (what === 'its paths are narrowed') void broker.update([{ ...slow, paths: ['/other/**'] }]);
+      else void broker.update([{ ...slow, hosts: [{ host: 'other.test', port: 443 }] }]);
+      expect(await asked).toMatchObject({
+        state: 'refuse',
+        verdict: { rule: 'structural.credential.misplaced' },
+      });
+      broker.dispose();
+    },
+  );
+
   it('scrubs at a host that a new policy adds, before its sources have been read', async () => {
     const slow = credential('SLOW', {
       sources: { value: { kind: 'command', argv: ['/bin/sh', '-c', 'sleep 0.3; echo slow-secret-value'] } },

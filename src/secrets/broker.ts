@@ -4,7 +4,6 @@ import { GloveboxError } from '../base/errors.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import type { CredentialPolicy } from '../policy/contract.ts';
 import { authorizeRequest, checkRequest } from './authorize.ts';
-import type { Desk } from './authorize.ts';
 import type {
   BodyWatch,
   Broker,
@@ -17,9 +16,12 @@ import type {
   Scrubber,
   SourceContext,
 } from './contract.ts';
+import type { Desk } from './desk.ts';
+import { watchForm } from './form-judge.ts';
 import { bodyOwners, isHomeHost, needsBody, swappableFor } from './homes.ts';
+import type { Held } from './held.ts';
 import { Keyring } from './keyring.ts';
-import { maskFile } from './masked-files.ts';
+import { maskContent, maskFile } from './masked-files.ts';
 import type { MaskedSecret } from './masked-files.ts';
 import { Refusals } from './refusals.ts';
 import { foreignHash } from './same.ts';
@@ -43,6 +45,7 @@ class SandboxBroker implements Broker {
   readonly #untrusted: readonly string[];
   readonly #keyring: Keyring;
   readonly #foreignKey: Uint8Array;
+  readonly #clock: () => number;
   readonly #abort = new AbortController();
   /** One table a host, until something changes. */
   readonly #tables = new Map<string, ScrubTable | undefined>();
@@ -51,6 +54,7 @@ class SandboxBroker implements Broker {
     this.#sandbox = options.sandbox;
     this.#untrusted = options.untrusted ?? [];
     this.#foreignKey = options.foreignKey ?? randomBytes(32);
+    this.#clock = options.clock ?? Date.now;
     const context = sourceContext(options, this.#abort.signal);
     this.#keyring = new Keyring({
       read: (source) => readSource(source, context),
@@ -80,17 +84,19 @@ class SandboxBroker implements Broker {
   watchBody(request: OutgoingRequest): BodyWatch | undefined {
     // A body that was there whole has been judged, and what leaves holds the secret that was put in.
     if (this.#keyring.size === 0 || request.body !== undefined) return undefined;
-    const owners = new Set(bodyOwners(swappableFor(this.#keyring, request), request).map(({ name }) => name));
+    const swappable = swappableFor(this.#keyring, request);
+    const owners = new Set(bodyOwners(swappable, request).map(({ name }) => name));
     const watch = this.#keyring
       .recognizer()
       .watch(({ kind, credential }) => kind === 'placeholder' && owners.has(credential));
     const refusals = new Refusals(request);
     const verdict = (): ReturnType<BodyWatch['end']> =>
       watch.found === undefined ? undefined : refusals.known(watch.found, 'the body').verdict;
+    const form = watchForm({ request, swappable, refusals, hash: this.#desk().hash });
     return {
       update: (chunk) => {
         watch.step(chunk);
-        return verdict();
+        return verdict() ?? (typeof form === 'function' ? form(chunk) : form)?.verdict;
       },
       end: verdict,
     };
@@ -109,6 +115,15 @@ class SandboxBroker implements Broker {
       }),
     );
     return Object.fromEntries(pairs);
+  }
+
+  maskedVariables(variables: Readonly<Record<string, string>>): Record<string, string> {
+    const secrets = [...this.#keyring.all()].flatMap((held) => maskedSecretsOf(held));
+    const masked = Object.entries(variables).flatMap(([name, value]) => {
+      const text = maskContent(Buffer.from(value), secrets).content.toString();
+      return text === value ? [] : [[name, text] as const];
+    });
+    return Object.fromEntries(masked);
   }
 
   async files(): Promise<readonly MaskedFile[]> {
@@ -184,7 +199,8 @@ class SandboxBroker implements Broker {
   }
 
   #desk(): Desk {
-    return { keyring: this.#keyring, hash: (value) => foreignHash(this.#foreignKey, value) };
+    const hash = (value: string): string => foreignHash(this.#foreignKey, value);
+    return { keyring: this.#keyring, hash, clock: this.#clock };
   }
 
   #tableFor(host: string, port: number): ScrubTable | undefined {
@@ -211,14 +227,25 @@ class SandboxBroker implements Broker {
     for (const { name: credential } of policies) {
       const held = this.#keyring.get(credential);
       await held?.settle();
-      const usable = held?.usable() ?? 'failed';
-      if (typeof usable === 'string' || held === undefined)
+      const found = held === undefined ? [] : maskedSecretsOf(held);
+      if (found.length === 0)
         return { state: 'refused', path, why: `${credential} is not loaded, so it cannot be masked` };
-      for (const [field, secret] of usable)
-        secrets.push({ credential, field, secret, placeholder: held.placeholders.get(field) ?? '' });
+      secrets.push(...found);
     }
     return maskFile(path, secrets);
   }
+}
+
+/** Nothing when it is not loaded. */
+function maskedSecretsOf(held: Held): MaskedSecret[] {
+  const usable = held.usable();
+  if (typeof usable === 'string') return [];
+  return [...usable].map(([field, secret]) => ({
+    credential: held.name,
+    field,
+    secret,
+    placeholder: held.placeholders.get(field) ?? '',
+  }));
 }
 
 function sourceContext(options: BrokerOptions, signal: AbortSignal): SourceContext {

@@ -131,12 +131,16 @@ export interface BrokerOptions {
   readonly onNotice?: (notice: SecretNotice) => void;
   /** Milliseconds; only differences count. */
   readonly now?: () => number;
+  /** Milliseconds since the epoch, for the dates of AWS signatures; `Date.now` by default. */
+  readonly clock?: () => number;
 }
 
 /** The credential broker of one sandbox. Inspecting or serialising it shows names and states only. */
 export interface Broker extends BrokerShape, AsyncDisposable {
   /** Variables for the sandbox: placeholders, never secrets. */
   environment(): Record<string, string>;
+  /** Those of the given variables that hold a secret, with placeholders in its place: one key often has several names. */
+  maskedVariables(variables: Readonly<Record<string, string>>): Record<string, string>;
   /** Copies of the host files that the policy exposes, secrets replaced. */
   files(): Promise<readonly MaskedFile[]>;
   /** Real values that are loaded, former ones too, for a scanner. The bytes are the broker's: not kept, not changed. */

@@ -52,6 +52,8 @@ export function hasPlace(policy: CredentialPolicy, kind: CredentialPlace['kind']
 function isAtHome(policy: CredentialPolicy, request: OutgoingRequest): boolean {
   if (!isHomeHost(policy, request.host, request.port)) return false;
   if (policy.paths === undefined) return true;
+  // An origin that takes it for a slash would serve another path than the one that is compared.
+  if (request.rule.requests?.encodedSlash !== 'allow' && /%2f/i.test(request.path)) return false;
   const globs = policy.paths.flatMap((text) => {
     const parsed = parsePathGlob(text, 'allow');
     return parsed.ok ? [parsed.glob] : [];

@@ -21,7 +21,7 @@ export interface RequestParts {
   readonly headers: RawHeaders;
 }
 
-/** Headers that bear a credential by themselves. Compared folded: lower case, `_` as `-`, one percent-decode. */
+/** Headers that bear a credential by themselves. Compared folded. */
 const HEADERS: ReadonlySet<string> = new Set([
   'authorization',
   'proxy-authorization',
@@ -44,7 +44,7 @@ const HEADERS: ReadonlySet<string> = new Set([
   'dpop',
 ]);
 const HEADER_FAMILY =
-  /(^|-)(token|api-?key|secret|secret-key|password|authorization|authentication|session-key|jwt|jwt-assertion|bearer|credentials?)$/;
+  /(token|apikey|(^|-)(api-key|(app|access|account|client|consumer|license|service|user)-?key|secret|secret-key|password|authorization|authentication|session-key|jwt|jwt-assertion|bearer|credentials?))$/;
 
 const QUERIES: ReadonlySet<string> = new Set([
   'key',
@@ -68,9 +68,14 @@ const QUERIES: ReadonlySet<string> = new Set([
   'googleaccessid',
   'bearer',
   'jwt',
+  'passwd',
+  'hapikey',
+  // Whole headers, and so any credential (whatwg/fetch#210, as Google's APIs have it).
+  'httpheaders',
 ]);
+/** Not every name that ends in "token": pages of a list are asked for by one. */
 const QUERY_FAMILY =
-  /(^|-)(api-?key|access-?token|auth-?token|api-?token|id-token|refresh-token|private-token|job-token|session-token|security-token|personal-access-token|oauth-token)$/;
+  /(^|-)(api-?key|(access|api|app|auth|bearer|deploy|feed|id|incoming-email|job|oauth|personal-access|private|refresh|rss|security|session|user)-?token|(api|app|client|consumer|oauth)-?secret|(app|consumer|oauth-consumer|private|secret)-?key|oauth-signature)$/;
 const QUERY_PREFIX = /^x-(amz|goog)-/;
 
 /** A WebSocket subprotocol that is a plain name: short words with a version, and none that speaks of credentials. */
@@ -93,9 +98,24 @@ export function collectBearings(
   return bearings;
 }
 
-/** A name as it is compared: origins differ in what they take for equal, so everything that some origin folds is folded. */
+/** A name as it is compared: origins differ in what they take for equal, so everything that some origin folds is folded (RFC 3875 §4.1.18). */
 export function foldName(name: string): string {
-  return percentDecode(name).toLowerCase().replaceAll('_', '-');
+  return percentDecode(name)
+    .toLowerCase()
+    .replace(/[^a-z0-9-]/g, '-');
+}
+
+/**
+ * The names that some origin may read: PHP drops blanks in front and takes ".", " " and a stray "[" for "_", qs unwraps `[name]`, C ends
+ * a text at NUL, and a second decoder may stand behind the first.
+ */
+function queryNames(name: string): readonly string[] {
+  if (/^[\w-]*$/.test(name)) return [foldName(name)];
+  return [name, percentDecode(name)].flatMap((text) => {
+    const [read = ''] = percentDecode(text.replaceAll('+', ' ')).split('\0', 1);
+    const [before = ''] = read.trimStart().split('[', 1);
+    return [before, read].map((part) => foldName(part).replace(/^-+|-+$/g, ''));
+  });
 }
 
 /** One percent-decode, byte by byte; what is no escape stays as it is. */
@@ -190,15 +210,21 @@ function* subprotocolBearings(value: string, index: number): Generator<Bearing> 
   }
 }
 
+/** True for the name of a query parameter, or of a form's field, that bears a credential: by itself, or because it is `listed`. */
+export function bearsCredential(written: string, listed: ReadonlySet<string>): boolean {
+  if (listed.has(written)) return true;
+  return queryNames(written).some(
+    (name) => QUERIES.has(name) || QUERY_FAMILY.test(name) || QUERY_PREFIX.test(name),
+  );
+}
+
 function* queryBearings(target: string, listed: readonly CredentialPlace[]): Generator<Bearing> {
   const mark = target.indexOf('?');
   if (mark === -1) return;
   const names = new Set(listed.map((place) => (place.kind === 'query' ? place.name : '')));
   for (const part of queryParts(target, mark + 1)) {
-    const folded = foldName(part.name).replace(/\[.*$/s, '');
-    const aws = folded.startsWith('x-amz-');
-    const bears = QUERIES.has(folded) || QUERY_FAMILY.test(folded) || QUERY_PREFIX.test(folded);
-    if (!bears && !names.has(part.name)) continue;
+    if (!bearsCredential(part.name, names)) continue;
+    const aws = queryNames(part.name).some((name) => name.startsWith('x-amz-'));
     const reading: Reading = {
       place: { kind: 'query', name: part.name },
       spot: { at: 'target', index: 0, start: part.start, end: part.end },

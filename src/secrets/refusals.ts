@@ -19,6 +19,13 @@ export class Refusals {
     return { ...this.#deny('structural.pin.foreign', reason), pin: 'foreign', foreign: hash, alarm: true };
   }
 
+  /** A form whose fields cannot be told: among them could be a credential. */
+  unreadable(credential: string, why: string): RefuseVerdict {
+    const { host } = this.#request;
+    const reason = `${host} takes only this sandbox's placeholder of ${credential}, and the form in the body cannot be read: ${why}`;
+    return { ...this.#deny('structural.pin.foreign', reason), pin: 'foreign' };
+  }
+
   multiple(credential: string): RefuseVerdict {
     const reason = `the request carries ${credential} more than once, and an origin could choose between them`;
     return {
@@ -70,10 +77,11 @@ export class Refusals {
     );
   }
 
-  /** A signature that cannot be checked or made again. */
+  /** A signature that names this sandbox's placeholder and is wrong, stale, or cannot be checked or made again. */
   signature(credential: string, why: string): RefuseVerdict {
     const reason = `the AWS signature for ${credential} is refused: ${why}`;
-    return { ...this.#deny('structural.credential.misplaced', reason), ...this.#pinned('misplaced') };
+    const remedy = 'sign the request as it is sent, with the keys that the sandbox was given';
+    return { ...this.#deny('structural.credential.signature', reason, remedy), ...this.#pinned('misplaced') };
   }
 
   #pinned(pin: PinState): { readonly pin?: PinState } {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Broker } from './contract.ts';
 import { placeholder, rawRequest, SECRETS, testBroker } from './fixture.ts';
 import { canonicalRequest, sha256 } from './sigv4-canonical.ts';
@@ -196,14 +196,21 @@ describe('signatures', () => {
 });
 
 describe('a signed request through the broker', () => {
+  const NOW = Date.parse('2026-01-01T00:10:00Z');
+  const DATE = '20260101T000000Z';
+  const SCOPE = { date: '20260101', region: 'eu', service: 's3' };
   let broker: Broker;
+  let now = NOW;
   let id: string;
   let key: string;
 
   beforeAll(async () => {
-    broker = await testBroker();
+    broker = await testBroker({ clock: () => now });
     id = placeholder(broker, 'AWS', 'accessKeyId');
     key = placeholder(broker, 'AWS', 'secretAccessKey');
+  });
+  beforeEach(() => {
+    now = NOW;
   });
   afterAll(() => broker.dispose());
 
@@ -212,30 +219,54 @@ describe('a signed request through the broker', () => {
       method: 'PUT',
       target: '/bucket/a%20b',
       headers: [
-        'Host',
-        's3.allowed.test',
-        'x-amz-content-sha256',
-        'UNSIGNED-PAYLOAD',
-        'x-amz-date',
-        '20260101T000000Z',
+        ...['Host', 's3.allowed.test', 'x-amz-content-sha256', 'UNSIGNED-PAYLOAD', 'x-amz-date', DATE],
         ...more,
       ],
     };
-    const scope = { date: '20260101', region: 'eu', service: 's3' };
-    const names = ['host', 'x-amz-content-sha256', 'x-amz-date'];
-    const coverage = {
-      scope,
-      signedHeaders: names,
-      date: '20260101T000000Z',
-      payloadHash: 'UNSIGNED-PAYLOAD',
-    };
-    const facts = { form: 'header', accessKeyId, signature: '', coverage, sessionToken: undefined } as const;
-    const again = resign(unsigned, facts, { accessKeyId, secretAccessKey: Buffer.from(secret) });
+    const signedHeaders = ['host', 'x-amz-content-sha256', 'x-amz-date'];
+    const coverage = { scope: SCOPE, signedHeaders, date: DATE, payloadHash: 'UNSIGNED-PAYLOAD' };
+    const facts = { accessKeyId, signature: '', coverage, sessionToken: undefined, expires: undefined };
+    const again = resign(
+      unsigned,
+      { form: 'header', ...facts },
+      { accessKeyId, secretAccessKey: Buffer.from(secret) },
+    );
     if (again === undefined) throw new Error('not signed');
     const lines = again.headers.flatMap((name, i) =>
       i % 2 === 0 ? [`${name}: ${again.headers[i + 1]}`] : [],
     );
     return [`PUT ${again.target} HTTP/1.1`, ...lines, '', 'data'].join('\r\n');
+  };
+
+  /** A presigned URL as a client makes it, whatever it says about its time. */
+  const presignedBy = (secret: string, expires: string, date = DATE): string => {
+    const query = [
+      'X-Amz-Algorithm=AWS4-HMAC-SHA256',
+      `X-Amz-Credential=${id}%2F${date.slice(0, 8)}%2Feu%2Fs3%2Faws4_request`,
+      `X-Amz-Date=${date}`,
+      ...(expires === '' ? [] : [expires]),
+      'X-Amz-SignedHeaders=host',
+    ];
+    const unsigned: AwsRequest = {
+      method: 'GET',
+      target: `/bucket/a?${query.join('&')}`,
+      headers: ['Host', 's3.allowed.test'],
+    };
+    const coverage = {
+      scope: { ...SCOPE, date: date.slice(0, 8) },
+      signedHeaders: ['host'],
+      date,
+      payloadHash: 'UNSIGNED-PAYLOAD',
+    };
+    const facts = {
+      form: 'query',
+      accessKeyId: id,
+      signature: '',
+      coverage,
+      sessionToken: undefined,
+    } as const;
+    const signature = sign(unsigned, { ...facts, expires: undefined }, Buffer.from(secret));
+    return `GET ${unsigned.target}&X-Amz-Signature=${signature} HTTP/1.1\r\nHost: s3.allowed.test\r\n\r\n`;
   };
 
   it('is signed again with the real keys', async () => {
@@ -250,11 +281,25 @@ describe('a signed request through the broker', () => {
 
   it.each([
     ['a foreign key pair', 'AKIAATTACKERATTACKER', 'attacker', 'structural.pin.foreign'],
-    ['the placeholder id with a foreign secret', undefined, 'attacker', 'structural.pin.foreign'],
     ['the real key id', SECRETS.AWS_ID, SECRETS.AWS_SECRET, 'structural.credential.leak'],
   ])('is refused with %s', async (_, accessKeyId, secret, ruleId) => {
-    const verdict = await broker.authorize(rawRequest(signedBy(accessKeyId ?? id, secret)));
+    const verdict = await broker.authorize(rawRequest(signedBy(accessKeyId, secret)));
     expect(verdict).toMatchObject({ state: 'refuse', alarm: true, verdict: { rule: ruleId } });
+  });
+
+  it('that does not fit the placeholder is a wrong signature, not a foreign credential', async () => {
+    const verdict = await broker.authorize(rawRequest(signedBy(id, 'attacker')));
+    expect(verdict).toMatchObject({
+      state: 'refuse',
+      status: 403,
+      pin: 'misplaced',
+      verdict: {
+        rule: 'structural.credential.signature',
+        reason: 'the AWS signature for AWS is refused: it is not what the placeholder gives for this request',
+      },
+    });
+    expect(verdict).not.toHaveProperty('foreign');
+    expect(verdict).not.toHaveProperty('alarm');
   });
 
   it('is refused with a foreign session token, or a second credential beside it', async () => {
@@ -262,5 +307,65 @@ describe('a signed request through the broker', () => {
       const raw = signedBy(id, key).replace('\r\n\r\n', `\r\n${line}\r\n\r\n`);
       expect(await broker.authorize(rawRequest(raw)), line).toMatchObject({ state: 'refuse' });
     }
+  });
+
+  it.each([
+    ['60', '60'],
+    ['900', '900'],
+    ['3600', '900'],
+    ['604800', '900'],
+  ])('a presigned URL that says %s s leaves with %s s', async (said, left) => {
+    const verdict = await broker.authorize(rawRequest(presignedBy(key, `X-Amz-Expires=${said}`)));
+    expect(verdict).toMatchObject({ state: 'pass', pin: 'ok', credential: 'AWS' });
+    if (verdict.state !== 'pass') return;
+    expect(new URL(`https://x${verdict.target}`).searchParams.getAll('X-Amz-Expires')).toEqual([left]);
+    const upstream = { method: 'GET', target: verdict.target, headers: verdict.headers };
+    const signed = read(upstream);
+    expect(sign(upstream, signed, Buffer.from(SECRETS.AWS_SECRET))).toBe(signed.signature);
+  });
+
+  it.each([
+    ['X-Amz-Expires=604801', 'over 604800 s'],
+    ['X-Amz-Expires=9999999', 'not one plain number'],
+    ['X-Amz-Expires=0', 'not one plain number'],
+    ['X-Amz-Expires=-1', 'not one plain number'],
+    ['X-Amz-Expires=1e3', 'not one plain number'],
+    ['X-Amz-Expires=', 'not one plain number'],
+    ['X-Amz-Expires=60&X-Amz-Expires=60', 'not one plain number'],
+    ['x-amz-expires=60', 'not one plain number'],
+  ])('a presigned URL with %s is refused', async (expires, why) => {
+    const verdict = await broker.authorize(rawRequest(presignedBy(key, expires)));
+    expect(verdict).toMatchObject({
+      state: 'refuse',
+      verdict: { rule: 'structural.credential.signature', reason: expect.stringContaining(why) },
+    });
+  });
+
+  it('a presigned URL without a time passes as it is', async () => {
+    const verdict = await broker.authorize(rawRequest(presignedBy(key, '')));
+    expect(verdict).toMatchObject({ state: 'pass' });
+    expect(JSON.stringify(verdict)).not.toContain('Expires');
+  });
+
+  it.each([
+    ['15 minutes ago', 15 * 60_000, true],
+    ['in 15 minutes', -15 * 60_000, true],
+    ['over 15 minutes ago', 15 * 60_000 + 1_000, false],
+    ['in over 15 minutes', -15 * 60_000 - 1_000, false],
+    ['next year', -365 * 86_400_000, false],
+  ])('dated %s, in either form', async (_, ago, passes) => {
+    now = Date.parse('2026-01-01T00:00:00Z') + ago;
+    for (const raw of [signedBy(id, key), presignedBy(key, 'X-Amz-Expires=604800')]) {
+      const verdict = await broker.authorize(rawRequest(raw));
+      expect(verdict.state).toBe(passes ? 'pass' : 'refuse');
+      if (verdict.state === 'pass') continue;
+      expect(verdict.verdict.rule).toBe('structural.credential.signature');
+      expect(verdict.verdict.reason).toContain('its date is not within 15 minutes');
+    }
+  });
+
+  it('a date that is none is refused', async () => {
+    const verdict = await broker.authorize(rawRequest(presignedBy(key, '', '20261399T999999Z')));
+    expect(verdict).toMatchObject({ state: 'refuse', verdict: { rule: 'structural.credential.signature' } });
   });
 });

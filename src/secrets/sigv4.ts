@@ -9,6 +9,8 @@ export interface AwsSignature {
   /** Without a payload hash it is that of the body, which the caller has to bring. */
   readonly coverage: Omit<Coverage, 'payloadHash'> & { readonly payloadHash: string | undefined };
   readonly sessionToken: string | undefined;
+  /** Seconds from its date for which a presigned URL is good; undefined for a header, and where the URL does not say. */
+  readonly expires: number | undefined;
 }
 
 export type SignatureResult =
@@ -27,6 +29,14 @@ export interface AwsKeys {
 export interface AwsRequest extends SignedRequest {
   readonly body?: Uint8Array;
 }
+
+/** Seconds, the most that AWS takes (S3 API reference, "Authenticating requests: using query parameters"). */
+export const EXPIRES_MAX = 604_800;
+/**
+ * Seconds from its date for which a presigned URL is good once it was signed again, whatever it said: it is sent by the gateway itself,
+ * and one that turns up in a log of the way must not be a credential for days. AWS takes header signatures for as long.
+ */
+export const SIGNED_FOR_MAX = 900;
 
 const TOKEN_HEADER = 'x-amz-security-token';
 const TOKEN_QUERY = 'X-Amz-Security-Token';
@@ -90,8 +100,10 @@ function resignQuery(request: AwsRequest, signed: AwsSignature, keys: AwsKeys): 
     .slice(mark + 1)
     .split('&')
     .filter(
-      (piece) => !/^X-Amz-(Signature|Credential|Security-Token)(=|$)/i.test(decodeStrictly(piece) ?? piece),
+      (piece) =>
+        !/^X-Amz-(Signature|Credential|Security-Token|Expires)(=|$)/i.test(decodeStrictly(piece) ?? piece),
     );
+  if (signed.expires !== undefined) pieces.push(`X-Amz-Expires=${Math.min(signed.expires, SIGNED_FOR_MAX)}`);
   pieces.push(`X-Amz-Credential=${uriEncode(`${keys.accessKeyId}/${scopeText(signed.coverage.scope)}`)}`);
   if (keys.sessionToken !== undefined) pieces.push(`${TOKEN_QUERY}=${uriEncode(keys.sessionToken)}`);
   const target = `${request.target.slice(0, mark)}?${pieces.join('&')}`;
@@ -121,6 +133,7 @@ function readHeaderForm(request: SignedRequest, header: string): SignatureResult
     date: dates[0] ?? '',
     hashes: valuesOf(request, HASH_HEADER),
     sessionToken: tokens[0],
+    expires: undefined,
   });
 }
 
@@ -133,6 +146,8 @@ function readQueryForm(request: SignedRequest, query: Query): SignatureResult {
   const folded = [...query.keys()].map((name) => name.toLowerCase().replaceAll('_', '-'));
   if (folded.some((name, i) => name.startsWith('x-amz-') && folded.indexOf(name) !== i))
     return bad('the presigned URL has one parameter in two spellings');
+  const expires = readExpires(query.get('X-Amz-Expires'), folded.includes('x-amz-expires'));
+  if (typeof expires === 'string') return bad(expires);
   const tokens = [...(query.get(TOKEN_QUERY) ?? []), ...valuesOf(request, TOKEN_HEADER)];
   if (tokens.length > 1) return bad('it has more than one session token');
   const stated = [...valuesOf(request, HASH_HEADER), ...(query.get('X-Amz-Content-Sha256') ?? [])];
@@ -147,7 +162,17 @@ function readQueryForm(request: SignedRequest, query: Query): SignatureResult {
     date: one('X-Amz-Date') ?? '',
     hashes: stated.length === 0 && s3 ? ['UNSIGNED-PAYLOAD'] : stated,
     sessionToken: tokens[0],
+    expires,
   });
+}
+
+/** Services other than S3 do without it, and then take the URL for some minutes. */
+function readExpires(values: readonly string[] | undefined, named: boolean): number | string | undefined {
+  if (!named) return undefined;
+  const [text = ''] = values ?? [];
+  if (values?.length !== 1 || !/^[1-9]\d{0,5}$/.test(text))
+    return 'its X-Amz-Expires is not one plain number';
+  return Number(text) > EXPIRES_MAX ? `its X-Amz-Expires is over ${EXPIRES_MAX} s` : Number(text);
 }
 
 interface Raw {
@@ -158,6 +183,7 @@ interface Raw {
   readonly date: string;
   readonly hashes: readonly string[];
   readonly sessionToken: string | undefined;
+  readonly expires: number | undefined;
 }
 
 function assemble(raw: Raw): SignatureResult {
@@ -175,8 +201,8 @@ function assemble(raw: Raw): SignatureResult {
   const hash = payloadHashOf(raw.hashes);
   if (hash.why !== undefined) return bad(hash.why);
   const coverage = { scope, signedHeaders, date: raw.date, payloadHash: hash.value };
-  const { form, signature, sessionToken } = raw;
-  return { state: 'signed', signed: { form, accessKeyId, signature, coverage, sessionToken } };
+  const { form, signature, sessionToken, expires } = raw;
+  return { state: 'signed', signed: { form, accessKeyId, signature, coverage, sessionToken, expires } };
 }
 
 function payloadHashOf(hashes: readonly string[]): { readonly value?: string; readonly why?: string } {

@@ -17,13 +17,15 @@ const TARGETS = [
   '/orgx/a',
   '//org/x',
   '/%6frg/x',
+  '/one/a%2Fadmin',
+  '/one/a%2fadmin',
 ];
 
 forEachTier('a credential of some paths is put into no other', async (tier) => {
   await using box = new EgressBox(tier, {
     allow: [{ id: 'forge', host: 'forge.wild.test', tls: 'inspect', credentials: ['GH'] }],
     credentials: {
-      GH: { from: 'env:GH_TOKEN', bearer: true, hosts: ['forge.wild.test'], paths: ['/org/**'] },
+      GH: { from: 'env:GH_TOKEN', bearer: true, hosts: ['forge.wild.test'], paths: ['/org/**', '/one/*'] },
     },
     env: { GH_TOKEN: 'ghp_realrealrealrealrealrealrealreal1234' },
     names: { 'forge.wild.test': '93.184.216.40' },

@@ -1,4 +1,4 @@
-// The attacker's key in every place an origin may look at. Source: Sealroom; EGRESS P09, P14, P27, P28.
+// The attacker's key in every place an origin may look at. Source: Sealroom; EGRESS P09, P14, P27, P28; php.net "Variables from external sources"; RFC 3875 §4.1.18.
 import { forEachTier } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
@@ -17,6 +17,10 @@ const HEADERS = [
   'X-RapidAPI-Key: FOREIGN',
   'X-JWT-Assertion: FOREIGN',
   'Cookie: a=b; token=FOREIGN',
+  'AuthToken: FOREIGN',
+  'X-AccessToken: FOREIGN',
+  'X-App-Key: FOREIGN',
+  'x.api.key: FOREIGN',
   'Sec-WebSocket-Protocol: bearer, FOREIGN',
   'Sec-WebSocket-Protocol: openai-insecure-api-key.FOREIGN',
 ];
@@ -32,6 +36,20 @@ const QUERIES = [
   'subscription-key',
   'x-api-key',
   'Authorization',
+  'bearer_token',
+  'feed_token',
+  '$$app_token',
+  'hapikey',
+  'api_secret',
+  'api.key',
+  'access%20token',
+  '+api_key',
+  '%20api_key',
+  'api[key',
+  '[api_key]',
+  'api_key%00x',
+  'api%255fkey',
+  '$httpHeaders',
 ];
 
 forEachTier('a foreign key beside the placeholder is refused wherever it stands', async (tier) => {

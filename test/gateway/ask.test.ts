@@ -153,6 +153,8 @@ describe('what is never asked about', () => {
       'metadata.google.internal:80',
       '127.0.0.1:80',
       'ports.test:22',
+      '10.0.0.1:443',
+      '[fd00::1]:443',
     ]) {
       const client = await open(b.on.proxy);
       client.write(connectHead(authority));
@@ -221,12 +223,61 @@ describe('limits', () => {
     expect(denials(b.on)).toHaveLength(1);
   });
 
+  test('what was denied is refused for a minute without another question', async () => {
+    const b = await bench();
+    const first = await open(b.on.proxy);
+    first.write(connectHead('new.test:443'));
+    (await asked(b)).answer('deny');
+    expect(await first.saw('}\n')).toContain('somebody was asked and did not allow it');
+    for (let i = 0; i < 3; i++) {
+      const again = await open(b.on.proxy);
+      again.write(connectHead('new.test:443'));
+      expect(await again.saw('}\n')).toContain('asked less than a minute ago');
+    }
+    expect(b.questions).toHaveLength(1);
+    expect(b.outcomes).toMatchObject([{ answer: 'deny' }]);
+    expect(b.on.gateway.stats().denied).toBe(4);
+    const elsewhere = await open(b.on.proxy);
+    elsewhere.write(connectHead('new.test:8443'));
+    expect(await asked(b, 2)).toMatchObject({ port: 8443 });
+  });
+
+  test('only so many questions are asked within a minute', async () => {
+    const b = await bench({}, { limits: { lingerMs: 200, questionsPerMinute: 3 } });
+    for (let port = 1; port <= 5; port++) {
+      const client = await open(b.on.proxy);
+      client.write(connectHead(`new.test:${port}`));
+      if (port <= 3) (await asked(b, port)).answer('deny');
+      const said = await client.saw('}\n');
+      expect(said).toContain(port <= 3 ? 'did not allow it' : '3 questions were asked within a minute');
+    }
+    expect(b.questions).toHaveLength(3);
+    expect(b.outcomes.map(({ answer }) => answer)).toEqual(['deny', 'deny', 'deny', 'full', 'full']);
+  });
+
   test('a callback that fails is a denial', async () => {
     const b = await bench({}, { onAsk: () => Promise.reject(new Error('no terminal')) });
     const client = await open(b.on.proxy);
     client.write(connectHead('new.test:443'));
     expect(await client.saw('}\n')).toContain('did not allow it');
     expect(b.outcomes).toMatchObject([{ answer: 'deny' }]);
+    expect(b.outcomes[0]).not.toHaveProperty('by');
+  });
+
+  test.each([
+    ['once', 'once', 'callback'],
+    [{ answer: 'once', by: 'alice\u001b[2J' }, 'once', 'alice\\u001b[2J'],
+    [{ answer: 'once', by: 7 }, 'once', 'callback'],
+    [{ answer: 'yes', by: 'alice' }, 'deny', 'alice'],
+    [{ by: 'alice' }, 'deny', 'alice'],
+    [undefined, 'deny', 'callback'],
+    [null, 'deny', 'callback'],
+  ])('whose answer %j is stands in the record', async (reply, answer, by) => {
+    const b = await bench({}, { onAsk: () => Promise.resolve(reply as AskAnswer) });
+    const client = await open(b.on.proxy);
+    client.write(connectHead('new.test:443'));
+    await client.saw(answer === 'once' ? '200 ' : '403');
+    expect(b.outcomes).toMatchObject([{ answer, by }]);
   });
 
   test('a client that left is forgotten; an answer for the sandbox serves the next', async () => {

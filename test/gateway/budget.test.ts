@@ -158,13 +158,35 @@ describe('over the budget of the whole', () => {
   });
 });
 
-test('the minute begins with its first request', () => {
-  let now = 59_000;
-  const limited = rule('a.test', 80, { budget: { requestsPerMinute: 1 } });
-  const budgets = new Budgets(policy([limited]), { now: () => now });
-  expect(budgets.enter(limited)).toBeUndefined();
-  now = 118_000;
+test('no minute holds twice the number, wherever it begins', () => {
+  let now = 0;
+  const limited = rule('a.test', 80, { budget: { requestsPerMinute: 5 } });
+  const budgets = new Budgets(policy([limited], [], { requestsPerMinute: 100 }), { now: () => now });
+  const enter = (times: number): number =>
+    Array.from({ length: times }, () => budgets.enter(limited)).filter((verdict) => verdict === undefined)
+      .length;
+  expect(enter(1)).toBe(1);
+  now = 59_000;
+  expect(enter(9)).toBe(4);
+  // A window that began with the first request would be over, and let five more through.
+  now = 61_000;
+  expect(enter(9)).toBe(0);
+  now = 65_000;
+  expect(enter(9)).toBe(1);
+  now = 118_999;
+  expect(enter(9)).toBe(0);
+  now = 120_000;
+  expect(enter(9)).toBe(4);
   expect(budgets.enter(limited)?.rule).toBe('allow:a.test.budget.requestsPerMinute');
-  now = 119_000;
-  expect(budgets.enter(limited)).toBeUndefined();
+});
+
+test('refused requests count in the same minute', () => {
+  let now = 0;
+  const limited = rule('a.test', 80, { budget: { requestsPerMinute: 2 } });
+  const budgets = new Budgets(policy([limited]), { now: () => now });
+  budgets.countRefused(limited);
+  now = 59_999;
+  budgets.countRefused(limited);
+  now = 61_000;
+  expect(budgets.enter(limited)).toMatchObject({ rule: 'allow:a.test.budget.requestsPerMinute' });
 });

@@ -7,6 +7,7 @@ import type {
   ContentScanner,
   CredentialBroker,
   RequestRecord,
+  ScanFinding,
   Scrubber,
 } from '../../src/gateway/contract.ts';
 import type { RequestPolicy } from '../../src/policy/contract.ts';
@@ -129,6 +130,19 @@ describe('records', () => {
       entry: 'http-proxy',
     });
     expect(JSON.stringify(w.records)).not.toContain('hunter2');
+  });
+
+  test('a method that is refused comes with those that are allowed (RFC 9110 §15.5.6)', async () => {
+    const w = await world(OK, {
+      requests: requests({ allow: [{ methods: ['GET', 'PUT'], path: '/a' }, { path: '/b' }] }),
+    });
+    const ruled = await w.ask(post('/a', 'x'));
+    expect(ruled).toMatch(/^HTTP\/1\.1 405 /);
+    expect(ruled).toContain('\r\nAllow: GET, PUT\r\n');
+    const structural = await w.ask('TRACE http://plain.test/a HTTP/1.1\r\nHost: plain.test\r\n\r\n');
+    expect(structural).toMatch(/^HTTP\/1\.1 405 /);
+    expect(structural).toMatch(/\r\nAllow: GET, HEAD, POST, [A-Z, ]+\r\n/);
+    expect(sent(w)).toBe('');
   });
 
   test('a refusal leaves one too', async () => {
@@ -381,6 +395,52 @@ describe('scanning', () => {
     const w = await world(OK, { scanner: scanner({ action: 'observe' }) });
     expect(await w.ask(post('/', 'a SECRET'))).toMatch(/^HTTP\/1\.1 200/);
     expect(w.records).toMatchObject([{ action: 'allow', dlp: [{ kind: 'canary' }] }]);
+  });
+
+  test('what cannot be looked into is refused or let through as the policy says; what was not looked at is refused', async () => {
+    const kind = (what: string): Pick<ContentScanner, 'body'> => ({
+      body: () => ({ kind: what, place: 'body', hash: 'h' }),
+    });
+    const ask = async (what: string, uninspectable: 'allow' | 'deny'): Promise<string> => {
+      const w = await world(OK, { scanner: scanner({ uninspectable, ...kind(what) }) });
+      const answer = await w.ask(post('/', 'x'));
+      expect(w.records).toMatchObject([{ dlp: [{ kind: what }] }]);
+      return answer.slice(0, 12);
+    };
+    expect(await ask('uninspectable:coding', 'deny')).toBe('HTTP/1.1 403');
+    expect(await ask('uninspectable:coding', 'allow')).toBe('HTTP/1.1 200');
+    expect(await ask('unscanned:time', 'allow')).toBe('HTTP/1.1 403');
+  });
+
+  test('a verdict that comes later is waited for, and nothing leaves before it', async () => {
+    const settle: ((finding: ScanFinding | undefined) => void)[] = [];
+    const body = (): Promise<ScanFinding | undefined> => new Promise((resolve) => settle.push(resolve));
+    const w = await world(OK, { scanner: scanner({ body }) });
+    const answers = [w.ask(post('/a', 'one'), 1_500), w.ask(post('/b', 'two'), 1_500)];
+    await until('both wait', () => settle.length === 2);
+    expect(w.bench.dialled).toEqual([]);
+    settle[1]?.({ kind: 'canary', place: 'body', hash: 'h' });
+    expect(await answers[1]).toMatch(/^HTTP\/1\.1 403/);
+    settle[0]?.(undefined);
+    expect(await answers[0]).toMatch(/^HTTP\/1\.1 200/);
+    expect(w.records).toMatchObject([
+      { action: 'deny', rule: 'network.dlp', dlp: [{ kind: 'canary' }] },
+      { action: 'allow' },
+    ]);
+  });
+
+  test('a client that leaves meanwhile leaves nothing: no origin is dialled for it', async () => {
+    const settle: ((finding: ScanFinding | undefined) => void)[] = [];
+    const body = (): Promise<ScanFinding | undefined> => new Promise((resolve) => settle.push(resolve));
+    const w = await world(OK, { scanner: scanner({ body }) });
+    const client = connect(w.bench.proxy, '127.0.0.1').on('error', () => undefined);
+    client.write(post('/a', 'one'));
+    await until('it waits', () => settle.length === 1);
+    client.destroy();
+    await until('it is recorded', () => w.records.length === 1);
+    settle[0]?.(undefined);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(w.bench.dialled).toEqual([]);
   });
 });
 

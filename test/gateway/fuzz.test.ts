@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { AGENT_TARGETS } from '../../fuzz/agent-frames.ts';
 import { fuzzWire } from '../../fuzz/gateway-wire.ts';
 import { fuzz, NET_TARGETS } from '../../fuzz/net-parsers.ts';
 import { REQUEST_TARGETS } from '../../fuzz/request-parsers.ts';
@@ -6,7 +7,7 @@ import { policy, startBench, startOrigin } from './kit.ts';
 import type { Bench, Origin } from './kit.ts';
 
 describe('parsers hold their promises for any bytes', () => {
-  test.each([...NET_TARGETS, ...REQUEST_TARGETS].map((target) => [target.name, target] as const))(
+  test.each([...AGENT_TARGETS, ...NET_TARGETS, ...REQUEST_TARGETS].map((target) => [target.name, target] as const))(
     '%s',
     (_name, target) => {
       expect(target.seeds.length).toBeGreaterThan(0);

@@ -68,10 +68,13 @@ test('any frames in any order: no crash, nothing left, and the next client is se
     }),
     { numRuns: 150 },
   );
-  await until('all are gone', () => bench.sockets.size === 0, 10_000);
+  await until('all are gone', () => bench.sockets.size === 0, 30_000);
+  // Limits of 300 ms end an honest request too, where a loaded machine takes as long to reach the origin.
+  bench.relax();
   const wire = new RawH2(await dialTls(authority, bench.port));
   wire.start();
-  expect((await wire.settled(wire.request({ headers: PSEUDO, body: 'abc' }))).status).toBe(200);
+  const stream = wire.request({ headers: PSEUDO, body: 'abc' });
+  expect((await wire.settled(stream, 30_000)).status).toBe(200);
   wire.destroy();
 });
 

@@ -12,7 +12,8 @@ import type { Socket } from 'node:net';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import type { GatewayCore } from '../../src/gateway/core.ts';
-import type { NetworkEvent, Verdict } from '../../src/gateway/contract.ts';
+import { Budgets } from '../../src/gateway/budgets.ts';
+import type { NetworkEvent, RequestRecord, Verdict } from '../../src/gateway/contract.ts';
 import { createH2Front } from '../../src/gateway/http/h2-front.ts';
 import type { RunExchange } from '../../src/gateway/http/h2-connection.ts';
 import { needsHttp2 } from '../../src/gateway/http/h2-grpc.ts';
@@ -26,7 +27,7 @@ import { failureOf, problemOf } from '../../src/gateway/problem.ts';
 import { createAuthority } from '../../src/gateway/tls/authority.ts';
 import type { CertificateAuthority } from '../../src/gateway/tls/contract.ts';
 import { forwardedHeaders, responseHeaders } from '../../src/net/http-head.ts';
-import { portOf, sleep } from './kit.ts';
+import { policy, portOf, sleep } from './kit.ts';
 import { allowed, readRule } from './tls-kit.ts';
 
 export const HOST = 'api.allowed.test';
@@ -39,9 +40,12 @@ export function newAuthority(): CertificateAuthority {
 export interface FrontBench {
   readonly port: number;
   readonly events: NetworkEvent[];
+  readonly requests: RequestRecord[];
   /** Server ends of live client connections. */
   readonly sockets: Set<Socket>;
   readonly exchanges: ClientExchange[];
+  /** From here on the time limits are the usual ones: what a loaded machine delays is then not cut. */
+  relax(): void;
   close(): Promise<void>;
 }
 
@@ -57,9 +61,12 @@ export async function startFront(options: FrontBenchOptions): Promise<FrontBench
   const events: NetworkEvent[] = [];
   const exchanges: ClientExchange[] = [];
   const sockets = new Set<Socket>();
+  const requests: RequestRecord[] = [];
   const core = {
     limits: { ...GATEWAY_LIMITS, ...options.limits },
     events: { record: (event: NetworkEvent) => events.push(event) },
+    budgets: new Budgets(policy([])),
+    onRequest: (record: RequestRecord) => requests.push(record),
   } as unknown as GatewayCore;
   const run: RunExchange = (own, scope, exchange) => {
     exchanges.push(exchange);
@@ -84,7 +91,8 @@ export async function startFront(options: FrontBenchOptions): Promise<FrontBench
     server.close();
     await once(server, 'close');
   };
-  return { port: portOf(server), events, sockets, exchanges, close };
+  const relax = (): void => void Object.assign(core.limits, GATEWAY_LIMITS);
+  return { port: portOf(server), events, requests, sockets, exchanges, relax, close };
 }
 
 /** A verified TLS connection. */

@@ -6,10 +6,11 @@ import { WebSocket, WebSocketServer } from 'ws';
 import { createScanner } from '../../src/content/dlp/scanner.ts';
 import type { RequestRecord } from '../../src/gateway/contract.ts';
 import type { DlpPolicy, RequestPolicy } from '../../src/policy/contract.ts';
+import { credential, testBroker } from '../../src/secrets/fixture.ts';
 import { Closing, openConnect, secure, tlsWorld } from './client-kit.ts';
 import type { TlsWorld } from './client-kit.ts';
 import { HONEST, policy, portOf, startBench, until } from './kit.ts';
-import type { Bench } from './kit.ts';
+import type { Bench, BenchOptions } from './kit.ts';
 import { readRule } from './tls-kit.ts';
 
 const NAME = 'api.allowed.test';
@@ -72,7 +73,11 @@ interface WsBench {
   readonly records: RequestRecord[];
 }
 
-async function bench(origin: WsOrigin, requests: Partial<RequestPolicy>): Promise<WsBench> {
+async function bench(
+  origin: WsOrigin,
+  requests: Partial<RequestPolicy>,
+  more: Partial<BenchOptions> = {},
+): Promise<WsBench> {
   const records: RequestRecord[] = [];
   const on = await startBench({
     policy: policy([readRule(NAME, requests)]),
@@ -83,6 +88,7 @@ async function bench(origin: WsOrigin, requests: Partial<RequestPolicy>): Promis
     scanner: createScanner({ policy: DLP, secrets: () => [] }),
     onRequest: (record) => records.push(record),
     limits: { lingerMs: 300 },
+    ...more,
   });
   closing.add(() => on.gateway.close());
   return { on, records };
@@ -177,6 +183,92 @@ test('inspected: an update takes the scanner away, and brings another, in the mi
   const [code] = (await once(client, 'close')) as [number];
   expect(code).toBe(1008);
 });
+
+const call = (tool: string): string =>
+  JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: tool } });
+const subscribe = (query: string, more: object = {}): string =>
+  JSON.stringify({ id: '1', type: 'subscribe', payload: { query, ...more } });
+const MCP = { mcp: { tools: ['ok'] } };
+const GRAPHQL = { graphql: { types: ['query' as const], fields: ['viewer'] } };
+const JSON_RULE = { json: [{ path: '$..type', match: { kind: 'prefix' as const, values: ['mcp'] } }] };
+
+test.each<
+  [what: string, requests: Partial<RequestPolicy>, passes: string, refused: string | Buffer, by: string]
+>([
+  ['an MCP tool', MCP, call('ok'), call('evil'), '.mcp.tools'],
+  ['an MCP tool in bytes', MCP, call('ok'), Buffer.from(call('evil')), '.mcp.tools'],
+  ['a message that is no MCP', MCP, call('ok'), 'tools/call evil', '.mcp'],
+  ['a mutation', GRAPHQL, subscribe('{viewer{id}}'), subscribe('mutation{drop}'), '.graphql.types'],
+  ['a field', GRAPHQL, '{"type":"connection_init"}', subscribe('{secrets}'), '.graphql.fields'],
+  [
+    'the older start',
+    GRAPHQL,
+    '{"type":"ping"}',
+    '{"type":"start","payload":{"query":"mutation{x}"}}',
+    '.graphql.types',
+  ],
+  ['a stored query', GRAPHQL, subscribe('{viewer}'), subscribe('{viewer}', { documentId: 'x' }), '.graphql'],
+  ['a type nobody knows', GRAPHQL, subscribe('{viewer}'), '{"type":"run","payload":{}}', '.graphql'],
+  ['a batch', GRAPHQL, subscribe('{viewer}'), `[${subscribe('{viewer}')}]`, '.graphql'],
+  [
+    'a tool of a realtime API',
+    JSON_RULE,
+    '{"type":"a"}',
+    '{"session":{"tools":[{"type":"mcp"}]}}',
+    '.json[0]',
+  ],
+])('a message is judged as a body is: %s', async (_what, requests, passes, refused, by) => {
+  // `allow` is refused when a policy is loaded; a policy that came another way reads the frames all the same.
+  for (const websocket of ['inspect', 'allow'] as const) {
+    const origin = await wsOrigin();
+    const { on, records } = await bench(origin, { websocket, ...requests });
+    const client = await connect(on);
+    await once(client, 'open');
+    expect(await echoed(client, passes)).toBe(passes);
+    client.ping('no message');
+    await once(client, 'pong');
+    client.send(refused);
+    const [code, reason] = (await once(client, 'close')) as [number, Buffer];
+    expect(code).toBe(1008);
+    expect(reason.toString()).toContain(`${by}: `);
+    await until('the record', () => records.length === 1);
+    expect(origin.messages).toEqual([passes]);
+    expect(records).toMatchObject([{ action: 'deny', status: 101, rule: expect.stringContaining(by) }]);
+    expect(on.events.filter(({ action }) => action === 'deny')).toHaveLength(1);
+  }
+});
+
+test('a message is judged by a rule that only observes', async () => {
+  const origin = await wsOrigin();
+  const { on, records } = await bench(origin, { websocket: 'inspect', enforcement: 'observe', ...MCP });
+  const client = await connect(on);
+  await once(client, 'open');
+  expect(await echoed(client, call('evil'))).toBe(call('evil'));
+  client.close(1000);
+  await until('the record', () => records.length === 1);
+  expect(records).toMatchObject([{ action: 'allow', wouldDeny: expect.stringContaining('.mcp.tools') }]);
+});
+
+test.each(['as it is', 'in base64'])(
+  'a real secret in a message, %s, is refused with an alarm, without a scanner',
+  async (how) => {
+    const secret = 'Zk3-9fQ_real-secret-value-0017';
+    const broker = await testBroker({ credentials: [credential('API')], hostEnv: { API: secret } });
+    closing.add(() => broker.dispose());
+    const origin = await wsOrigin();
+    const { on, records } = await bench(origin, { websocket: 'inspect' }, { broker });
+    const client = await connect(on);
+    await once(client, 'open');
+    expect(await echoed(client, 'hello')).toBe('hello');
+    client.send(`x ${how === 'as it is' ? secret : Buffer.from(secret).toString('base64')} y`);
+    const [code] = (await once(client, 'close')) as [number];
+    expect(code).toBe(1008);
+    await until('the record', () => records.length === 1);
+    expect(origin.messages).toEqual(['hello']);
+    expect(records).toMatchObject([{ action: 'deny', rule: 'structural.credential.leak', alarm: true }]);
+    expect(JSON.stringify([on.events, records])).not.toContain(secret);
+  },
+);
 
 test('denied, the default: the upgrade is refused before anything leaves', async () => {
   const origin = await wsOrigin();

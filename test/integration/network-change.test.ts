@@ -88,6 +88,32 @@ test('a credential is read again, and revoked, while the sandbox runs', async ()
   expect(sources.at(-1)?.data).toMatchObject({ credential: 'LLM', state: 'revoked' });
 });
 
+test('a stream that carries a revoked credential ends; a refresh, and what another carries, ends nothing', async () => {
+  await using box = new EgressBox('process', {
+    llm: { preset: undefined, methods: ['GET'], paths: ['/v1/**'] },
+    script: ({ url }, response) =>
+      void (url.endsWith('slow') ? response.write('more to come') : response.end('ok')),
+  });
+  await using sandbox = await box.create();
+  const key = '-H "x-api-key: $LLM_API_KEY"';
+  const slow = (url: string, header = ''): ReturnType<Sandbox['commands']['start']> =>
+    sandbox.commands.start(['bash', '-c', `curl -sS -N ${header} https://${url}; echo "ended $?"`]);
+  const carrying = slow(`${LLM}/v1/slow`, key);
+  const other = slow(`${OTHER}/slow`);
+  await expect.poll(() => box.arrived.length).toBe(2);
+  await sandbox.network.refresh('LLM');
+  expect(await status(sandbox, LLM, '/v1/models')).toBe('200');
+  sandbox.network.revoke('LLM');
+  expect((await carrying.wait()).stdout).toMatch(/ended [1-9]/);
+  expect(await status(sandbox, OTHER, '/a')).toBe('200');
+  await expect
+    .poll(() => box.refusals())
+    .toMatchObject([
+      { rule: 'structural.credential.revoked', host: LLM, path: '/v1/slow', credential: 'LLM' },
+    ]);
+  other.kill();
+});
+
 const UNKNOWN = 'new.host.test';
 
 function asking(answer: NonNullable<SandboxOptions['onAsk']>): readonly [EgressBox, SandboxOptions] {
@@ -133,7 +159,7 @@ test('a budget that is used up can stop everything inside until somebody lets it
   expect(reasons[0]).toContain('budget');
   const ended = running.wait();
   expect(await Promise.race([ended.then(() => 'ended'), delay(500, 'still')])).toBe('still');
-  sandbox.resume();
+  await sandbox.resume();
   expect((await ended).stdout).toBe('200\n200\n429\ndone\n');
 });
 
@@ -153,7 +179,7 @@ test('a pause that came with a change of the policy stops everything inside too'
   const ended = running.wait();
   await expect.poll(() => reasons.length).toBe(1);
   expect(await Promise.race([ended.then(() => 'ended'), delay(500, 'still')])).toBe('still');
-  sandbox.resume();
+  await sandbox.resume();
   expect((await ended).stdout).toBe('200429done\n');
 });
 

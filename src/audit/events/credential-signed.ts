@@ -6,6 +6,7 @@ export interface CredentialSigned {
   readonly key?: string;
   readonly hostKey?: string;
   readonly user?: string;
+  readonly repeats?: number;
 }
 
 export const credentialSigned: EventSpec<CredentialSigned> = {
@@ -17,6 +18,7 @@ export const credentialSigned: EventSpec<CredentialSigned> = {
     key: 'fingerprint of the key that should sign',
     hostKey: 'fingerprint of the host that signed the session',
     user: 'login name at that host',
+    repeats: 'this many more like it; absent on a record of one',
   },
   say: (data) =>
     `${word(data, 'action')}${optional(data, 'key', ' ')}${optional(data, 'hostKey', ' at ')}: ${word(data, 'reason')}`,

@@ -6,6 +6,8 @@ import { credentialAlarm } from './credential-alarm.ts';
 import { credentialSigned } from './credential-signed.ts';
 import { credentialSource } from './credential-source.ts';
 import { filesAppeared } from './files-appeared.ts';
+import { imageChanged } from './image-changed.ts';
+import { imageRefused } from './image-refused.ts';
 import { limitHit } from './limit-hit.ts';
 import { networkAsked } from './network-asked.ts';
 import { networkRequest } from './network-request.ts';
@@ -17,6 +19,7 @@ import { runCommand } from './run-command.ts';
 import { runEnd } from './run-end.ts';
 import { runRefused } from './run-refused.ts';
 import { runStart } from './run-start.ts';
+import { runTaken } from './run-taken.ts';
 import type { EventSpec } from './spec.ts';
 
 /** What is common to every kind, whatever its payload. */
@@ -27,6 +30,7 @@ export type AnyEventSpec = Pick<EventSpec<object>, 'kind' | 'doc' | 'say'> & {
 /** Every kind of event. A new kind is a file here and a row. */
 export const EVENT_SPECS: Readonly<Record<EventKind, AnyEventSpec>> = {
   'run.start': runStart,
+  'run.taken': runTaken,
   'run.command': runCommand,
   'run.end': runEnd,
   'run.refused': runRefused,
@@ -41,6 +45,8 @@ export const EVENT_SPECS: Readonly<Record<EventKind, AnyEventSpec>> = {
   'limit.hit': limitHit,
   'policy.trust': policyTrust,
   'policy.changed': policyChanged,
+  'image.changed': imageChanged,
+  'image.refused': imageRefused,
   'audit.repaired': auditRepaired,
   'audit.rotated': auditRotated,
   'audit.folded': auditFolded,

@@ -18,9 +18,9 @@ const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
 export const policyCommand: CliCommand = {
   name: 'policy',
   summary: 'check, explain, compare, trust and import policies',
-  usage: `Usage: glovebox policy check [FILE]                check all layers, or one file: every problem with its place
+  usage: `Usage: glovebox policy check [FILE]                check all layers, or one file (also --policy FILE): every problem
        glovebox policy explain [--sources] [OPTIONS] the policy a run with these options would use
-       glovebox policy diff [A [B]]                  what widens and what tightens; A and B are files or profile:NAME
+       glovebox policy diff [A [B]]                  what widens and what narrows; A and B are files or profile:NAME
        glovebox policy trust [--tighten-only]        show what the policy of this project changes, and accept it
        glovebox policy untrust                       leave it out again
        glovebox policy profiles [NAME]               the built-in profiles, or one of them as it is written

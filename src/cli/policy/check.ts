@@ -10,10 +10,15 @@ import { expectWords, verbArgs } from './args.ts';
 
 /** Reads all layers, or one file as it would count, and tells every problem at once. */
 export async function checkPolicy(args: readonly string[], io: CliIo): Promise<number> {
-  const { values, words } = verbArgs('check', args, { workspace: { type: 'string', short: 'w' } });
-  expectWords('check', words, 1);
+  const { values, words } = verbArgs('check', args, {
+    workspace: { type: 'string', short: 'w' },
+    policy: { type: 'string' },
+  });
+  // `--policy FILE` is what the other verbs call it.
+  const names = [...(typeof values['policy'] === 'string' ? [values['policy']] : []), ...words];
+  expectWords('check', names, 1);
   const workspace = typeof values['workspace'] === 'string' ? { workspace: values['workspace'] } : {};
-  const { resolved } = resolveChecked(words[0], workspace, io);
+  const { resolved } = resolveChecked(names[0], workspace, io);
   for (const notice of resolved.notices) io.stderr.write(`glovebox: ${notice}\n`);
   if (io.json)
     io.stdout.write(

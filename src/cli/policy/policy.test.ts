@@ -49,6 +49,10 @@ describe('glovebox policy', () => {
   ${file}:3:7: tier: found "x", expected one of process, container, vm, vm+gvisor, auto
   Correct the policy; \`glovebox policy check\` shows every problem at once. [E_POLICY_INVALID]
 `);
+    expect(await policy(fixture, ['check', '--policy', 'bad.yaml'])).toEqual({ code, err, out: '' });
+    expect((await policy(fixture, ['check', '--policy', 'a', 'b'])).err).toContain(
+      'policy check takes at most 1: b',
+    );
     fixture.project('version: 1\nextends: [./x.yaml]\n');
     expect((await policy(fixture, ['check', 'glovebox.yaml'])).err).toContain(
       'a project policy extends built-in profiles only',
@@ -74,10 +78,10 @@ describe('glovebox policy', () => {
     expect((await policy(fixture, ['diff'])).out).toBe('no difference\n');
     fixture.project('version: 1\nnetwork: { allow: [a.test] }\nlimits: { pids: 5 }\n');
     expect((await policy(fixture, ['diff'])).out).toBe(
-      '+ widens    network.allow  a.test:443 (https)\n- tightens  limits.pids  1024 -> 5\n',
+      'widens   added    network.allow  a.test:443 (https)\nnarrows  changed  limits.pids  1024 -> 5\n',
     );
     expect((await policy(fixture, ['diff', 'profile:default', 'profile:node'])).out).toContain(
-      '+ widens    network.allow  registry.npmjs.org:443 (https)\n',
+      'widens   added    network.allow  registry.npmjs.org:443 (https)\n',
     );
     expect((await policy(fixture, ['diff', 'a', 'b', 'c'])).err).toContain('policy diff takes at most 2: c');
   });
@@ -95,7 +99,7 @@ describe('glovebox policy', () => {
     const yes = await policy(fixture, ['trust'], 'yes\n');
     expect(yes.err).toMatch(
       new RegExp(
-        `^${file}  sha256 [0-9a-f]{16}\n  \\+ widens    reaches a.test:443 \\(https\\)  \\(line 2\\)\n  - tightens  limits.pids  1024 -> 5\n`,
+        `^${file}  sha256 [0-9a-f]{16}\n  widens   reaches a.test:443 \\(https\\)  \\(line 2\\)\n  narrows  changed  limits.pids  1024 -> 5\n`,
       ),
     );
     expect([yes.code, yes.out]).toEqual([

@@ -116,7 +116,7 @@ function projectQuestion(context: PolicyContext, layer: CommandLineLayer): Trust
 function questionText(question: TrustQuestion, tightenOnly: boolean): string {
   const { file, widenings, changes } = question;
   const mark = tightenOnly ? '  (left out)' : '';
-  const lines = widenings.map((widening) => `  + widens    ${widening.text}${placeOf(widening)}${mark}`);
+  const lines = widenings.map((widening) => `  widens   ${widening.text}${placeOf(widening)}${mark}`);
   const none = lines.length + changes.length === 0 ? ['  it changes nothing'] : [];
   return `${printablePath(file.path)}  sha256 ${file.sha256.slice(0, 16)}\n${[...lines, ...changes.map((line) => `  ${line}`), ...none].join('\n')}\n`;
 }

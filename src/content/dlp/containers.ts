@@ -8,6 +8,14 @@ export interface InflateBudget {
   left: number;
   /** Streams that may still be opened. */
   opens: number;
+  /** Why `left` is less than it would be; told when it does not suffice. */
+  readonly cap?: InflateCap;
+}
+
+/** What may be unpacked here and now. */
+export interface InflateCap {
+  readonly bytes: number;
+  reached: boolean;
 }
 
 /** Each stream costs a decompressor of its own, 30 to 60 µs; beyond this many a message is too much to look into. */
@@ -142,7 +150,7 @@ function inflateAs(coding: string, data: Uint8Array, budget: InflateBudget): Inf
 }
 
 function inflate(with_: Inflater, data: Uint8Array, budget: InflateBudget, lenient: boolean): InflateResult {
-  if (budget.left <= 0 || budget.opens-- <= 0) return { state: 'size' };
+  if (budget.left <= 0 || budget.opens-- <= 0) return tooMuch(budget);
   const flush = lenient ? { finishFlush: zlib.constants.Z_SYNC_FLUSH } : {};
   try {
     const bytes = with_(data, { maxOutputLength: budget.left, ...flush });
@@ -152,8 +160,13 @@ function inflate(with_: Inflater, data: Uint8Array, budget: InflateBudget, lenie
     const large = error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
     // It may have failed at its very end, and many heads may lead to the same stream.
     budget.left -= Math.ceil(budget.left / BAD_SHARE);
-    return { state: large ? 'size' : 'bad' };
+    return large ? tooMuch(budget) : { state: 'bad' };
   }
+}
+
+function tooMuch({ cap }: InflateBudget): InflateResult {
+  if (cap !== undefined) cap.reached = true;
+  return { state: 'size' };
 }
 
 /** Magic, flags, extra flags (RFC 1952 §2.3.1: 0, 2, 4) and operating system (0 to 13, 255): seldom all right by chance. */

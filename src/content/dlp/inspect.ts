@@ -39,7 +39,7 @@ interface View {
 /** Looks at the bytes and at everything that can be decoded from them, layer by layer. */
 export function inspect(data: Uint8Array, options: InspectOptions): Outcome {
   const queue: View[] = [{ bytes: data, layers: options.undone }];
-  const seen = new Set<string>();
+  const seen = new Seen();
   const text = { left: TEXT_GROWTH * data.length + TEXT_LEAST };
   let problem: Problem | undefined;
   for (let next = 0; next < queue.length; next++) {
@@ -63,8 +63,7 @@ function problemOf(view: View, options: InspectOptions): Problem | undefined {
 interface Made {
   readonly text: { left: number };
   readonly queue: View[];
-  /** Digests: comparing each view with all others would take quadratic time. */
-  readonly seen: Set<string>;
+  readonly seen: Seen;
 }
 
 /** Puts what one layer less of coding makes of the view at the end of the queue. */
@@ -78,17 +77,37 @@ function derive(view: View, options: InspectOptions, { text, queue, seen }: Made
   if (unpacked.problem === 'size') return 'size';
   const runs = decodeRuns(view.bytes);
   const containers = runs.containers.slice(0, options.budget.opens);
-  seen.add(digestOf(view.bytes));
+  seen.isNew(view.bytes);
   const decoded = [undoEscapes(view.bytes, options.around), runs.text, closeUp(view.bytes), ...containers];
   for (const bytes of decoded) {
-    const digest = bytes === undefined ? '' : digestOf(bytes);
-    if (bytes === undefined || seen.has(digest)) continue;
-    seen.add(digest);
+    if (bytes === undefined || !seen.isNew(bytes)) continue;
     text.left -= bytes.length;
     if (text.left < 0) return 'size';
     queue.push({ bytes, layers });
   }
   return containers.length < runs.containers.length ? 'size' : unpacked.problem;
+}
+
+/**
+ * The views of one message, each once. Digests, since comparing each with all others would take quadratic time; and only where
+ * two have the same length, which is seldom.
+ */
+class Seen {
+  readonly #byLength = new Map<number, { readonly first: Uint8Array; digests: Set<string> | undefined }>();
+
+  isNew(bytes: Uint8Array): boolean {
+    const same = this.#byLength.get(bytes.length);
+    if (same === undefined) {
+      this.#byLength.set(bytes.length, { first: bytes, digests: undefined });
+      return true;
+    }
+    if (same.first === bytes) return false;
+    same.digests ??= new Set([digestOf(same.first)]);
+    const digest = digestOf(bytes);
+    if (same.digests.has(digest)) return false;
+    same.digests.add(digest);
+    return true;
+  }
 }
 
 function digestOf(bytes: Uint8Array): string {

@@ -1,6 +1,6 @@
 import { TABLES, looksRandom, runFrom, tableOf, textAt } from './letters.ts';
 import { named } from './pattern.ts';
-import type { DlpPattern, PatternHit } from './pattern.ts';
+import type { DlpPattern, PatternHit, Span } from './pattern.ts';
 
 /** What manuals and local set-ups write for a password. */
 const DUMMIES: ReadonlySet<string> = new Set([
@@ -121,16 +121,28 @@ function schemeBefore(data: Uint8Array, end: number): string {
   return textAt(data, start, end);
 }
 
+const SEMICOLON = 0x3b;
+/** Bytes of a connection string before and behind its password. */
+const NEAR = 256;
+
+/** Asked first: a flood of `Pwd=` without the rest of a connection string costs little. */
+function hasNear(data: Uint8Array, byte: number, { start, end }: Span): boolean {
+  const from = Math.max(0, start - NEAR);
+  const length = Math.min(data.length, end + NEAR) - from;
+  return Buffer.from(data.buffer, data.byteOffset + from, length).includes(byte);
+}
+
 const serverLogin: DlpPattern = {
   id: 'server-login',
   what: 'Connection string with Server or Data Source and a password',
   literals: ['Password=', 'password=', 'PWD=', 'Pwd='],
   find: (data, { start, end }) => {
+    if (!hasNear(data, SEMICOLON, { start, end })) return undefined;
     const value = textAt(data, end, end + 64);
     const password = value.slice(0, value.search(/[;"'\s<&]|$/));
     if (!isPassword(password, '')) return undefined;
-    const near = textAt(data, start - 256, end + 256);
-    const names = /(?:Server|Data Source|Host|AccountEndpoint)=[^;\s]/i.test(near) && near.includes(';');
+    const near = textAt(data, start - NEAR, end + NEAR);
+    const names = /(?:Server|Data Source|Host|AccountEndpoint)=[^;\s]/i.test(near);
     return names ? { start: end, end: end + password.length } : undefined;
   },
 };

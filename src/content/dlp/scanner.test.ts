@@ -8,9 +8,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { DlpPolicy } from '../../policy/contract.ts';
 import { BASE32, randomText, zipOf } from './cases.fixture.ts';
-import type { ContentScanner, ScanRequest } from '../contract.ts';
+import type { ScanRequest } from '../contract.ts';
 import { createScanner } from './scanner.ts';
-import type { ScannerOptions } from './scanner.ts';
+import type { InlineScanner, ScannerOptions } from './scanner.ts';
 
 const SECRET = randomText(40);
 const AWS_KEY = `AKIA${randomText(16, BASE32)}`;
@@ -28,7 +28,7 @@ const policy: DlpPolicy = {
   everywhere: false,
 };
 
-function scannerOf(changes: Partial<DlpPolicy> = {}, more: Partial<ScannerOptions> = {}): ContentScanner {
+function scannerOf(changes: Partial<DlpPolicy> = {}, more: Partial<ScannerOptions> = {}): InlineScanner {
   return createScanner({
     policy: { ...policy, ...changes },
     secrets: () => [{ name: 'token', bytes: Buffer.from(SECRET) }],

@@ -6,7 +6,7 @@ import type { LinearRegex } from '../../net/linear-regex.ts';
 import type { DlpPolicy } from '../../policy/contract.ts';
 import type { ContentScanner, ScanFinding, ScanRequest } from '../contract.ts';
 import { OPENS_MAX, undoCoding } from './containers.ts';
-import type { InflateBudget, Problem } from './containers.ts';
+import type { InflateBudget, InflateCap, Problem } from './containers.ts';
 import { Engine } from './engine.ts';
 import type { Hit, KnownValue } from './engine.ts';
 import { headParts, joinParts, partAt } from './head.ts';
@@ -42,8 +42,16 @@ const PLAIN_CODINGS: ReadonlySet<string> = new Set(['', 'identity', 'aws-chunked
  * A scanner for the traffic of one sandbox. Throws a TypeError when a pattern of the policy is not RE2 syntax; the policy's loader
  * says so before, with the line.
  */
-export function createScanner(options: ScannerOptions): ContentScanner {
+export function createScanner(options: ScannerOptions): InlineScanner {
   return new DlpScanner(options);
+}
+
+/** A scanner that answers at once. */
+export interface InlineScanner extends ContentScanner {
+  body(body: Uint8Array, headers: RawHeaders): ScanFinding | undefined;
+  message(data: Uint8Array): ScanFinding | undefined;
+  /** The same answer as `body` and `message` give, or `heavy` when more than so many bytes would have to be unpacked for it. */
+  within(inflateBytes: number, data: Uint8Array, headers?: RawHeaders): ScanFinding | undefined | 'heavy';
 }
 
 interface Built {
@@ -58,7 +66,7 @@ interface Custom {
   readonly regex: LinearRegex;
 }
 
-class DlpScanner implements ContentScanner {
+class DlpScanner implements InlineScanner {
   readonly maxInspectBytes: number;
   readonly uninspectable: 'deny' | 'allow';
   readonly action: 'deny' | 'observe';
@@ -112,12 +120,27 @@ class DlpScanner implements ContentScanner {
   }
 
   body(body: Uint8Array, headers: RawHeaders): ScanFinding | undefined {
+    return this.#body(body, headers);
+  }
+
+  message(data: Uint8Array): ScanFinding | undefined {
+    return this.#look(data, 'websocket');
+  }
+
+  within(inflateBytes: number, data: Uint8Array, headers?: RawHeaders): ScanFinding | undefined | 'heavy' {
+    const cap: InflateCap = { bytes: inflateBytes, reached: false };
+    const finding =
+      headers === undefined ? this.#look(data, 'websocket', cap) : this.#body(data, headers, cap);
+    return cap.reached ? 'heavy' : finding;
+  }
+
+  #body(body: Uint8Array, headers: RawHeaders, cap?: InflateCap): ScanFinding | undefined {
     const codings = tokensOf(headers, 'content-encoding').filter((coding) => !PLAIN_CODINGS.has(coding));
-    if (codings.length === 0) return this.#look(body, 'body');
-    const budget = this.#budget(body.length);
+    if (codings.length === 0) return this.#look(body, 'body', cap);
+    const budget = this.#budget(body.length, cap);
     const decoded = this.#undo(codings, body, budget);
     if (typeof decoded === 'string') {
-      const found = this.#look(body, 'body');
+      const found = cap?.reached === true ? undefined : this.#look(body, 'body', cap);
       return found ?? this.#uninspectable(decoded, 'body', body);
     }
     const raw = this.#scan(body);
@@ -125,15 +148,11 @@ class DlpScanner implements ContentScanner {
     return this.#outcome(this.#inspect(decoded, codings.length, budget), 'body', body);
   }
 
-  message(data: Uint8Array): ScanFinding | undefined {
-    return this.#look(data, 'websocket');
-  }
-
-  #look(data: Uint8Array, place: string): ScanFinding | undefined {
+  #look(data: Uint8Array, place: string, cap?: InflateCap): ScanFinding | undefined {
     const large = data.length > this.maxInspectBytes;
     if (large && this.uninspectable === 'deny') return this.#uninspectable('size', place, data);
     const seen = large ? data.subarray(0, this.maxInspectBytes) : data;
-    const finding = this.#outcome(this.#inspect(seen, 0), place, data);
+    const finding = this.#outcome(this.#inspect(seen, 0, this.#budget(seen.length, cap)), place, data);
     return finding === undefined && large ? this.#uninspectable('size', place, data) : finding;
   }
 
@@ -176,9 +195,10 @@ class DlpScanner implements ContentScanner {
     return this.#finding(known.kind, inPath ? 'path' : 'query', known.bytes);
   }
 
-  #budget(length: number): InflateBudget {
+  #budget(length: number, cap?: InflateCap): InflateBudget {
     const left = Math.min(this.maxInspectBytes, Math.max(INFLATE_LEAST, INFLATE_GROWTH * length));
-    return { left, opens: OPENS_MAX };
+    if (cap === undefined) return { left, opens: OPENS_MAX };
+    return { left: Math.min(left, cap.bytes), opens: OPENS_MAX, cap };
   }
 
   #current(): Built {

@@ -53,6 +53,13 @@ export function judgeByRules(located: Located, request: ExchangeRequest): Admitt
   return wouldDeny === undefined ? admitted : { ...admitted, wouldDeny };
 }
 
+/** Bytes of a head as HTTP/1 writes it: what leaves in a path or in headers is upload as a body is. */
+export function headBytes({ method, target, headers }: OutgoingRequest): number {
+  let bytes = method.length + target.length + ' HTTP/1.1\r\n\r\n '.length;
+  for (const text of headers) bytes += text.length + 2;
+  return bytes;
+}
+
 /** What is sent of a request's body: one that was held has a length, whatever it came with. */
 export function framingOf(
   { source }: Pick<ClientExchange, 'source'>,

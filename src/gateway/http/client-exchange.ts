@@ -1,6 +1,4 @@
 import type { Socket } from 'node:net';
-import type { Http1Request } from '../../net/http1-head.ts';
-import type { Body } from '../../net/http-head.ts';
 import type { Problem } from '../problem.ts';
 import type {
   BodySink,
@@ -71,13 +69,11 @@ export class H1Exchange implements ClientExchange, BodySource, WriterOwner {
 
   constructor(
     host: ExchangeHost,
-    head: Http1Request,
-    body: Body,
+    request: ExchangeRequest,
     facts: { readonly keep: boolean; readonly expects: boolean },
   ) {
     this.#host = host;
-    const { http, method, target, headers } = head;
-    this.request = { http, method, target, headers, body };
+    this.request = request;
     this.#keep = facts.keep;
     this.expectsContinue = facts.expects;
   }

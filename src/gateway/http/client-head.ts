@@ -1,6 +1,59 @@
-import type { Http1Request } from '../../net/http1-head.ts';
+import { readRequestHead } from '../../net/http1-head.ts';
+import type { HeadCaps, HeadRead, Http1Request } from '../../net/http1-head.ts';
 import { tokensOf } from '../../net/http-head.ts';
 import type { Body } from '../../net/http-head.ts';
+import type { ExchangeRequest } from './contract.ts';
+
+/** A request's head and what it says of its connection. */
+export interface ClientHead {
+  readonly request: ExchangeRequest;
+  readonly expectation: 'none' | 'continue' | 'unknown';
+  /** The client may send another request after this one. */
+  readonly keep: boolean;
+}
+
+/** Longer heads are read each time: what is remembered stays for the life of a connection. */
+const REMEMBERED_MAX = 4096;
+
+/**
+ * Reads the heads of one connection. One that comes again byte for byte is the same object as before: clients repeat themselves, and
+ * nothing but its bytes takes part in reading a head, so whatever was judged of the head alone holds for it too (`LastJudged`).
+ */
+export class HeadReader {
+  readonly #caps: HeadCaps;
+  #last: Extract<HeadRead<ClientHead>, { state: 'done' }> | undefined;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  constructor(caps: HeadCaps) {
+    this.#caps = caps;
+  }
+
+  read(bytes: Buffer): HeadRead<ClientHead> {
+    const last = this.#last;
+    if (
+      last !== undefined &&
+      bytes.length >= last.used &&
+      bytes.compare(this.#bytes, 0, last.used, 0, last.used) === 0
+    )
+      return last;
+    const read = readRequestHead(bytes, this.#caps);
+    if (read.state !== 'done') return read;
+    const { used } = read;
+    const done = { state: 'done', head: headOf(read.head), used } as const;
+    this.#last = used <= REMEMBERED_MAX ? done : undefined;
+    if (used <= REMEMBERED_MAX) this.#bytes = Buffer.from(bytes.subarray(0, used));
+    return done;
+  }
+}
+
+function headOf(head: Http1Request): ClientHead {
+  const { http, method, target, headers } = head;
+  return {
+    request: { http, method, target, headers, body: bodyOf(head) },
+    expectation: expectationOf(head),
+    keep: keepsAlive(head),
+  };
+}
 
 /**
  * How the body of a request is delimited, for reading it. What is ambiguous here is refused by `judgeHead` before anything of the

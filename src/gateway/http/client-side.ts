@@ -1,14 +1,14 @@
 import type { Socket } from 'node:net';
 import { ChunkedDecoder } from '../../net/http1-body.ts';
-import { hasHeadEnd, readRequestHead } from '../../net/http1-head.ts';
-import type { HeadCaps, Http1Request } from '../../net/http1-head.ts';
+import { hasHeadEnd } from '../../net/http1-head.ts';
 import { HEADER_LINES_MAX } from '../../net/http-head.ts';
 import type { GatewayLimits } from '../limits.ts';
 import { problemBytes } from '../problem.ts';
 import type { Problem } from '../problem.ts';
 import { reset, sayAndClose } from '../wire.ts';
 import { H1Exchange } from './client-exchange.ts';
-import { bodyOf, expectationOf, keepsAlive } from './client-head.ts';
+import { HeadReader } from './client-head.ts';
+import type { ClientHead } from './client-head.ts';
 import type { ClientExchange, TakenConnection } from './contract.ts';
 import type { HttpWatch, Watched } from './watch.ts';
 
@@ -36,7 +36,7 @@ export class ClientConnection implements Watched {
   readonly #handlers: ClientHandlers;
   readonly #limits: GatewayLimits;
   readonly #watch: HttpWatch;
-  readonly #caps: HeadCaps;
+  readonly #heads: HeadReader;
   /** Received and not used: the beginning of a head, or pipelined requests. */
   #rest: Buffer = NOTHING;
   #pieces = 0;
@@ -60,7 +60,7 @@ export class ClientConnection implements Watched {
     this.#handlers = handlers;
     this.#limits = limits;
     this.#watch = watch;
-    this.#caps = { bytes: limits.headBytes, lines: HEADER_LINES_MAX };
+    this.#heads = new HeadReader({ bytes: limits.headBytes, lines: HEADER_LINES_MAX });
   }
 
   start(): void {
@@ -103,8 +103,8 @@ export class ClientConnection implements Watched {
   #readHead(): void {
     const bytes = this.#rest;
     if (bytes.length === 0) return;
-    if (this.#pieces > EAGER_PIECES && bytes.length < this.#caps.bytes && !hasHeadEnd(bytes)) return;
-    const read = readRequestHead(bytes, this.#caps);
+    if (this.#pieces > EAGER_PIECES && bytes.length < this.#limits.headBytes && !hasHeadEnd(bytes)) return;
+    const read = this.#heads.read(bytes);
     if (read.state === 'more') return;
     if (read.state === 'bad') return this.#refuse(read.status, `it is not HTTP/1.1 (${read.why})`);
     this.#rest = read.used === bytes.length ? NOTHING : bytes.subarray(read.used);
@@ -112,20 +112,17 @@ export class ClientConnection implements Watched {
     this.#begin(read.head);
   }
 
-  #begin(head: Http1Request): void {
+  #begin(head: ClientHead): void {
     this.#first = false;
     this.#since = Date.now();
-    const expectation = expectationOf(head);
+    const { request, expectation, keep } = head;
     if (expectation === 'unknown') return this.#refuse(417, 'an expectation other than 100-continue');
-    const body = bodyOf(head);
-    this.#reading = body.kind !== 'none';
+    const { body } = request;
+    this.#reading = body.kind === 'chunked' || (body.kind === 'length' && body.bytes > 0);
     this.#left = body.kind === 'length' ? body.bytes : 0;
     this.#decoder = body.kind === 'chunked' ? new ChunkedDecoder() : undefined;
-    if (body.kind === 'length' && body.bytes === 0) this.#reading = false;
-    const exchange = new H1Exchange(this, head, body, {
-      keep: keepsAlive(head),
-      expects: expectation === 'continue' && this.#reading,
-    });
+    const expects = expectation === 'continue' && this.#reading;
+    const exchange = new H1Exchange(this, request, { keep, expects });
     this.#exchange = exchange;
     // Nothing of a body is read before somebody wants it.
     if (this.#reading) this.socket.pause();

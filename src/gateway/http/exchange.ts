@@ -4,20 +4,31 @@ import type { GatewayCore, HttpScope, Place } from '../core.ts';
 import type { Allowed, Decision, Denied } from '../decide.ts';
 import { failureOf, problemOf, statusOf } from '../problem.ts';
 import type { TunnelResult } from '../tunnel.ts';
-import { earlyProblem, judgeByRules, lateVerdict } from './admission.ts';
+import { earlyProblem, headBytes, judgeByRules, lateVerdict } from './admission.ts';
+import type { Admitted } from './admission.ts';
 import type { ClientExchange } from './contract.ts';
 import { Forwarding } from './forward.ts';
 import type { ForwardOwner } from './forward.ts';
 import { bodyProblem, headProblem, isScanned, tooLongProblem, unscannedProblem } from './inspect.ts';
+import type { Problem } from './inspect.ts';
 import { judgeRequest, malformed } from './judge.ts';
-import type { Located } from './judge.ts';
+import type { Located, Refusal } from './judge.ts';
+import type { LastJudged } from './last-judged.ts';
 import { holdsSecret, newNotes, noteRefusal, recordOf } from './record.ts';
 import type { Notes } from './record.ts';
 import { RequestBody } from './request-body.ts';
 
-/** Takes one request through the checks, to its origin and back: the one way for HTTP/1 and HTTP/2. */
-export function runExchange(core: GatewayCore, scope: HttpScope, exchange: ClientExchange): void {
-  new Run(core, scope, exchange).start();
+/**
+ * Takes one request through the checks, to its origin and back: the one way for HTTP/1 and HTTP/2. `last`: of this connection, where
+ * its requests have one destination.
+ */
+export function runExchange(
+  core: GatewayCore,
+  scope: HttpScope,
+  exchange: ClientExchange,
+  last?: LastJudged,
+): void {
+  new Run(core, scope, exchange, last).start();
 }
 
 /** The checks of one request, in their order, and how it ends. What comes after them is `Forwarding`. */
@@ -25,6 +36,7 @@ class Run implements ForwardOwner {
   readonly #core: GatewayCore;
   readonly #scope: HttpScope;
   readonly #exchange: ClientExchange;
+  readonly #last: LastJudged | undefined;
   readonly #notes: Notes;
   readonly #body: RequestBody;
   #located: Located | undefined;
@@ -39,10 +51,11 @@ class Run implements ForwardOwner {
   #answered = false;
   #over = false;
 
-  constructor(core: GatewayCore, scope: HttpScope, exchange: ClientExchange) {
+  constructor(core: GatewayCore, scope: HttpScope, exchange: ClientExchange, last: LastJudged | undefined) {
     this.#core = core;
     this.#scope = scope;
     this.#exchange = exchange;
+    this.#last = last;
     this.#notes = newNotes(exchange.request);
     this.#body = new RequestBody(exchange, core.held);
   }
@@ -53,7 +66,9 @@ class Run implements ForwardOwner {
   }
 
   #locate(settled?: Decision): void {
-    const judged = judgeRequest(this.#core, this.#exchange.request, this.#scope, settled);
+    const { request } = this.#exchange;
+    const judge = (): Located | Refusal => judgeRequest(this.#core, request, this.#scope, settled);
+    const judged = this.#last === undefined ? judge() : this.#last.structure.of(request, judge);
     if (judged.state === 'pass') return this.#judgeRules(judged);
     if (judged.question !== undefined) return void this.#ask(judged.question);
     this.refuse(judged.status, judged.verdict, judged.place);
@@ -78,7 +93,8 @@ class Run implements ForwardOwner {
     if (this.#scope.kind === 'proxy') this.#forget = this.#watchPolicy(located.target);
     const early = earlyProblem(this.#core, located);
     if (early !== undefined) return this.refuse(early.status, early.verdict);
-    const rules = judgeByRules(located, this.#exchange.request);
+    const judge = (): Admitted => judgeByRules(located, this.#exchange.request);
+    const rules = this.#last === undefined ? judge() : this.#last.rules.of(located, judge);
     this.#notes.path = rules.path;
     this.#notes.queryNames = rules.queryNames;
     if (rules.state === 'refuse') {
@@ -136,9 +152,13 @@ class Run implements ForwardOwner {
   #judgeBody(located: Located, request: OutgoingRequest & { readonly body: Buffer }, rules: boolean): void {
     if (this.#over) return;
     const { http } = this.#exchange.request;
-    const found = bodyProblem(this.#core, { request, http, rules }, this.#notes);
-    if (found === undefined) this.#admit(located, request);
-    else this.refuse(found.status, found.verdict);
+    const judged = bodyProblem(this.#core, { request, http, rules }, this.#notes);
+    const settle = (found: Problem | undefined): void => {
+      if (found === undefined) this.#admit(located, request);
+      else this.refuse(found.status, found.verdict);
+    };
+    if (judged instanceof Promise) void judged.then(settle);
+    else settle(judged);
   }
 
   /** Budgets; from here on the request counts. */
@@ -146,11 +166,13 @@ class Run implements ForwardOwner {
     if (this.#over) return;
     const { budgets } = this.#core;
     const { rule } = located.target;
-    const upload = budgets.check(rule, 'uploadBytes', this.#body.whole?.length ?? 0);
+    const head = headBytes(outgoing);
+    const upload = budgets.check(rule, 'uploadBytes', head + (this.#body.whole?.length ?? 0));
     if (upload !== undefined) return this.refuse(413, upload);
     const requests = budgets.check(rule, 'requests', 1) ?? budgets.enter(rule);
     if (requests !== undefined) return this.refuse(statusOf(requests), requests);
     budgets.take(rule, 'requests');
+    budgets.take(rule, 'uploadBytes', head);
     this.#entered = true;
     const requestMs = rule.requests?.limits.requestMs;
     if (requestMs !== undefined)
@@ -192,7 +214,9 @@ class Run implements ForwardOwner {
     const done = this.#over || this.#answered || this.#bodyBroke || this.#forward?.begun === true;
     if (done || target === undefined) return;
     this.#answered = true;
-    this.#core.allowed.note(this.#scope, target, undefined);
+    // An origin that cannot prove who it is was refused, and the pool has recorded that; everything else was allowed and failed.
+    if (verdict === undefined) this.#core.allowed.note(this.#scope, target, undefined);
+    else this.#notes.refusal = verdict;
     this.#forward?.drop();
     this.#body.drop();
     this.#notes.status = 502;

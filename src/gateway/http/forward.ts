@@ -54,7 +54,7 @@ export interface ForwardOwner {
 
 /** The way of one admitted request to its origin, and of the answer back. */
 export class Forwarding {
-  readonly #parts: ForwardParts;
+  #parts: ForwardParts;
   readonly #owner: ForwardOwner;
   #connection: UpstreamConnection | undefined;
   #upload: MeteredSink | undefined;
@@ -62,6 +62,9 @@ export class Forwarding {
   #begun = false;
   #tries = 0;
   #over = false;
+  #switched = false;
+  /** Takes it out of what a revocation reaches. */
+  #forget: (() => void) | undefined;
 
   constructor(parts: ForwardParts, owner: ForwardOwner) {
     this.#parts = parts;
@@ -102,6 +105,7 @@ export class Forwarding {
   /** The exchange is over. */
   end(complete: boolean): void {
     this.#over = true;
+    this.#forget?.();
     this.#upload?.stop();
     if (!complete || !this.#uploaded) this.#connection?.abort();
     this.#connection = undefined;
@@ -143,11 +147,22 @@ export class Forwarding {
       }
       notes.pin = verdict.pin;
       notes.credential = verdict.credential;
+      if (verdict.credential !== undefined) this.#watchRevocation(verdict.credential);
       body.replace(verdict.body ?? body.whole);
       this.#send(connection, asAuthorized(outgoing, verdict, located.authority));
     } catch {
       this.#owner.fail();
     }
+  }
+
+  /** A request that is tried again carries it once more. */
+  #watchRevocation(credential: string): void {
+    this.#forget?.();
+    this.#forget = this.#parts.core.bearers.add(credential, (verdict) => {
+      if (!this.#switched) return this.#owner.refuse(403, verdict);
+      this.#owner.cut(verdict);
+      this.#parts.exchange.destroy();
+    });
   }
 
   #send(connection: UpstreamConnection, outgoing: OutgoingRequest): void {
@@ -178,6 +193,13 @@ export class Forwarding {
     const watch = core.broker?.watchBody(outgoing);
     this.#upload = new MeteredSink(sink, this.#uploadOwner(), watch, request.body.kind === 'length');
     body.pour(this.#upload);
+    if (outgoing.body !== undefined) this.#letGo();
+  }
+
+  /** A body that was held belongs to its way to the origin: the answer may take minutes. */
+  #letGo(): void {
+    const { body: _body, ...outgoing } = this.#parts.outgoing;
+    this.#parts = { ...this.#parts, outgoing };
   }
 
   #uploadOwner(): ConstructorParameters<typeof MeteredSink>[1] {
@@ -221,6 +243,7 @@ export class Forwarding {
       ...sent,
       onSwitched: () => {
         this.#connection = undefined;
+        this.#switched = true;
         this.#owner.switched();
       },
       onCut: (verdict) => this.#owner.cut(verdict),

@@ -4,9 +4,11 @@ import type { GatewayCore, HttpFront, HttpScope } from '../core.ts';
 import { problemOf } from '../problem.ts';
 import type { Problem } from '../problem.ts';
 import { ClientConnection } from './client-side.ts';
+import type { ClientExchange } from './contract.ts';
 import { runExchange } from './exchange.ts';
 import { malformed, scopePlace } from './judge.ts';
-import { unreadRecord } from './record.ts';
+import { LastJudged } from './last-judged.ts';
+import { recordUnread } from './unread.ts';
 import { HttpWatch } from './watch.ts';
 
 /** Creates the HTTP half of a gateway. */
@@ -26,9 +28,9 @@ class Front implements HttpFront {
 
   serve(socket: Socket, scope: HttpScope): void {
     if (socket.destroyed || this.#closed) return void socket.destroy();
+    const last = scope.kind === 'pinned' ? new LastJudged() : undefined;
     const handlers = {
-      exchange: (exchange: Parameters<typeof runExchange>[2]): void =>
-        runExchange(this.#core, scope, exchange),
+      exchange: (exchange: ClientExchange): void => runExchange(this.#core, scope, exchange, last),
       malformed: (status: number, why: string, part: 'head' | 'body'): Problem =>
         this.#refuse(scope, status, why, part),
     };
@@ -38,12 +40,8 @@ class Front implements HttpFront {
   /** A head that cannot be read is a request too, though nothing is known of it; of a broken body its exchange tells. */
   #refuse(scope: HttpScope, status: number, why: string, part: 'head' | 'body'): Problem {
     const verdict = malformed(why);
-    const place = scopePlace(scope);
-    recordDeny(this.#core, place, verdict);
-    if (part === 'head') {
-      this.#core.budgets.countRefused(scope.kind === 'pinned' ? scope.target.rule : undefined);
-      this.#core.onRequest?.(unreadRecord(place, status, verdict));
-    }
+    if (part === 'head') recordUnread(this.#core, scope, verdict, { http: '1.1', status });
+    else recordDeny(this.#core, scopePlace(scope), verdict);
     return problemOf(status, verdict);
   }
 

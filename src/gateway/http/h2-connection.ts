@@ -15,6 +15,8 @@ import { readH2Head } from './h2-head.ts';
 import type { H2Head } from './h2-head.ts';
 import { H2_CODE, NODE_HEADER_PAIRS } from './h2-limits.ts';
 import type { H2Limits } from './h2-limits.ts';
+import { recordUnread } from './unread.ts';
+import type { UnreadFacts } from './unread.ts';
 import type { Watched } from './watch.ts';
 
 export type PinnedScope = Extract<HttpScope, { kind: 'pinned' }>;
@@ -34,6 +36,8 @@ export interface H2Shared {
 
 interface OpenStream {
   exchange: H2Exchange | undefined;
+  /** Refused before it became an exchange: its record is written. */
+  recorded: boolean;
   progress: number;
   /** When it last made progress. */
   since: number;
@@ -126,18 +130,24 @@ export class H2Connection implements Watched {
         rule: head.rule,
         reason: `the request is refused: ${head.why}`,
       };
-      return this.#refuse(stream, head.status, verdict, isGrpcRequest(raw));
+      return this.#refuse(stream, raw, head.status, verdict);
     }
     if (this.#shared.streams > this.#shared.limits.streamsInAll) {
       const verdict = tooMany(this.#shared.limits.streamsInAll);
-      return this.#refuse(stream, statusOf(verdict), verdict, head.grpc);
+      return this.#refuse(stream, raw, statusOf(verdict), verdict);
     }
     if (!isBodyOpen(head)) return this.#begin(stream, head, watch, false);
     this.#awaitBody(stream, head, watch);
   }
 
   #track(stream: ServerHttp2Stream): void {
-    const open: OpenStream = { exchange: undefined, progress: 0, since: Date.now(), credited: 0 };
+    const open: OpenStream = {
+      exchange: undefined,
+      recorded: false,
+      progress: 0,
+      since: Date.now(),
+      credited: 0,
+    };
     this.#streams.set(stream, open);
     this.#shared.streams++;
     stream.once('close', () => {
@@ -146,7 +156,7 @@ export class H2Connection implements Watched {
       this.#idleSince = Date.now();
       this.#credit(open);
       if (open.exchange?.cut === true) return;
-      if (stream.rstCode === H2_CODE.protocol) this.#recordMalformed();
+      if (stream.rstCode === H2_CODE.protocol) this.#onStreamReset(stream, open);
       if (stream.aborted || stream.rstCode !== H2_CODE.none) this.#flood.note('resets');
     });
   }
@@ -194,9 +204,23 @@ export class H2Connection implements Watched {
     run(core, this.#scope, exchange);
   }
 
-  #refuse(stream: ServerHttp2Stream, status: number, verdict: Verdict, grpc: boolean): void {
-    this.#record(verdict);
+  #refuse(stream: ServerHttp2Stream, raw: RawHeaders, status: number, verdict: Verdict): void {
+    const open = this.#streams.get(stream);
+    if (open !== undefined) open.recorded = true;
+    const grpc = isGrpcRequest(raw);
+    this.#recordUnread(verdict, { ...askedFor(raw), status: grpc ? 200 : status });
     refuseStream(stream, grpc, problemOf(status, verdict));
+  }
+
+  /** The parser found fault with a stream that came here; of one that became an exchange that exchange tells. */
+  #onStreamReset(stream: ServerHttp2Stream, open: OpenStream): void {
+    const verdict = malformedVerdict(stream.rstCode);
+    if (open.recorded || open.exchange !== undefined) return this.#record(verdict);
+    this.#recordUnread(verdict, { status: 0 });
+  }
+
+  #recordUnread(verdict: Verdict, facts: Omit<UnreadFacts, 'http'>): void {
+    recordUnread(this.#shared.core, this.#scope, verdict, { http: '2', ...facts });
   }
 
   #record(verdict: Verdict): void {
@@ -229,22 +253,24 @@ export class H2Connection implements Watched {
   #noteMalformed(last: number): void {
     const previous = Math.max(this.#lastId, this.#lastCounted);
     this.#lastCounted = last;
-    this.#recordMalformed();
-    this.#flood.note('malformed', previous === 0 ? 1 : (last - previous) / 2);
-  }
-
-  #recordMalformed(): void {
-    const reason = 'the request is refused: a malformed HTTP/2 head or body (RFC 9113 §8.1.1)';
-    this.#record({ action: 'deny', rule: 'structural.malformed', reason });
+    const count = previous === 0 ? 1 : (last - previous) / 2;
+    // Numbers may be left out by the thousand: what is over the limit of a window ends the connection anyway.
+    const more = Math.min(Math.ceil(count), this.#shared.limits.malformed) - 1;
+    this.#recordUnread(malformedVerdict(), { status: 0, ...(more > 0 ? { repeats: more } : {}) });
+    this.#flood.note('malformed', count);
   }
 
   /** Node ends a session that breaks the protocol or floods it. Its messages are fixed texts, nothing of the client's. */
   #onError(error: Error): void {
     if (this.#closingSince !== undefined) return;
     this.#closingSince = Date.now();
-    if (!('code' in error) || !String(error.code).startsWith('ERR_HTTP2')) return;
+    const code = 'code' in error ? String(error.code) : '';
+    if (!code.startsWith('ERR_HTTP2')) return;
     const reason = `the connection is closed: it is not HTTP/2 (${error.message})`;
-    this.#record({ action: 'deny', rule: 'structural.malformed', reason });
+    const verdict: Verdict = { action: 'deny', rule: 'structural.malformed', reason };
+    // The parser's own errors are about a frame that would have been a request or part of one; the others are how sessions end.
+    if (code === 'ERR_HTTP2_ERROR') this.#recordUnread(verdict, { status: 0 });
+    else this.#record(verdict);
   }
 
   /** RFC 9113 §10.5. */
@@ -285,6 +311,24 @@ function sessionOptions({ core, limits }: H2Shared): Parameters<typeof performSe
       maxHeaderListSize: core.limits.headBytes,
     },
   };
+}
+
+/** What a head that is refused asked for, as far as it says. */
+function askedFor(raw: RawHeaders): { readonly method?: string; readonly path?: string } {
+  const valueOf = (name: string): string | undefined => {
+    const at = raw.findIndex((text, i) => i % 2 === 0 && text === name);
+    return at < 0 ? undefined : raw[at + 1];
+  };
+  const method = valueOf(':method');
+  const path = valueOf(':path');
+  return { ...(method === undefined ? {} : { method }), ...(path === undefined ? {} : { path }) };
+}
+
+/** `code`: with which the stream was reset, where it is known (RFC 9113 §7). */
+function malformedVerdict(code?: number): Verdict {
+  const how = code === undefined ? '' : `, reset with error code ${code}`;
+  const reason = `the request is refused: a malformed HTTP/2 head or body (RFC 9113 §8.1.1)${how}`;
+  return { action: 'deny', rule: 'structural.malformed', reason };
 }
 
 function tooMany(limit: number): Verdict {

@@ -142,7 +142,8 @@ export class H2Exchange implements ClientExchange {
     const messages = head.grpc ? grpcMessages(head.headers, messageBytes) : undefined;
     return new H2Source(stream, watch, {
       length: head.body.kind === 'length' ? head.body.bytes : undefined,
-      trailers: head.grpc,
+      // No call has any (grpc/doc/PROTOCOL-HTTP2.md, "Requests"), and nobody would judge what stands in them.
+      trailers: false,
       onCancel: () => this.#endEarly(),
       judge: (chunk) => this.#judge(chunk === undefined ? messages?.end() : messages?.update(chunk)),
     });

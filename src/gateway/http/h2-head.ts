@@ -1,6 +1,7 @@
 import { parseAuthority } from '../../net/authority.ts';
 import { HEADER_LINES_MAX, readOriginTarget, valuesOf } from '../../net/http-head.ts';
 import type { Body, RawHeaders } from '../../net/http-head.ts';
+import { quoted } from '../rules/finding.ts';
 import { isGrpcRequest } from './h2-grpc.ts';
 
 /** A request head that is HTTP/2 in good order and meant for this connection. */
@@ -101,7 +102,7 @@ function judgeSize(raw: RawHeaders, maxBytes: number): H2Refusal | undefined {
 }
 
 function judgePseudo(name: string, value: string, known: Pseudo, late: boolean): string | undefined {
-  if (!PSEUDO.has(name)) return `the pseudo-header ${name.slice(0, 32)}`;
+  if (!PSEUDO.has(name)) return `the pseudo-header ${quoted(name)}`;
   if (known.has(name)) return `two ${name} (RFC 9113 §8.3)`;
   if (late) return `${name} after ordinary header lines (RFC 9113 §8.3)`;
   return /^[\x21-\x7e]+$/.test(value) ? undefined : `${name} with other than visible ASCII`;
@@ -109,7 +110,7 @@ function judgePseudo(name: string, value: string, known: Pseudo, late: boolean):
 
 function judgeField(name: string, value: string): string | undefined {
   if (!NAME.test(name)) return 'a header name that is not a lower-case token';
-  if (!VALUE.test(value)) return `a forbidden byte in the header ${name.slice(0, 64)}`;
+  if (!VALUE.test(value)) return `a forbidden byte in the header ${quoted(name)}`;
   if (CONNECTION_SPECIFIC.has(name)) return `the connection-specific header ${name} (RFC 9113 §8.2.2)`;
   if (name === 'te' && value.toLowerCase() !== 'trailers') return 'TE other than "trailers"';
   return undefined;

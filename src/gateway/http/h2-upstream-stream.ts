@@ -68,7 +68,7 @@ export class OriginStream implements UpstreamConnection {
     this.#before = socket.bytesRead;
     let stream: ClientHttp2Stream;
     try {
-      stream = session.request(made.fields, { endStream: !hasBody, waitForTrailers: hasBody && this.#grpc });
+      stream = session.request(made.fields, { endStream: !hasBody });
     } catch {
       // The session went away since it was asked for a stream: nothing was sent.
       return this.#failSoon('the connection to the origin has closed', true);
@@ -76,7 +76,7 @@ export class OriginStream implements UpstreamConnection {
     this.#stream = stream;
     this.#listen(stream);
     if (request.body.kind === 'none') return undefined;
-    return hasBody ? new H2Sink(stream, { trailers: this.#grpc, cut: () => this.#cut() }) : NO_SINK;
+    return hasBody ? new H2Sink(stream, { trailers: false, cut: () => this.#cut() }) : NO_SINK;
   }
 
   abort(): void {

@@ -26,6 +26,24 @@ export class HeldBytes {
   }
 }
 
+/** What one holder has of that room, as it grows and shrinks. */
+export class HeldShare {
+  readonly #room: HeldBytes;
+  #bytes = 0;
+
+  constructor(room: HeldBytes) {
+    this.#room = room;
+  }
+
+  /** False: there is no room for so many, and it stays as it was. */
+  resize(bytes: number): boolean {
+    if (bytes > this.#bytes && !this.#room.take(bytes - this.#bytes)) return false;
+    if (bytes < this.#bytes) this.#room.give(this.#bytes - bytes);
+    this.#bytes = bytes;
+    return true;
+  }
+}
+
 /** Pieces below this are copied together, into buffers of at most the other. */
 const SMALL_BYTES = 4096;
 const GATHER_BYTES = 64 * 1024;
@@ -107,9 +125,10 @@ export class HeldBody implements BodySink, BodySource {
     this.#ended = true;
     if (this.#state !== 'filling') return;
     this.#state = 'whole';
-    this.#handlers.whole(
-      this.#chunks.length === 1 ? (this.#chunks[0] ?? NOTHING) : Buffer.concat(this.#chunks),
-    );
+    const whole = this.#chunks.length === 1 ? (this.#chunks[0] ?? NOTHING) : Buffer.concat(this.#chunks);
+    // Not twice in memory.
+    this.#chunks = [whole];
+    this.#handlers.whole(whole);
   }
 
   abort(): void {

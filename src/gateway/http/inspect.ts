@@ -1,8 +1,9 @@
 import type { NetworkRule } from '../../policy/contract.ts';
-import type { ContentScanner, OutgoingRequest, ScanFinding, Verdict } from '../contract.ts';
+import type { ContentScanner, OutgoingRequest, ScanFinding, Scanned, Verdict } from '../contract.ts';
+import type { WsMessage } from '../../net/ws-frames-message.ts';
 import type { GatewayCore } from '../core.ts';
 import { sourceOf } from '../decide.ts';
-import { judgeBodyRules } from '../rules/index.ts';
+import { judgeBodyRules, judgeMessageRules } from '../rules/index.ts';
 import type { Notes } from './record.ts';
 
 /** Findings that one record lists. */
@@ -28,6 +29,9 @@ export function headProblem(
   return found(scanner, request.rule, scanner.name(request.host) ?? scanner.head(request), notes);
 }
 
+/** Why a request ends here; a promise while another thread looks for it. Never rejected. */
+export type Judged = Problem | undefined | Promise<Problem | undefined>;
+
 /** Judges a whole body: by its rule, then by the scanner. */
 export function bodyProblem(
   core: Pick<GatewayCore, 'scanner'>,
@@ -37,7 +41,7 @@ export function bodyProblem(
     readonly rules: boolean;
   },
   notes: Notes,
-): Problem | undefined {
+): Judged {
   const { request, http, rules } = facts;
   const { rule, body, headers } = request;
   if (rules && rule.requests !== undefined) {
@@ -49,21 +53,47 @@ export function bodyProblem(
   }
   const { scanner } = core;
   if (scanner === undefined || !isScanned(scanner, rule)) return undefined;
-  if (body.length <= scanner.maxInspectBytes) return found(scanner, rule, scanner.body(body, headers), notes);
+  if (body.length <= scanner.maxInspectBytes)
+    return afterScan(scanner, rule, scanner.body(body, headers), notes);
   return scanner.uninspectable === 'deny' && enforces(scanner, rule)
     ? unscannedProblem(rule, scanner.maxInspectBytes)
     : undefined;
 }
 
-/** Judges one WebSocket message of the client. */
+/** True where messages of a client are read: their rule looks into them, or into bodies, which they would else go round. */
+export function readsMessages({ requests }: NetworkRule): boolean {
+  if (requests === undefined) return false;
+  const { websocket, json, mcp, graphql } = requests;
+  return websocket === 'inspect' || json !== undefined || mcp !== undefined || graphql !== undefined;
+}
+
+/** Judges one WebSocket message of the client, or the payload of a control frame: for secrets, by its rule, then by the scanner. */
 export function messageProblem(
-  { scanner }: Pick<GatewayCore, 'scanner'>,
-  { rule }: OutgoingRequest,
-  data: Uint8Array,
+  { broker, scanner }: Pick<GatewayCore, 'broker' | 'scanner'>,
+  request: OutgoingRequest,
+  { kind, data }: Pick<WsMessage, 'kind' | 'data'>,
   notes: Notes,
-): Problem | undefined {
+): Judged {
+  const { rule } = request;
+  if (!readsMessages(rule)) return undefined;
+  const watch = broker?.watchBody(request);
+  const leak = watch?.update(data) ?? watch?.end();
+  if (leak !== undefined) {
+    notes.alarm = true;
+    return { status: 403, verdict: leak };
+  }
+  if (kind !== 'control') {
+    const { refuse, status = 403, wouldDeny } = judgeMessageRules(rule, data);
+    notes.wouldDeny ??= wouldDeny;
+    if (refuse !== undefined) return { status, verdict: refuse };
+  }
   if (scanner === undefined || !isScanned(scanner, rule)) return undefined;
-  return found(scanner, rule, scanner.message(data), notes);
+  return afterScan(scanner, rule, scanner.message(data), notes);
+}
+
+function afterScan(scanner: ContentScanner, rule: NetworkRule, scanned: Scanned, notes: Notes): Judged {
+  if (!(scanned instanceof Promise)) return found(scanner, rule, scanned, notes);
+  return scanned.then((finding) => found(scanner, rule, finding, notes));
 }
 
 /** A body longer than the rule allows, or than may be held for it. */
@@ -99,6 +129,8 @@ function found(
   if (finding === undefined) return undefined;
   // A connection that goes on may find the same again and again.
   if (notes.findings.length < FINDINGS_MAX) notes.findings.push(finding);
+  // The policy lets through what cannot be looked into; what should have been and was not (`unscanned:…`) is another thing.
+  if (finding.kind.startsWith('uninspectable:') && scanner.uninspectable === 'allow') return undefined;
   // What exists to be seen leaving, and what must not be inside at all, wakes somebody whoever finds it.
   if (finding.kind === 'canary' || finding.kind.startsWith('secret:')) notes.alarm = true;
   const verdict: Verdict = {

@@ -66,6 +66,8 @@ const DEFECT: Opened = Object.freeze({ state: 'failed', why: 'no connection coul
 export class UpstreamPool implements OriginPool {
   readonly #parts: PoolParts;
   #slots = new Map<string, Slot>();
+  /** The idle ones of all slots, the longest first: a wildcard rule has any number of hosts. */
+  readonly #resting = new Set<H1Connection>();
   #sweep: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -142,6 +144,7 @@ export class UpstreamPool implements OriginPool {
     }
     // The latest one first: it is the least likely to be closed by the origin just now.
     for (let connection = slot.idle.pop(); connection !== undefined; connection = slot.idle.pop()) {
+      this.#resting.delete(connection);
       if (!connection.socket.destroyed && Date.now() < connection.idleUntil) return connection.turn();
       connection.destroy();
     }
@@ -214,6 +217,7 @@ export class UpstreamPool implements OriginPool {
     made.socket.once('close', () => {
       const index = slot.idle.indexOf(connection);
       if (index >= 0) slot.idle.splice(index, 1);
+      this.#resting.delete(connection);
     });
     return { state: 'open', take: () => (made.socket.destroyed ? undefined : connection.turn()) };
   }
@@ -246,14 +250,24 @@ export class UpstreamPool implements OriginPool {
   }
 
   #idle(slot: Slot, connection: H1Connection, maxIdleMs: number | undefined): void {
-    const { poolIdleMs } = this.#parts.limits;
+    const { poolIdle, poolIdleMs } = this.#parts.limits;
     const idleMs = Math.min(poolIdleMs, maxIdleMs ?? poolIdleMs);
     if (this.#closed || idleMs <= 0 || connection.socket.destroyed || slot.retired)
       return connection.destroy();
     connection.idleUntil = Date.now() + idleMs;
     slot.idle.push(connection);
+    this.#resting.add(connection);
+    if (this.#resting.size > poolIdle) this.#dropLongest();
     this.#sweep ??= setInterval(() => this.#dropStale(), Math.max(50, poolIdleMs / 4)).unref();
     wakeOne(slot);
+  }
+
+  #dropLongest(): void {
+    const [longest] = this.#resting;
+    if (longest === undefined) return;
+    // Its "close" comes later, and the next one that rests must not find it here.
+    this.#resting.delete(longest);
+    longest.destroy();
   }
 
   #dropStale(): void {

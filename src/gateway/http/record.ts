@@ -1,14 +1,13 @@
 import type { CredentialVerdict, PinState, RequestRecord, ScanFinding, Verdict } from '../contract.ts';
 import type { HttpScope, Place } from '../core.ts';
 import type { Allowed } from '../decide.ts';
+import { WITHHELD } from '../withhold.ts';
 import type { ExchangeRequest } from './contract.ts';
+import type { UnreadFacts } from './unread.ts';
 
 /** Longest path in a record, in characters. */
 const PATH_MAX = 1024;
 const METHOD_MAX = 32;
-/** Stands for a path that cannot be shown. */
-const WITHHELD = '(withheld)';
-
 /** What is known of a request, as it becomes known. */
 export interface Notes {
   readonly startedAt: number;
@@ -90,22 +89,24 @@ export function recordOf(scope: HttpScope, request: ExchangeRequest, notes: Note
   };
 }
 
-/** The record of a head that could not be read: what it asked for is not known. */
-export function unreadRecord(place: Place, status: number, verdict: Verdict): RequestRecord {
+/** The record of a head that never became an exchange, with what is known of it: often nothing but where it was sent. */
+export function unreadRecord(place: Place, verdict: Verdict, facts: UnreadFacts): RequestRecord {
   const { rule, reason } = verdict;
+  const { http, status, method = '', path = '', repeats } = facts;
   return {
     ...place,
     action: 'deny',
     rule,
     reason,
-    http: '1.1',
-    method: '',
-    path: '',
+    http,
+    method: printable(method.slice(0, METHOD_MAX)),
+    path: printable(withoutQuery(path).slice(0, PATH_MAX)),
     queryNames: [],
     status,
     upBytes: 0,
     downBytes: 0,
     durationMs: 0,
+    ...(repeats === undefined ? {} : { repeats }),
   };
 }
 

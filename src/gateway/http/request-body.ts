@@ -5,6 +5,9 @@ import { HeldBody } from './held-body.ts';
 import type { HeldBodyHandlers, HeldBytes } from './held-body.ts';
 import type { Located } from './judge.ts';
 
+/** Bytes that wait for an origin at once: what was held keeps its room until the last of them are on their way. */
+const SLICE_BYTES = 256 * 1024;
+
 /** The body of one request: held back where somebody has to look at it first, else passed on as it comes. */
 export class RequestBody {
   readonly #exchange: ClientExchange;
@@ -46,10 +49,24 @@ export class RequestBody {
 
   /** Gives all of it to the sink. */
   pour(sink: BodySink): void {
-    if (this.#whole === undefined) return (this.#held ?? this.#exchange.source)?.pipe(sink);
-    this.drop();
-    sink.write(this.#whole);
-    sink.end();
+    const whole = this.#whole;
+    if (whole === undefined) return (this.#held ?? this.#exchange.source)?.pipe(sink);
+    this.#whole = undefined;
+    let at = 0;
+    let done = false;
+    const step = (): void => {
+      while (at < whole.length) {
+        const slice = whole.subarray(at, at + SLICE_BYTES);
+        at += slice.length;
+        if (!sink.write(slice) && at < whole.length) return;
+      }
+      if (done) return;
+      done = true;
+      this.drop();
+      sink.end();
+    };
+    sink.onDrain(step);
+    step();
   }
 
   /** The request has one. */

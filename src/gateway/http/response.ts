@@ -1,4 +1,4 @@
-import { responseHeaders } from '../../net/http-head.ts';
+import { responseHeaders, tokensOf } from '../../net/http-head.ts';
 import type { RawHeaders } from '../../net/http-head.ts';
 import type { NetworkRule } from '../../policy/contract.ts';
 import type { OutgoingRequest, Scrubber } from '../contract.ts';
@@ -17,8 +17,24 @@ export interface ResponsePlan {
 
 const AS_IT_IS = (sink: BodySink): BodySink => sink;
 
-/** Ranges and codings would carry a secret past the scrubber a few bytes at a time. */
-const UNSCRUBBABLE: ReadonlySet<string> = new Set(['accept-encoding', 'range', 'if-range']);
+/**
+ * Ranges and codings would carry a secret past the scrubber a few bytes at a time: those of HTTP, and those that single protocols and
+ * servers have beside them (grpc/doc/compression.md, connectrpc.com/docs/protocol, RFC 3229, Azure Blob Storage, Apache httpd).
+ */
+const UNSCRUBBABLE: ReadonlySet<string> = new Set([
+  'accept-encoding',
+  'grpc-accept-encoding',
+  'connect-accept-encoding',
+  'a-im',
+  'range',
+  'if-range',
+  'request-range',
+  'x-ms-range',
+]);
+/** What an answer is packed with inside its body, where no decoder of HTTP sees it. */
+const INNER_CODINGS = ['grpc-encoding', 'connect-content-encoding', 'im'] as const;
+/** 206 and 226 (RFC 9110 §15.3.7, RFC 3229 §10.4.1): a part, or a difference, that was not asked for. */
+const PARTS: ReadonlySet<number> = new Set([206, 226]);
 /** They describe bytes that scrubbing and decoding change. */
 const CHANGED: ReadonlySet<string> = new Set([
   'content-length',
@@ -64,7 +80,9 @@ function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ra
     requestHeaders: (headers) => [...without(headers, UNSCRUBBABLE), 'Accept-Encoding', 'identity'],
     respond: ({ status, headers }) => {
       const coding = codingOf(headers);
-      if (coding === undefined) return 'the answer has a coding that cannot be scrubbed';
+      if (PARTS.has(status)) return 'the answer is a part of something, which cannot be scrubbed';
+      if (coding === undefined || isPackedInside(headers))
+        return 'the answer has a coding that cannot be scrubbed';
       const kept = without(responseHeaders(headers, status), CHANGED);
       const clean = scrubber.headers(names === undefined ? kept : without(kept, names));
       const through = (sink: BodySink): BodySink => {
@@ -74,6 +92,10 @@ function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ra
       return { head: { status, headers: clean }, through };
     },
   };
+}
+
+function isPackedInside(headers: RawHeaders): boolean {
+  return INNER_CODINGS.some((name) => tokensOf(headers, name).some((token) => token !== 'identity'));
 }
 
 /** The headers but for some. */

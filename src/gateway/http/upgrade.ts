@@ -14,7 +14,7 @@ import type {
   UpstreamConnection,
   UpstreamHandlers,
 } from './contract.ts';
-import { messageProblem } from './inspect.ts';
+import { messageProblem, readsMessages } from './inspect.ts';
 import type { Notes } from './record.ts';
 import { strippedNames, without } from './response.ts';
 import { H1Turn } from './upstream-h1.ts';
@@ -57,7 +57,7 @@ export function runUpgrade(parts: UpgradeParts): void {
 
 /** Frames are read where the rule says so, and where a secret that was put in could come back in them. */
 function inspects(parts: UpgradeParts): boolean {
-  return parts.outgoing.rule.requests?.websocket === 'inspect' || scrubberOf(parts) !== undefined;
+  return readsMessages(parts.outgoing.rule) || scrubberOf(parts) !== undefined;
 }
 
 function scrubberOf({ core, outgoing }: UpgradeParts): Scrubber | undefined {
@@ -94,7 +94,11 @@ function join(parts: UpgradeParts, head: Http1Response, upstream: TakenConnectio
     ...options,
     ...(clean === undefined ? {} : { clean }),
     limits: { messageBytes: WS_MESSAGE_BYTES, lingerMs, lingerBytes },
-    onMessage: ({ data }) => messageProblem(core, parts.outgoing, data, parts.notes)?.verdict,
+    room: core.held,
+    onMessage: (message) => {
+      const judged = messageProblem(core, parts.outgoing, message, parts.notes);
+      return judged instanceof Promise ? judged.then((problem) => problem?.verdict) : judged?.verdict;
+    },
   });
 }
 

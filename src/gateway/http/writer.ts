@@ -24,12 +24,19 @@ export interface WriterOwner {
 /** Messages up to this size leave in one write; beyond it, copying would cost more than a second buffer in the same call. */
 const COALESCE = 16 * 1024;
 
+/** What comes out of TLS comes record by record, and each write into TLS is sent apart: there, records are gathered up to this size. */
+const GATHER = 64 * 1024;
+/** A chunk of this size belongs to a bulk transfer, and the next one may come with the same look at the sockets. */
+const BULK = 8 * 1024;
+/** A TLS socket never says at once that a write is done, so a source may go on while this much is with it. */
+const UNSENT_MAX = 192 * 1024;
+
 const CRLF = Buffer.from('\r\n');
 const NOTHING = Buffer.alloc(0);
 
 /**
  * Writes one HTTP/1 message: head, framing, body. What comes in one turn of the event loop leaves in one write, and a message that
- * is complete at once leaves at once.
+ * is complete at once leaves at once. Only chunks of a bulk transfer wait until all sockets have been looked at.
  */
 export class MessageWriter implements BodySink {
   readonly #socket: Socket;
@@ -43,6 +50,9 @@ export class MessageWriter implements BodySink {
   #scheduled = false;
   #open = true;
   #resume: (() => void) | undefined;
+  /** Bytes that are held at most, and bytes that may be with the socket before the source has to wait. */
+  readonly #gather: number;
+  readonly #unsent: number;
 
   constructor(socket: Socket, owner: WriterOwner, { head, framing, length }: MessageStart) {
     this.#socket = socket;
@@ -50,6 +60,9 @@ export class MessageWriter implements BodySink {
     this.#head = head;
     this.#framing = framing;
     this.#left = length;
+    const isTls = 'encrypted' in socket;
+    this.#gather = isTls ? GATHER : COALESCE;
+    this.#unsent = isTls ? UNSENT_MAX : 0;
   }
 
   write(chunk: Buffer): boolean {
@@ -62,15 +75,13 @@ export class MessageWriter implements BodySink {
     }
     this.#held.push(chunk);
     this.#heldBytes += size;
-    if (this.#heldBytes <= COALESCE) {
-      this.flushSoon();
-      // Small pieces add up as well: a reader that does not read stops the source once the socket owes a "drain".
-      return !this.#socket.writableNeedDrain;
-    }
-    this.#flush(false);
+    // Small pieces add up as well: a reader that does not read stops the source whatever the size of its chunks.
+    if (this.#heldBytes > this.#gather) this.#flush(false);
+    else if (size >= BULK && this.#gather === GATHER) this.#flushLater();
+    else this.flushSoon();
     // `write` says false for every chunk over the high-water mark, also when the kernel took it at once: look at what is left. Below
     // the mark no "drain" will come, so the source must not wait for one.
-    return this.#socket.writableLength === 0 || !this.#socket.writableNeedDrain;
+    return this.#socket.writableLength <= this.#unsent || !this.#socket.writableNeedDrain;
   }
 
   get idle(): boolean {
@@ -105,6 +116,13 @@ export class MessageWriter implements BodySink {
     if (this.#scheduled) return;
     this.#scheduled = true;
     process.nextTick(flushHeld, this);
+  }
+
+  /** What came with the same look at the sockets leaves with it. */
+  #flushLater(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(flushHeld, this);
   }
 
   /** @internal For `flushSoon`. */

@@ -1,12 +1,13 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { WS_OPCODE, WsReader, writeWsFrame } from '../../net/ws-frames.ts';
 import type { WsFrame, WsOpcode } from '../../net/ws-frames.ts';
 import type { WsMessage } from '../../net/ws-frames-message.ts';
 import type { Verdict } from '../contract.ts';
 import type { TunnelResult } from '../tunnel.ts';
+import { HeldBytes } from './held-body.ts';
 import { inspectWebSocket } from './ws-inspect.ts';
 
 const MASK = Uint8Array.of(9, 8, 7, 6);
@@ -77,7 +78,7 @@ class Peer {
 }
 
 async function join(
-  judge: (message: WsMessage) => Verdict | undefined,
+  judge: (message: WsMessage) => Verdict | undefined | Promise<Verdict | undefined>,
   upMax = Infinity,
   first?: Uint8Array,
 ): Promise<Joined> {
@@ -96,6 +97,7 @@ async function join(
         down: () => undefined,
       },
       halfClosedMs: 1_000,
+      room: new HeldBytes(16_000_000),
       limits: { messageBytes: 2_000_000, lingerMs: 300, lingerBytes: 65_536 },
       onMessage: judge,
       onEnd: resolve,
@@ -216,4 +218,85 @@ test('a side that vanishes takes the other with it', async () => {
   origin.socket.resetAndDestroy();
   await new Promise((resolve) => client.socket.once('close', resolve));
   expect((await ended).end).toBe('reset');
+});
+
+describe('a verdict that comes later', () => {
+  /** Messages that begin with `?` wait until they are answered. */
+  function asking(): {
+    readonly judge: (message: WsMessage) => Promise<Verdict | undefined> | undefined;
+    readonly answer: (verdict?: Verdict) => Promise<void>;
+  } {
+    const waiting: ((verdict: Verdict | undefined) => void)[] = [];
+    return {
+      judge: ({ data }) =>
+        data.toString().startsWith('?') ? new Promise((resolve) => waiting.push(resolve)) : undefined,
+      answer: async (verdict) => {
+        for (;;) {
+          const next = waiting.shift();
+          if (next !== undefined) return next(verdict);
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      },
+    };
+  }
+
+  test('messages stay in order, those of one chunk and those that come meanwhile', async () => {
+    const { judge, answer } = asking();
+    const { client, origin } = await join(judge);
+    client.socket.cork();
+    for (const message of ['a', '?b', 'c', '?d', 'e']) client.send(text, message);
+    client.socket.uncork();
+    expect(await origin.next()).toMatchObject({ text: 'a' });
+    client.send(text, 'f');
+    client.send(ping, 'g');
+    origin.send(text, 'back');
+    expect(await client.next()).toMatchObject({ text: 'back' });
+    await answer();
+    for (const message of ['?b', 'c']) expect(await origin.next()).toMatchObject({ text: message });
+    await answer();
+    for (const message of ['?d', 'e', 'f', 'g']) expect(await origin.next()).toMatchObject({ text: message });
+    client.send(text, 'h');
+    expect(await origin.next()).toMatchObject({ text: 'h' });
+  });
+
+  test('a denial cuts both sides, and what came meanwhile does not go on', async () => {
+    const { judge, answer } = asking();
+    const { client, origin, cuts, ended } = await join(judge);
+    client.send(text, '?b');
+    client.send(text, 'later');
+    await answer(VERDICT);
+    expect(await origin.next()).toMatchObject({ opcode: close });
+    expect(await client.next()).toMatchObject({ opcode: close });
+    expect((await ended).end).toBe('error');
+    expect(cuts).toEqual([VERDICT]);
+  });
+
+  test('a client that has said all before the verdict: the message goes on, then the end', async () => {
+    const { judge, answer } = asking();
+    const { client, origin, ended } = await join(judge);
+    client.send(text, '?last');
+    client.socket.end();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(origin.socket.readableEnded).toBe(false);
+    await answer();
+    expect(await origin.next()).toMatchObject({ text: '?last' });
+    await once(origin.socket, 'end');
+    origin.socket.end();
+    expect((await ended).end).toBe('closed');
+  });
+
+  test('a client that is gone before the verdict: the origin gets nothing more', async () => {
+    const { judge, answer } = asking();
+    const { client, origin, ended } = await join(judge);
+    client.send(text, '?last');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    client.socket.resetAndDestroy();
+    // What is paused is not read: the reset shows when the verdict is there.
+    await answer();
+    expect((await ended).end).toBe('reset');
+    await new Promise<void>((resolve) => {
+      if (origin.socket.closed) resolve();
+      else origin.socket.once('close', () => resolve());
+    });
+  });
 });

@@ -7,6 +7,8 @@ import type { WsMessage } from '../../net/ws-frames-message.ts';
 import type { Verdict } from '../contract.ts';
 import type { Meter, TunnelOptions, TunnelResult } from '../tunnel.ts';
 import { reset, sayAndClose } from '../wire.ts';
+import { HeldShare } from './held-body.ts';
+import type { HeldBytes } from './held-body.ts';
 
 export interface WebSocketLimits {
   /** Bytes of one message; of one frame from the origin. Held in memory for each direction. */
@@ -21,8 +23,13 @@ export const WS_MESSAGE_BYTES = 16 * 1024 * 1024;
 
 export interface WebSocketOptions extends TunnelOptions {
   readonly limits: WebSocketLimits;
-  /** Asked for every whole message of the client, and for every payload of its control frames. A verdict ends the connection with 1008. */
-  readonly onMessage: (message: WsMessage) => Verdict | undefined;
+  /** Room for what is held of messages, shared with others. */
+  readonly room: HeldBytes;
+  /**
+   * Asked for every whole message of the client, and for every payload of its control frames. A verdict ends the connection with
+   * 1008; while one is awaited nothing of the client is read. Never rejects.
+   */
+  readonly onMessage: (message: WsMessage) => Verdict | undefined | Promise<Verdict | undefined>;
   /** Present: messages of the origin go on whole too, as this returns them; their length stays. */
   readonly clean?: (data: Buffer) => Buffer;
 }
@@ -47,12 +54,16 @@ class WebSocketRelay {
   readonly #fromUpstream: WsReader;
   #end: TunnelResult['end'] | undefined;
   #open = 2;
+  /** A message of the client is being judged: chunks that came meanwhile, and whether the client has said all. */
+  #awaited: { readonly chunks: Uint8Array[]; readonly bytes: number; ended: boolean } | undefined;
+  readonly #share: HeldShare;
 
   constructor(client: Socket, upstream: Socket, options: WebSocketOptions) {
     const { messageBytes } = options.limits;
     this.#client = client;
     this.#upstream = upstream;
     this.#options = options;
+    this.#share = new HeldShare(options.room);
     this.#fromClient = new WsReader({ masked: true, frameBytes: messageBytes, messageBytes });
     const whole = options.clean === undefined ? {} : { messageBytes };
     this.#fromUpstream = new WsReader({ masked: false, frameBytes: messageBytes, ...whole });
@@ -76,8 +87,14 @@ class WebSocketRelay {
       if (!from.readableEnded || !from.writableFinished) this.#abort('reset');
       this.#closed();
     });
-    from.on('end', () => this.#endSide(to));
-    from.on('drain', () => to.resume());
+    from.on('end', () => {
+      if (from === this.#client && this.#awaited !== undefined) this.#awaited.ended = true;
+      else this.#endSide(to);
+    });
+    from.on('drain', () => {
+      this.#settleRoom();
+      if (to !== this.#client || this.#awaited === undefined) to.resume();
+    });
   }
 
   #pump(from: Socket, to: Socket, pass: (chunk: Uint8Array) => void): void {
@@ -90,16 +107,46 @@ class WebSocketRelay {
   }
 
   #up(chunk: Uint8Array): void {
-    if (!this.#take('up', chunk)) return;
-    const read = this.#fromClient.push(chunk);
-    for (const frame of read.frames) {
+    if (this.#awaited !== undefined) return void this.#awaited.chunks.push(chunk);
+    if (this.#take('up', chunk)) this.#pass(this.#fromClient.push(chunk), 0);
+    this.#settleRoom();
+  }
+
+  /** Judges the frames from `from` on and sends them. */
+  #pass(read: WsRead, from: number): void {
+    for (const [i, frame] of read.frames.slice(from).entries()) {
       const message = this.#assembler.add(frame);
       if (message === undefined) continue;
       const verdict = message.data.length > 0 ? this.#options.onMessage(message) : undefined;
+      if (verdict instanceof Promise)
+        return void this.#await(verdict, message.frame, () => this.#pass(read, from + i + 1));
       if (verdict !== undefined) return this.#cut(verdict, WS_CLOSE.policy, 'error');
       this.#toUpstream(message.frame);
     }
     this.#judge(read, 'the program');
+  }
+
+  async #await(judged: Promise<Verdict | undefined>, frame: WsFrame, rest: () => void): Promise<void> {
+    const awaited = { chunks: [], bytes: frame.payload.length, ended: false };
+    this.#awaited = awaited;
+    this.#client.pause();
+    const verdict = await judged;
+    if (this.#end !== undefined) return;
+    if (verdict !== undefined) return this.#cut(verdict, WS_CLOSE.policy, 'error');
+    this.#toUpstream(frame);
+    this.#awaited = undefined;
+    rest();
+    this.#goOn(awaited);
+    this.#settleRoom();
+  }
+
+  /** What came while a message was judged. */
+  #goOn({ chunks, ended }: { readonly chunks: readonly Uint8Array[]; readonly ended: boolean }): void {
+    for (const chunk of chunks) if (this.#end === undefined) this.#up(chunk);
+    if (this.#end !== undefined) return;
+    if (this.#awaited !== undefined) this.#awaited.ended = ended;
+    else if (ended) this.#endSide(this.#upstream);
+    else if (!this.#upstream.writableNeedDrain) this.#client.resume();
   }
 
   #down(chunk: Uint8Array): void {
@@ -107,6 +154,18 @@ class WebSocketRelay {
     const read = this.#fromUpstream.push(chunk);
     for (const frame of read.frames) this.#toClient(frame);
     this.#judge(read, 'the origin');
+    this.#settleRoom();
+  }
+
+  /** Takes room for what is held in either direction, and gives back what is not any more. */
+  #settleRoom(): void {
+    if (this.#end !== undefined) return;
+    const read = this.#fromClient.held + this.#assembler.held + (this.#awaited?.bytes ?? 0);
+    const answered = this.#fromUpstream.held + this.#fromOrigin.held;
+    const unsent = this.#client.writableLength + this.#upstream.writableLength;
+    if (this.#share.resize(read + answered + unsent)) return;
+    const reason = 'there is no room for its messages beside all others that are held';
+    this.#cut({ action: 'deny', rule: 'structural.websocket', reason }, WS_CLOSE.tooBig, 'error');
   }
 
   #toClient(frame: WsFrame): void {
@@ -178,6 +237,7 @@ class WebSocketRelay {
 
   #closed(): void {
     if (--this.#open > 0) return;
+    this.#share.resize(0);
     this.#options.onEnd({
       upBytes: this.#bytes.up,
       downBytes: this.#bytes.down,

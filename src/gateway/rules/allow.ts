@@ -21,16 +21,18 @@ export function judgeRefuse(rule: NetworkRule, rules: CompiledRules, view: Reque
 export function judgeAllow(rule: NetworkRule, rules: CompiledRules, view: RequestView): Finding | undefined {
   if (rules.allow === undefined) return undefined;
   let nearest: Part | undefined;
+  const methods = new Set<string>();
   for (const match of rules.allow) {
     const missed = missedPart(match, view);
     if (missed === undefined) return undefined;
+    if (missed === 'methods') for (const method of match.methods ?? []) methods.add(method);
     if (nearest === undefined || PARTS.indexOf(missed) > PARTS.indexOf(nearest)) nearest = missed;
   }
   return against(rule, {
     part: nearest === undefined ? '.allow' : SUFFIX[nearest],
     reason: reasonOf(rule, nearest, view),
     remedy: `add \`${lineFor(nearest, view)}\` under \`requests\` of ${rule.id} in the policy`,
-    ...(nearest === 'methods' ? { status: 405 } : {}),
+    ...(nearest === 'methods' ? { status: 405, methods: [...methods] } : {}),
   });
 }
 

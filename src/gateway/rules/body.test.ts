@@ -49,6 +49,8 @@ describe('json (P-pin-body)', () => {
   test('P48: a packed body, and types that are no JSON', () => {
     const gzip = gzipSync('{"mcp_servers":[]}');
     expect(judge(rule, gzip, [...JSON_TYPE, 'Content-Encoding', 'gzip'])).toBe('.body');
+    for (const name of ['Content_Encoding', 'content_type'])
+      expect(judge(rule, '{}', [...JSON_TYPE, name, 'gzip'])).toBe('400 .body');
     expect(judge(rule, '{}', [...JSON_TYPE, 'content-encoding', 'identity'])).toBeUndefined();
     for (const type of [
       'text/plain',

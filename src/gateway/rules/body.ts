@@ -1,5 +1,6 @@
 import { selectJson } from '../../net/json-scan-select.ts';
 import { tokensOf, valuesOf } from '../../net/http-head.ts';
+import type { RawHeaders } from '../../net/http-head.ts';
 import type { NetworkRule } from '../../policy/contract.ts';
 import type { CompiledRules } from './compile.ts';
 import { rulesFor } from './compile.ts';
@@ -7,6 +8,7 @@ import type { BodyVerdict, RequestFacts } from './contract.ts';
 import { against, firstRefusal, malformed, quoted } from './finding.ts';
 import type { Finding } from './finding.ts';
 import { judgeGraphqlBody } from './graphql.ts';
+import { foldHeader } from './match.ts';
 import { judgeMcp } from './mcp.ts';
 
 const MEDIA_TYPE = /^application\/(?:json|[a-z0-9!#$&^_.-]{1,100}\+json)$/i;
@@ -24,8 +26,23 @@ export function judgeBodyRules(
   if (rules === undefined || !rules.readsBody || body.length === 0) return {};
   const unreadable = judgeForm(rule, facts);
   // What is no JSON cannot be judged further, also by a rule that only observes.
-  const judgements =
-    unreadable === undefined ? contentJudgements(rule, rules, facts, body) : [() => unreadable];
+  if (unreadable !== undefined) return verdictOf(rules, [() => unreadable]);
+  const { headers } = facts;
+  return verdictOf(rules, contentJudgements(rule, rules, { kind: 'body', headers }, body));
+}
+
+/**
+ * Judges one whole message of a WebSocket as a body is judged. Text and binary alike, for origins take both; a message has no type, so
+ * what is no JSON is refused.
+ */
+export function judgeMessageRules(rule: NetworkRule, message: Uint8Array): BodyVerdict {
+  const rules = rulesFor(rule);
+  if (rules !== undefined && 'verdict' in rules) return { refuse: rules.verdict, status: 400 };
+  if (rules === undefined || !rules.readsBody) return {};
+  return verdictOf(rules, contentJudgements(rule, rules, { kind: 'message', headers: [] }, message));
+}
+
+function verdictOf(rules: CompiledRules, judgements: readonly (() => Finding | undefined)[]): BodyVerdict {
   const { refuse, ...observed } = firstRefusal(rules.observe, judgements);
   if (refuse === undefined) return observed;
   return { refuse: refuse.verdict, status: refuse.status === 400 ? 400 : 403 };
@@ -33,6 +50,12 @@ export function judgeBodyRules(
 
 /** The body must be JSON in the clear. */
 function judgeForm(rule: NetworkRule, facts: RequestFacts): Finding | undefined {
+  const alike = facts.headers.find((name, i) => i % 2 === 0 && isLookAlike(name));
+  if (alike !== undefined)
+    return malformed(rule, {
+      part: '.body',
+      reason: `the header ${quoted(alike)} says at some origins what the body is, and the rule reads it`,
+    });
   const coding = tokensOf(facts.headers, 'content-encoding').find((token) => token !== 'identity');
   if (coding !== undefined)
     return against(rule, {
@@ -50,6 +73,11 @@ function judgeForm(rule: NetworkRule, facts: RequestFacts): Finding | undefined 
   });
 }
 
+/** What decides how a body is read, in a spelling that only some origins take for it (RFC 3875 §4.1.18). */
+function isLookAlike(name: string): boolean {
+  return name.includes('_') && /^content-(?:type|encoding)$/.test(foldHeader(name));
+}
+
 /** RFC 8259 §11 has no charset; who sends one must mean UTF-8, for a reader that believed another would see other names. */
 function isJsonType(value: string): boolean {
   const [type = '', ...parameters] = value.split(';').map((part) => part.trim());
@@ -60,32 +88,43 @@ function isJsonType(value: string): boolean {
   });
 }
 
+/** What is read, and the headers that came with this very body. */
+interface Content {
+  readonly kind: 'body' | 'message';
+  readonly headers: RawHeaders;
+}
+
 function contentJudgements(
   rule: NetworkRule,
   rules: CompiledRules,
-  facts: RequestFacts,
+  { kind, headers }: Content,
   body: Uint8Array,
 ): (() => Finding | undefined)[] {
   const { json, mcp, graphql } = rules.policy;
   return [
-    () => (json === undefined ? undefined : judgeJson(rule, rules, body)),
-    () => (mcp === undefined ? undefined : judgeMcp(rule, mcp, facts.headers, body)),
-    () => (graphql === undefined ? undefined : judgeGraphqlBody(rule, graphql, body)),
+    () => (json === undefined ? undefined : judgeJson(rule, rules, body, kind)),
+    () => (mcp === undefined ? undefined : judgeMcp(rule, mcp, headers, body)),
+    () => (graphql === undefined ? undefined : judgeGraphqlBody(rule, graphql, body, kind)),
   ];
 }
 
-function judgeJson(rule: NetworkRule, rules: CompiledRules, body: Uint8Array): Finding | undefined {
+function judgeJson(
+  rule: NetworkRule,
+  rules: CompiledRules,
+  body: Uint8Array,
+  kind: Content['kind'],
+): Finding | undefined {
   let hit: number | undefined;
   const selectors = rules.json.map((one) => one.selector);
   const scan = selectJson(body, selectors, (index, value) => {
     if (hit === undefined && rules.json[index]?.test(value) === true) hit = index;
   });
-  if (!scan.ok) return malformed(rule, { part: '.json', reason: `the body is refused: ${scan.why}` });
-  return hit === undefined ? undefined : jsonFinding(rule, rules, hit);
+  if (!scan.ok) return malformed(rule, { part: '.json', reason: `the ${kind} is refused: ${scan.why}` });
+  return hit === undefined ? undefined : jsonFinding(rule, rules, hit, kind);
 }
 
 /** Names the place and the policy's own words: a record holds no value of a body. */
-function jsonFinding(rule: NetworkRule, rules: CompiledRules, index: number): Finding {
+function jsonFinding(rule: NetworkRule, rules: CompiledRules, index: number, kind: Content['kind']): Finding {
   const place = quoted(rules.json[index]?.selector.text ?? '');
   const match = rules.policy.json?.[index]?.match ?? { kind: 'any' };
   const values = match.kind === 'any' ? '' : match.values.map(quoted).join(' or ');
@@ -94,7 +133,7 @@ function jsonFinding(rule: NetworkRule, rules: CompiledRules, index: number): Fi
   ];
   return against(rule, {
     part: `.json[${index}]`,
-    reason: `${rule.id} refuses ${place}${what} in the body`,
+    reason: `${rule.id} refuses ${place}${what} in the ${kind}`,
     remedy: `change \`json\` of ${rule.id} in the policy, or its preset`,
   });
 }

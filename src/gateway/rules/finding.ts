@@ -18,6 +18,8 @@ export interface Said {
   readonly reason: string;
   readonly remedy?: string;
   readonly status?: RefusalStatus;
+  /** With 405: the methods that would do. */
+  readonly methods?: readonly string[];
 }
 
 /** A refusal that a change of the policy lifts. */
@@ -37,6 +39,7 @@ function build(rule: NetworkRule, said: Said, status: RefusalStatus, structural:
     reason: said.reason,
     source: sourceOf(rule.origin),
     ...(said.remedy === undefined ? {} : { remedy: said.remedy }),
+    ...(said.methods === undefined ? {} : { methods: said.methods }),
   };
   return { verdict, status: said.status ?? status, structural };
 }

@@ -1,4 +1,9 @@
-import { GRAPHQL_PARAMETERS, readGraphqlBody, readGraphqlQuery } from '../../net/graphql-scan-request.ts';
+import {
+  GRAPHQL_PARAMETERS,
+  readGraphqlBody,
+  readGraphqlMessage,
+  readGraphqlQuery,
+} from '../../net/graphql-scan-request.ts';
 import type { GraphqlOperation } from '../../net/graphql-scan.ts';
 import { foldName } from '../../net/http-query.ts';
 import type { GraphqlRules, NetworkRule } from '../../policy/contract.ts';
@@ -33,14 +38,15 @@ export function judgeGraphqlQuery(
   return judgeOperations(rule, graphql, read.operations);
 }
 
-/** Judges a body. */
+/** Judges a body, or a message of a WebSocket. */
 export function judgeGraphqlBody(
   rule: NetworkRule,
   graphql: GraphqlRules,
   body: Uint8Array,
+  kind: 'body' | 'message',
 ): Finding | undefined {
-  const read = readGraphqlBody(body);
-  if (!read.ok) return malformed(rule, { part: '.graphql', reason: `the body is ${read.why}` });
+  const read = kind === 'body' ? readGraphqlBody(body) : readGraphqlMessage(body);
+  if (!read.ok) return malformed(rule, { part: '.graphql', reason: `the ${kind} is ${read.why}` });
   return judgeOperations(rule, graphql, read.operations);
 }
 

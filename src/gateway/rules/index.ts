@@ -1,3 +1,3 @@
 export type { RequestFacts, RulesVerdict } from './contract.ts';
-export { judgeBodyRules } from './body.ts';
+export { judgeBodyRules, judgeMessageRules } from './body.ts';
 export { judgeRequestRules } from './request.ts';

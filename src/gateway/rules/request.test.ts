@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { POLICIES, facts, ruleWith } from './fixture.ts';
+import { problemOf } from '../problem.ts';
 import { rulesOf } from './compile.ts';
 import { judgeBodyRules, judgeRequestRules } from './index.ts';
 import type { RequestFacts, RulesVerdict } from './index.ts';
@@ -154,8 +155,28 @@ describe('verdicts explain themselves', () => {
         reason: 'api allows the path "/v1/repos/x", but not POST',
         source: '/etc/p.yaml:7',
         remedy: 'add `- { methods: [POST], path: "/v1/repos/x" }` under `requests` of api in the policy',
+        methods: ['GET', 'HEAD'],
       },
     });
+  });
+
+  test('a method names those that the path takes, and no others', () => {
+    const policy = {
+      allow: [
+        { methods: ['GET', 'HEAD'], path: '/v1/a' },
+        { methods: ['PUT'], path: '/v1/*' },
+        { methods: ['DELETE'], path: '/v1/b' },
+      ],
+    };
+    const { status, verdict } = refused(judgeRequestRules(ruleWith(policy), facts('POST /v1/a')));
+    expect(status).toBe(405);
+    expect(verdict.methods).toEqual(['GET', 'HEAD', 'PUT']);
+    const problem = problemOf(status, verdict);
+    expect(problem.headers.slice(problem.headers.indexOf('Allow'))).toEqual(['Allow', 'GET, HEAD, PUT']);
+    expect(problemOf(403, verdict).headers).not.toContain('Allow');
+    expect(
+      refused(judgeRequestRules(ruleWith(policy), facts('POST /v1/c/d'))).verdict.methods,
+    ).toBeUndefined();
   });
 
   test('a path with an escape', () => {

@@ -20,7 +20,10 @@ const METHOD_OVERRIDES: ReadonlySet<string> = new Set([
   'x-original-method',
   'x-forwarded-method',
 ]);
-const METHOD_PARAMETERS: readonly string[] = ['_method', ...METHOD_OVERRIDES].map(foldName);
+const METHOD_PARAMETERS: readonly string[] = ['_method', '$httpMethod', ...METHOD_OVERRIDES].map(foldName);
+
+/** Headers that name a second path, or another place to take the content from (RFC 4918 §10.3; S3 CopyObject and its like; Swift). */
+const SECOND_PATH = /^(?:destination|x-copy-from|x-symlink-target|x-[a-z]+-(?:copy|rename)-source)$/;
 
 /** A body with these has no meaning (RFC 9110 §9.3): some origins ignore it and read it as the next request. */
 const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'DELETE']);
@@ -39,6 +42,7 @@ export function judgeRequestRules(rule: NetworkRule, facts: RequestFacts): Rules
     () => judgeRefuse(rule, rules, read),
     () => judgeAllow(rule, rules, read),
     () => overriddenMethod(rule, rules, read),
+    () => secondPath(rule, rules, read),
     () => unexpectedBody(rule, rules, facts),
     () => judgeGraphqlQuery(rule, rules, read),
   ]);
@@ -130,20 +134,35 @@ function lookAlikeHeader(rule: NetworkRule, rules: CompiledRules, facts: Request
 }
 
 function overriddenMethod(rule: NetworkRule, rules: CompiledRules, view: RequestView): Finding | undefined {
-  if (!rules.methodsRuled) return undefined;
+  // On a pinned host an override may also turn a body into parameters, where a key may stand.
+  if (!rules.methodsRuled && rules.policy.pin === undefined) return undefined;
   const header = view.headers.find((name, i) => i % 2 === 0 && METHOD_OVERRIDES.has(foldHeader(name)));
   if (header !== undefined)
     return against(rule, {
       part: '.methods',
-      reason: `the header ${quoted(header)} would change the method, which ${rule.id} restricts`,
+      reason: `the header ${quoted(header)} would change the method that ${rule.id} judges`,
       remedy: 'send the request with the method that is meant',
     });
   const found = view.loose().some(({ names }) => METHOD_PARAMETERS.some((one) => names.has(one)));
   if (!found) return undefined;
   return against(rule, {
     part: '.methods',
-    reason: `a query parameter such as _method would change the method, which ${rule.id} restricts`,
+    reason: `a query parameter such as _method would change the method that ${rule.id} judges`,
     remedy: 'send the request with the method that is meant',
+  });
+}
+
+/** A path that no match is compared with: the rule has to name its header, or it would be a way round the rule. */
+function secondPath(rule: NetworkRule, rules: CompiledRules, view: RequestView): Finding | undefined {
+  if (!rules.pathsRuled) return undefined;
+  const header = view.headers.find((name, i) => i % 2 === 0 && SECOND_PATH.test(foldHeader(name)));
+  if (header === undefined) return undefined;
+  const key = header.toLowerCase();
+  if (rules.headersRuled.has(key) || rules.policy.requestHeaders?.includes(key) === true) return undefined;
+  return against(rule, {
+    part: '.paths',
+    reason: `the header ${quoted(header)} names a second path, and ${rule.id} restricts paths`,
+    remedy: `say under \`headers\` of a request of ${rule.id} which values it may have`,
   });
 }
 

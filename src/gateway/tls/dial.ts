@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { checkServerIdentity, connect } from 'node:tls';
 import type { PeerCertificate, SecureContext, TLSSocket } from 'node:tls';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
-import { HOST_LOOPBACK, printable } from '../decide.ts';
+import { HOST_LOOPBACK, LOOPBACK_NAME, printable } from '../decide.ts';
 import type { Allowed } from '../decide.ts';
 import type { GatewayLimits } from '../limits.ts';
 import type { Alpn, RootStore, SecureDialled, SecureDialler } from './contract.ts';
@@ -15,9 +15,6 @@ const SESSIONS_MAX = 256;
 const SESSION_MS = 3_600_000;
 
 const CLOSED = 'the other side closed';
-
-/** The name that a service on the host's own loopback is expected to prove. */
-const LOOPBACK_NAME = 'localhost';
 
 export interface DiallerParts {
   readonly roots: RootStore;
@@ -158,7 +155,8 @@ function serverName(target: Allowed): string | undefined {
 function identityProblem(target: Allowed, certificate: PeerCertificate): Error | undefined {
   const names = certificate.subjectaltname;
   if (names === undefined) return new IdentityError('its certificate has no subjectAltName');
-  const expected = target.kind === HOST_LOOPBACK ? [LOOPBACK_NAME, '127.0.0.1'] : [target.host];
+  const expected =
+    target.kind === HOST_LOOPBACK ? [LOOPBACK_NAME, '127.0.0.1', HOST_LOOPBACK] : [target.host];
   if (expected.some((name) => checkServerIdentity(name, certificate) === undefined)) return undefined;
   return new IdentityError(`its certificate is for other names: ${printable(names)}`);
 }

@@ -45,7 +45,6 @@ describe('translatePolicy', () => {
   const missing: Readonly<Record<string, readonly string[]>> = {
     'P-auth': ['listenerAuth'],
     'P-audit': ['enforcement'],
-    'P-private': ['rules[1].allowPrivate'],
   };
 
   it.each(names)('%s', (name) => {
@@ -72,7 +71,7 @@ describe('translatePolicy', () => {
           { headers: { 'anthropic-beta': { kind: 'any' } } },
         ],
         http2: true,
-        websocket: 'allow',
+        websocket: 'inspect',
         json: [
           { path: '$.mcp_servers', match: { kind: 'any' } },
           {

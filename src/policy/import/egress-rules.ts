@@ -75,9 +75,8 @@ const RULE_KEYS: Readonly<Record<string, Apply>> = {
     if (word !== undefined) rule['mode'] = word === 'audit' ? 'observe' : 'enforce';
   },
   allowPrivate: (value, { rule, path, reader }) => {
-    if (typeof value === 'boolean') rule['private'] = value;
-    else if (isWithinOwnRange(rule, value)) rule['private'] = true;
-    else reader.refuse(path, 'private addresses are admitted for a host or not; name the range as its host');
+    if (typeof value === 'boolean' || isWithinOwnRange(rule, value)) rule['private'] = value !== false;
+    else rule['private'] = reader.texts(value, path);
   },
   allowNoSni: copy('allowNoSni'),
 };
@@ -92,6 +91,11 @@ export function ruleOf(reader: EgressReader, value: unknown, path: Path): Rule |
     if (Object.hasOwn(written, key)) apply(written[key], { path: [...path, key], rule, reader });
   if (rule['host'] === undefined)
     reader.fail([...path, 'host'], { expected: 'a host', why: 'it is missing' });
+  // There a WebSocket passes whatever its messages hold; here what a body may not hold is no message either.
+  if (rule['websocket'] === 'allow' && Array.isArray(rule['json']) && rule['json'].length > 0) {
+    rule['websocket'] = 'inspect';
+    reader.note([...path, 'websocket'], 'its messages are judged as bodies are');
+  }
   return rule;
 }
 

@@ -22,7 +22,7 @@ export class CasePolicies {
   readonly #known = new Map<string, CasePolicy>();
 
   constructor(file: CaseFile) {
-    this.#written = withWidePrivate(file.policies);
+    this.#written = file.policies;
   }
 
   has(name: string): boolean {
@@ -44,11 +44,4 @@ export class CasePolicies {
     }
     return undefined;
   }
-}
-
-/** Our language opens private addresses for a host whole; a list of ranges, which the importer refuses, is read as "yes" here. */
-function withWidePrivate(policies: CaseFile['policies']): CaseFile['policies'] {
-  const text = JSON.stringify(policies).replaceAll(/"allowPrivate":\[[^\]]*\]/g, '"allowPrivate":true');
-  const widened: CaseFile['policies'] = JSON.parse(text);
-  return widened;
 }

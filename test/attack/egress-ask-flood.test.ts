@@ -1,0 +1,30 @@
+// Questions by the thousand, answered at once. Source: CWE-779 (logging of excessive data); DESIGN §1.8.
+import { expect } from 'vitest';
+import { forEachTier, outcomes } from '../support/attack.ts';
+import { EgressBox } from '../support/egress-box.ts';
+
+forEachTier('a flood of questions does not fill the record', async (tier) => {
+  await using box = new EgressBox(tier, { network: { ask: { timeout: '30s', pending: 4 } } });
+  const result = await box.probe(
+    `
+import urllib.parse
+proxy = urllib.parse.urlsplit(os.environ['HTTP_PROXY'])
+for first in range(1, 6001, 200):
+    links = [socket.create_connection((proxy.hostname, proxy.port)) for _ in range(200)]
+    for i, link in enumerate(links):
+        place = f'evil.attacker.test:{first + i}'
+        link.sendall(f'CONNECT {place} HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n'.encode())
+    for link in links:
+        link.recv(4096)
+        link.close()
+control()
+`,
+    { onAsk: () => Promise.resolve('deny') },
+  );
+  expect(outcomes(result)['control'], result.stderr).toMatch(/^200/);
+  const asked = box.records().filter(({ kind }) => kind === 'network.asked');
+  const counted = asked.reduce((sum, { data }) => sum + 1 + Number(data['repeats'] ?? 0), 0);
+  expect(counted).toBe(6000);
+  // How many are one depends on how fast they came.
+  expect(asked.length).toBeLessThan(6000);
+});
