@@ -15,6 +15,8 @@ uint32_t landlock_abi(void);
 
 /* Closes every descriptor but 0-2, the channel and the placeholder locks behind it. */
 void keep_descriptors(void);
+/* Makes standard input and output the channel, and closes every other descriptor but standard error. */
+void channel_from_stdio(void);
 /* Fails closed with code mask-lost when a path is not covered as the host planned. */
 void verify_masks(const struct boot_spec *spec);
 /* Capabilities, no_new_privs, Landlock, seccomp, in this order. Fails closed. */

@@ -2,7 +2,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 
-#include "loop.h"
+#include "work.h"
 
 enum { PING_MAX = 64 };
 
@@ -39,7 +39,7 @@ static void on_input_eof(struct loop *l, struct stream *s) {
 static void on_credit(struct loop *l, struct stream *s, struct slice payload) {
     if (payload.len != 8) loop_violation(l, "malformed CREDIT");
     uint32_t channel = get_u32(payload.ptr), n = get_u32(payload.ptr + 4);
-    if (channel != CH_OUT && channel != CH_ERR) loop_violation(l, "credit for an unknown channel");
+    if (channel < CH_OUT || channel > CH_CONTROL) loop_violation(l, "credit for an unknown channel");
     if (!window_give(&s->out[channel - CH_OUT].credit, n, STREAM_WINDOW)) loop_violation(l, "credit beyond the window");
 }
 
@@ -84,6 +84,12 @@ static void on_dial(struct loop *l, const struct frame *f, struct slice payload)
     dial_start(l, f->stream, (uint16_t)get_u32(payload.ptr));
 }
 
+static void on_work(struct loop *l, const struct frame *f, struct slice payload) {
+    if (l->boot->mode != MODE_SERVE) loop_violation(l, "a request for work in one-shot mode");
+    claim_id(l, f->stream);
+    work_start(l, f->stream, f->type, payload);
+}
+
 static void for_stream(struct loop *l, const struct frame *f, struct slice payload) {
     struct stream *s = stream_find(l, f->stream);
     if (s == NULL) {
@@ -92,7 +98,7 @@ static void for_stream(struct loop *l, const struct frame *f, struct slice paylo
     }
     bool data = f->type == F_DATA || f->type == F_DATA_EOF;
     bool command = f->type == F_STDIN || f->type == F_STDIN_EOF || f->type == F_WINSIZE;
-    if ((data && !s->dial) || (command && s->dial)) loop_violation(l, "frame for another kind of stream");
+    if ((data && !s->dial && !s->work) || (command && (s->dial || s->work))) loop_violation(l, "frame for another kind of stream");
     switch (f->type) {
     case F_STDIN:
     case F_DATA: on_input(l, s, payload); break;
@@ -108,6 +114,11 @@ void dispatch(struct loop *l, const struct frame *f, struct slice payload) {
     switch (f->type) {
     case F_EXEC: on_exec(l, f, payload); break;
     case F_DIAL: on_dial(l, f, payload); break;
+    case F_FILE:
+    case F_WATCH:
+    case F_PROCESSES:
+    case F_WAIT_PORT:
+    case F_PORTS: on_work(l, f, payload); break;
     case F_SIGNAL: on_signal(l, f->stream, payload); break;
     case F_SHUTDOWN: on_shutdown(l, payload); break;
     case F_PING: on_ping(l, payload); break;

@@ -7,7 +7,9 @@
 #include "airlock.h"
 #include "confine.h"
 #include "fail.h"
+#include "guest.h"
 #include "loop.h"
+#include "relay.h"
 
 static void become_init(void) {
     /* `kill(-1)` of this stage must reach the jail's processes only. */
@@ -37,25 +39,38 @@ static void queue_hello(struct loop *l, const struct confinement *c) {
     frame_end(out, mark);
 }
 
-int init_main(void) {
+/* `out` is where frames go; they come in on CHANNEL_FD. */
+static _Noreturn void serve(int out) {
     struct boot_spec boot;
     struct confinement confinement = {0};
     uint8_t *payload;
     size_t len;
-    fail_channel(CHANNEL_FD);
+    fail_channel(out);
     fail_stage("boot");
     become_init();
-    keep_descriptors();
+    if (out == CHANNEL_FD) keep_descriptors();
     leave_keyring(&confinement);
     fail_stage("boot");
     int got = frame_read(CHANNEL_FD, F_BOOT, &payload, &len);
     close(IPC_FD);
-    if (got == 0) return EXIT_REFUSED;
+    if (got == 0) _exit(EXIT_REFUSED);
     const char *problem = got < 0 ? "malformed frame" : boot_parse((struct slice){payload, len}, &boot);
     if (problem != NULL) fail_with(&(struct failure){.code = ERR_PROTOCOL, .op = "parse", .message = problem});
     verify_masks(&boot);
+    guest_network(&boot);
+    relay_listen(&boot);
+    guest_identity(&boot);
     confine(&boot, &confinement);
-    struct loop loop = {.boot = &boot, .signal_fd = -1};
+    relay_start();
+    struct loop loop = {.boot = &boot, .out_fd = out, .signal_fd = -1};
     queue_hello(&loop, &confinement);
     loop_run(&loop);
+}
+
+int init_main(void) { serve(CHANNEL_FD); }
+
+int stdio_main(void) {
+    fail_stage("boot");
+    channel_from_stdio();
+    serve(CHANNEL_OUT_FD);
 }

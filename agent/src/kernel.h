@@ -62,7 +62,8 @@ struct k_open_how {
     uint64_t resolve;
 };
 
-enum { K_CLOSE_RANGE_CLOEXEC = 4 };
+/* The last descriptor that can be. gVisor's close_range(2) takes no greater number, and closing one by one takes it seconds. */
+enum { K_CLOSE_RANGE_CLOEXEC = 4, K_FD_LAST = 0x7fffffff };
 
 /* statx(2): the layout is fixed; `spare` covers what newer kernels append. */
 struct k_statx {

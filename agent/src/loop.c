@@ -25,7 +25,7 @@ void kill_all(int signo) { kill(-1, signo); }
 
 static void write_out(struct loop *l) {
     while (l->out.len > 0) {
-        ssize_t n = write(CHANNEL_FD, buf_head(&l->out), l->out.len);
+        ssize_t n = write(l->out_fd, buf_head(&l->out), l->out.len);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0 && errno == EAGAIN) return;
         if (n < 0) {
@@ -94,9 +94,10 @@ static void end_oneshot(struct loop *l) {
  * Closing a socket with unread data, or one that is written to afterwards, makes the kernel throw away what the other side has
  * not read yet (ECONNRESET, EPIPE). So we say that nothing more comes, and read until the host has closed its end.
  */
-static _Noreturn void leave(int code) {
+static _Noreturn void leave(const struct loop *l, int code) {
     char ignored[4096];
-    shutdown(CHANNEL_FD, SHUT_WR);
+    if (l->out_fd == CHANNEL_FD) shutdown(CHANNEL_FD, SHUT_WR);
+    else close(l->out_fd);
     struct pollfd host = {.fd = CHANNEL_FD, .events = POLLIN};
     int64_t until = now_ms() + LEAVE_MS;
     for (int64_t left = LEAVE_MS; left > 0; left = until - now_ms()) {
@@ -108,7 +109,7 @@ static _Noreturn void leave(int code) {
 }
 
 static void exit_when_sent(struct loop *l, int code) {
-    if (l->out.len == 0) leave(code);
+    if (l->out.len == 0) leave(l, code);
 }
 
 /* All writers are dead: an empty pipe stays empty, so idle is as good as closed. */
@@ -153,9 +154,9 @@ static void add_poll(struct loop *l, size_t *n, int fd, short events) {
     l->polls[(*n)++] = (struct pollfd){.fd = events == 0 ? -1 : fd, .events = events};
 }
 
-/* Four entries a stream, always in the same order; a negative descriptor is not looked at. */
+/* Channel in, signals, channel out, then four entries a stream, always in the same order; a negative descriptor is not looked at. */
 static size_t build_polls(struct loop *l) {
-    size_t wanted = 2 + l->stream_count * 3, n = 0;
+    size_t wanted = 3 + l->stream_count * (1 + OUT_CHANNELS), n = 0;
     if (wanted > l->poll_cap) {
         struct pollfd *grown = realloc(l->polls, wanted * 2 * sizeof *grown);
         loop_must(l, grown != NULL);
@@ -163,25 +164,26 @@ static size_t build_polls(struct loop *l) {
         l->poll_cap = wanted * 2;
     }
     bool room = l->out.len < OUT_HIGH;
-    short channel = (short)((l->out.len < 2 * OUT_HIGH ? POLLIN : 0) | (l->out.len > 0 ? POLLOUT : 0));
-    add_poll(l, &n, CHANNEL_FD, channel);
+    add_poll(l, &n, CHANNEL_FD, l->out.len < 2 * OUT_HIGH ? POLLIN : 0);
     add_poll(l, &n, l->signal_fd, POLLIN);
+    add_poll(l, &n, l->out_fd, l->out.len > 0 ? POLLOUT : 0);
     for (struct stream *s = l->streams; s != NULL; s = s->next) {
         bool feed = s->connecting || s->in_queue.len > 0 || (s->in_eof && s->in_fd >= 0);
         add_poll(l, &n, s->in_fd, feed ? POLLOUT : 0);
-        for (int i = 0; i < 2; i++) add_poll(l, &n, s->out[i].fd, room && s->out[i].credit > 0 ? POLLIN : 0);
+        for (int i = 0; i < OUT_CHANNELS; i++)
+            add_poll(l, &n, s->out[i].fd, room && s->out[i].credit > 0 ? POLLIN : 0);
     }
     return n;
 }
 
 static void serve_streams(struct loop *l) {
-    const struct pollfd *p = l->polls + 2;
-    for (struct stream *s = l->streams; s != NULL; s = s->next, p += 3) {
+    const struct pollfd *p = l->polls + 3;
+    for (struct stream *s = l->streams; s != NULL; s = s->next, p += 1 + OUT_CHANNELS) {
         if (p[0].revents != 0) {
             if (s->connecting) dial_ready(l, s);
             else pump_in(l, s);
         }
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < OUT_CHANNELS; i++)
             if (p[1 + i].revents != 0) pump_out(l, s, CH_OUT + i, false);
     }
 }
@@ -209,7 +211,8 @@ static void start_oneshot(struct loop *l) {
 _Noreturn void loop_run(struct loop *l) {
     fail_stage("loop");
     l->signal_fd = open_signal_fd();
-    if (l->signal_fd < 0 || fcntl(CHANNEL_FD, F_SETFL, O_NONBLOCK) < 0) fail_sys("signalfd", NULL);
+    if (l->signal_fd < 0 || fcntl(CHANNEL_FD, F_SETFL, O_NONBLOCK) < 0 || fcntl(l->out_fd, F_SETFL, O_NONBLOCK) < 0)
+        fail_sys("signalfd", NULL);
     if (l->boot->mode == MODE_ONESHOT) start_oneshot(l);
     for (;;) {
         settle(l);

@@ -26,18 +26,19 @@ struct source {
 
 struct stream {
     uint32_t id;
-    bool dial, connecting, dial_v6;
+    bool dial, connecting, dial_v6, work;
     uint16_t port;
-    pid_t pid; /* 0 for a dial */
+    pid_t pid; /* 0 for a dial; for work its forked child */
     bool reaped, exit_sent, reset;
     int status;
     struct rusage usage;
     int in_fd, pty_fd;
+    int result_fd; /* work: what its child says at the end */
     bool in_eof;              /* the host will send no more */
     struct buf in_queue;      /* received, not yet written */
     uint32_t in_window;       /* bytes the host may still send */
     uint32_t in_consumed;     /* written, not yet credited */
-    struct source out[2];     /* CH_OUT, CH_ERR */
+    struct source out[OUT_CHANNELS]; /* CH_OUT, CH_ERR, CH_CONTROL */
     struct stream *next;
 };
 
@@ -47,6 +48,7 @@ struct loop {
     size_t stream_count;
     uint32_t last_id;
     struct buf in, out;
+    int out_fd; /* where frames go: CHANNEL_FD, or CHANNEL_OUT_FD where the channel is two pipes */
     int signal_fd;
     bool shutting_down, killed, finishing;
     int64_t kill_at_ms; /* when SHUTDOWN's grace ends */

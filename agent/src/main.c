@@ -17,13 +17,13 @@ static const struct {
     const char *name;
     int (*run)(void);
 } commands[] = {
-    {"airlock", airlock_main}, {"init", init_main},       {"finish", finish_main},
-    {"probe", probe_main},     {"version", version_main},
+    {"airlock", airlock_main}, {"init", init_main},   {"stdio", stdio_main},
+    {"finish", finish_main},   {"probe", probe_main}, {"version", version_main},
 };
 
 int main(int argc, char **argv) {
     for (size_t i = 0; argc == 2 && i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run();
-    fputs("usage: glovebox-agent airlock|init|finish|probe|version\n", stderr);
+    fputs("usage: glovebox-agent airlock|init|stdio|finish|probe|version\n", stderr);
     return EXIT_REFUSED;
 }

@@ -13,6 +13,7 @@
 #include "proto.h"
 
 enum {
+    NL_RTM_NEWADDR = 20,
     NL_RTM_NEWROUTE = 24,
     NL_REQUEST_ACK_CREATE = 0x1 | 0x4 | 0x400,
     NL_ERROR = 2,
@@ -21,6 +22,8 @@ enum {
     RT_SCOPE_HOST_ID = 254,
     RT_TYPE_LOCAL = 2,
     RT_ATTR_OIF = 4,
+    ADDR_ATTR_ADDRESS = 1,
+    ADDR_ATTR_LOCAL = 2,
     /* Node's own default backlog. */
     BACKLOG = 511,
 };
@@ -56,9 +59,21 @@ bool net_loopback_up(void) {
     return ok;
 }
 
-static bool exchange(int fd, const struct route_request *request) {
+struct address_request {
+    uint32_t len;
+    uint16_t type, flags;
+    uint32_t seq, pid;
+    uint8_t family, prefix_len, address_flags, scope;
+    uint32_t index;
+    uint16_t local_len, local_type;
+    struct in_addr local;
+    uint16_t address_len, address_type;
+    struct in_addr address;
+};
+
+static bool exchange(int fd, const void *request, size_t len) {
     struct route_answer answer;
-    if (send(fd, request, sizeof *request, 0) != (ssize_t)sizeof *request) return false;
+    if (send(fd, request, len, 0) != (ssize_t)len) return false;
     ssize_t n = recv(fd, &answer, sizeof answer, 0);
     if (n < 0) return false;
     if ((size_t)n < offsetof(struct route_answer, rest) || answer.type != NL_ERROR) {
@@ -67,6 +82,16 @@ static bool exchange(int fd, const struct route_request *request) {
     }
     errno = -answer.error;
     return answer.error == 0;
+}
+
+static bool ask_kernel(const void *request, size_t len) {
+    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool ok = exchange(fd, request, len);
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return ok;
 }
 
 bool net_any_ip(int family) {
@@ -84,14 +109,30 @@ bool net_any_ip(int family) {
         .attr_type = RT_ATTR_OIF,
         .oif = if_nametoindex("lo"),
     };
-    int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, 0);
-    if (fd < 0) return false;
-    bool ok = exchange(fd, &request);
-    int saved = errno;
-    close(fd);
-    errno = saved;
-    return ok;
+    return ask_kernel(&request, sizeof request);
 }
+
+static bool add_address(uint32_t address) {
+    struct in_addr ip = {htonl(address)};
+    struct address_request request = {
+        .len = sizeof request,
+        .type = NL_RTM_NEWADDR,
+        .flags = NL_REQUEST_ACK_CREATE,
+        .seq = 1,
+        .family = AF_INET,
+        .prefix_len = 1,
+        .index = if_nametoindex("lo"),
+        .local_len = 8,
+        .local_type = ADDR_ATTR_LOCAL,
+        .local = ip,
+        .address_len = 8,
+        .address_type = ADDR_ATTR_ADDRESS,
+        .address = ip,
+    };
+    return ask_kernel(&request, sizeof request);
+}
+
+bool net_every_address(void) { return add_address(0x00000001) && add_address(0x80000001); }
 
 static bool bind_any(int fd, uint16_t port, bool ipv6) {
     int on = 1, off = 0;
@@ -110,6 +151,25 @@ int net_listener(const struct listener *l, bool ipv6) {
     int fd = socket(ipv6 ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0);
     if (fd < 0) return -1;
     if (bind_any(fd, l->port, ipv6) && (l->proto == PROTO_UDP || listen(fd, BACKLOG) == 0)) return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+int net_datagram(uint16_t port, int family) {
+    int on = 1, fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    struct sockaddr_in any4 = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 any6 = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+    bool ok;
+    if (family == AF_INET)
+        ok = setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof on) == 0 && bind(fd, (struct sockaddr *)&any4, sizeof any4) == 0;
+    else
+        ok = setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0 &&
+             setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof on) == 0 &&
+             bind(fd, (struct sockaddr *)&any6, sizeof any6) == 0;
+    if (ok) return fd;
     int saved = errno;
     close(fd);
     errno = saved;
@@ -143,8 +203,8 @@ static bool send_handle(int ipc, int fd, const struct listener *l) {
  */
 void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc) {
     char path[32];
-    for (size_t i = 0; i < spec->listener_count; i++) {
-        const struct listener *l = &spec->listeners[i];
+    for (size_t i = 0; i < spec->listeners.count; i++) {
+        const struct listener *l = &spec->listeners.items[i];
         snprintf(path, sizeof path, "%s/%u", l->proto == PROTO_TCP ? "tcp" : "udp", l->port);
         int fd = net_listener(l, ipv6);
         if (fd < 0) fail_sys("listen", path);

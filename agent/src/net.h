@@ -10,6 +10,13 @@ bool net_loopback_up(void);
 bool net_any_ip(int family);
 /* A bound socket for the listener; TCP sockets listen. -1 with errno. */
 int net_listener(const struct listener *l, bool ipv6);
+/* A bound UDP socket of one family only, which reports the address that each datagram was sent to. -1 with errno. */
+int net_datagram(uint16_t port, int family);
+/*
+ * Gives the loopback interface two addresses whose subnets hold all of IPv4: gVisor's network stack takes every address of such a
+ * subnet for its own, and has no local routes.
+ */
+bool net_every_address(void);
 /* Hands every listener to the host over Node's IPC socket, then says that it is ready. Fails closed. */
 void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc);
 

@@ -7,13 +7,15 @@ enum {
     STREAM_WINDOW = 256 * 1024,
     STREAM_MAX = 1024,
     CHANNEL_FD = 4,
+    /* The way out, where the channel is two pipes. */
+    CHANNEL_OUT_FD = 5,
     IPC_FD = 3,
     EXIT_REFUSED = 125,
     /* Results of this many masks fit an AIRLOCK_READY frame. */
     MASKS_MAX = 65000,
 };
 
-/* Frame types. 0x01xx: boot and lifecycle; 0x02xx: streams; 0x03xx: finish. 0x04xx-0x06xx are reserved. */
+/* Frame types. 0x01xx: boot and lifecycle; 0x02xx: streams; 0x03xx: finish; 0x04xx-0x06xx: work. */
 enum frame_type {
     F_AIRLOCK_SPEC = 0x0101,
     F_AIRLOCK_READY = 0x0102,
@@ -45,10 +47,19 @@ enum frame_type {
     F_FINISH_SPEC = 0x0301,
     F_APPEARED = 0x0302,
     F_FINISHED = 0x0303,
+
+    F_FILE = 0x0401,
+    F_DONE = 0x0402,
+
+    F_WATCH = 0x0501,
+
+    F_PROCESSES = 0x0601,
+    F_WAIT_PORT = 0x0602,
+    F_PORTS = 0x0603,
 };
 
 /* Channels of a stream, in CREDIT and OUT_EOF. */
-enum { CH_IN = 0, CH_OUT = 1, CH_ERR = 2 };
+enum { CH_IN = 0, CH_OUT = 1, CH_ERR = 2, CH_CONTROL = 3, OUT_CHANNELS = 3 };
 
 enum airlock_tag {
     A_PARENT_PID = 1,
@@ -84,15 +95,24 @@ enum boot_tag {
     B_SECCOMP = 5,
     B_RLIMIT = 6,
     B_EXEC = 7,
+    B_FLAGS = 8,
+    B_IDS = 9,
+    B_RELAY = 10,
+    B_LISTENER = 11,
 };
+enum boot_flag { BOOT_KEEP_CAPABILITIES = 1, BOOT_OWN_NETWORK = 2 };
+
+/* What a connection to the gateway's relay socket carries: first byte of its preface. */
+enum relay_kind { RELAY_TCP = 1, RELAY_UDP = 2, RELAY_CONTROL = 3 };
+enum { RELAY_PREFACE = 24 };
 
 enum boot_mode { MODE_ONESHOT = 1, MODE_SERVE = 2 };
 enum verify_kind { VERIFY_HIDDEN = 1, VERIFY_READONLY = 2, VERIFY_PINNED = 3, VERIFY_PLACEHOLDER = 4, VERIFY_IDENTITY = 5 };
 enum landlock_mode { LANDLOCK_OFF = 0, LANDLOCK_BEST_EFFORT = 1, LANDLOCK_REQUIRED = 2 };
 enum landlock_flag { LANDLOCK_RULE_OPTIONAL = 1 };
 
-enum exec_tag { X_ARGV = 1, X_ENV = 2, X_CWD = 3, X_STDIO = 4, X_WINSIZE = 5, X_RLIMIT = 6 };
-enum stdio_kind { STDIO_INHERIT = 0, STDIO_PIPE = 1, STDIO_PTY = 2, STDIO_NULL = 3 };
+enum exec_tag { X_ARGV = 1, X_ENV = 2, X_CWD = 3, X_STDIO = 4, X_WINSIZE = 5, X_RLIMIT = 6, X_CHANNEL = 7 };
+enum stdio_kind { STDIO_INHERIT = 0, STDIO_PIPE = 1, STDIO_PTY = 2, STDIO_NULL = 3, STDIO_CONTROL = 4 };
 
 enum hello_tag {
     H_VERSION = 1,
@@ -143,5 +163,52 @@ enum finished_tag {
     FD_UNREADABLE = 6,
     FD_TRUNCATED = 7,
 };
+
+/* Requests for work: FILE, WATCH, PROCESSES, WAIT_PORT, PORTS. */
+enum work_tag {
+    W_OP = 1,
+    W_PATH = 2,
+    W_TARGET = 3,
+    W_FLAGS = 4,
+    W_MODE = 5,
+    W_OFFSET = 6,
+    W_LENGTH = 7,
+    W_DEPTH = 8,
+    W_MAX = 9,
+    W_PORT = 10,
+    W_TIMEOUT = 11,
+    W_HOW = 12,
+};
+enum file_op {
+    OP_STAT = 1,
+    OP_LIST = 2,
+    OP_READ = 3,
+    OP_WRITE = 4,
+    OP_MKDIR = 5,
+    OP_RENAME = 6,
+    OP_REMOVE = 7,
+    OP_CHMOD = 8,
+    OP_SYMLINK = 9,
+};
+enum write_how { HOW_TRUNCATE = 1, HOW_APPEND = 2, HOW_EXCLUSIVE = 3, HOW_UPDATE = 4 };
+enum work_flag { WF_FOLLOW = 1, WF_RECURSIVE = 2, WF_PARENTS = 4, WF_ATOMIC = 8, WF_NO_REPLACE = 16 };
+enum work_limit { DEPTH_MAX = 64, TIMEOUT_MAX_MS = 86400000 };
+
+/* Records inside the data of a work stream, as TLV. */
+enum record_tag { REC_ENTRY = 1, REC_WATCHING = 2, REC_EVENT = 3, REC_OVERFLOW = 4, REC_PROCESS = 5, REC_PORT = 6 };
+enum entry_type {
+    ENTRY_FILE = 1,
+    ENTRY_DIR = 2,
+    ENTRY_SYMLINK = 3,
+    ENTRY_FIFO = 4,
+    ENTRY_SOCKET = 5,
+    ENTRY_CHAR = 6,
+    ENTRY_BLOCK = 7,
+};
+enum event_kind { EVENT_CREATE = 1, EVENT_WRITE = 2, EVENT_REMOVE = 3, EVENT_RENAME = 4, EVENT_CHMOD = 5 };
+enum overflow_kind { OVERFLOW_QUEUE = 1, OVERFLOW_WATCHES = 2 };
+
+enum done_tag { D_ERRNO = 1, D_STEP = 2, D_BYTES = 3, D_COUNT = 4, D_FLAGS = 5, D_ENTRY = 6, D_SIGNAL = 7 };
+enum done_flag { DONE_TRUNCATED = 1, DONE_CREATED = 2, DONE_UNREADABLE = 4 };
 
 #endif

@@ -6,7 +6,7 @@
 
 static void source_closed(struct loop *l, struct stream *s, int channel) {
     close_fd(&s->out[channel - CH_OUT].fd);
-    if (s->dial) {
+    if (s->dial || s->work) {
         loop_must(l, frame_empty(&l->out, F_DATA_EOF, s->id));
         return;
     }
@@ -17,8 +17,8 @@ static void source_closed(struct loop *l, struct stream *s, int channel) {
 }
 
 static uint16_t data_type(const struct stream *s, int channel) {
-    if (s->dial) return F_DATA;
-    return channel == CH_OUT ? F_STDOUT : F_STDERR;
+    if (s->dial || s->work) return F_DATA;
+    return channel == CH_OUT ? F_STDOUT : channel == CH_ERR ? F_STDERR : F_DATA;
 }
 
 /* Reads straight into the output queue behind a frame header; takes the header back when nothing came. */
@@ -76,7 +76,7 @@ static void discard(struct stream *s) {
 static void finish_input(struct stream *s) {
     static const char end_of_transmission = 4;
     if (s->in_fd < 0) return;
-    if (s->dial) shutdown(s->in_fd, SHUT_WR);
+    if (s->dial || s->out[CH_CONTROL - CH_OUT].fd >= 0) shutdown(s->in_fd, SHUT_WR);
     else if (s->pty_fd >= 0 && write(s->in_fd, &end_of_transmission, 1) < 0 && errno == EAGAIN) return;
     close_fd(&s->in_fd);
 }

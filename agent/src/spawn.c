@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include "proto.h"
 
@@ -16,6 +17,7 @@ struct child {
     const struct exec_spec *spec;
     const struct rlimits *common;
     int stdio[3]; /* what becomes 0, 1 and 2; -1 keeps the inherited one */
+    int control;  /* what becomes 3; -1 for none */
     bool terminal;
     struct spawn_error error;
 };
@@ -27,6 +29,9 @@ struct limit64 {
 /* Soft limit on descriptors for commands that name none: what a login shell has; select(2) breaks above it. */
 enum { DEFAULT_FILES = 1024 };
 
+/* Where a command finds its control channel. */
+enum { CONTROL_FD = 3 };
+
 static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* A limit is a ceiling: a lower one that is in force already stays. */
@@ -37,7 +42,7 @@ static bool apply_limit(uint32_t resource, uint64_t soft, uint64_t hard) {
     return syscall(SYS_prlimit64, 0, resource, &wanted, NULL) == 0;
 }
 
-static bool apply_limits(const struct rlimits *list) {
+bool apply_limits(const struct rlimits *list) {
     for (size_t i = 0; i < list->count; i++)
         if (!apply_limit(list->items[i].resource, list->items[i].soft, list->items[i].hard)) return false;
     return true;
@@ -75,8 +80,12 @@ static void exec_program(const struct exec_spec *spec) {
 
 static const char *child_steps(struct child *c) {
     if (setsid() < 0) return "session";
+    if (c->spec->channel != 0 && dup2(1, c->spec->channel) < 0) return "pipe";
     for (int i = 0; i < 3; i++)
         if (c->stdio[i] >= 0 && dup2(c->stdio[i], i) < 0) return "pipe";
+    /* dup2(2) of a descriptor onto itself would leave it close-on-exec. */
+    if (c->control == CONTROL_FD && fcntl(CONTROL_FD, F_SETFD, 0) < 0) return "pipe";
+    if (c->control >= 0 && dup2(c->control, CONTROL_FD) < 0) return "pipe";
     for (int i = 0; c->terminal && i < 3; i++)
         if (c->spec->stdio[i] == STDIO_PTY) {
             if (ioctl(i, TIOCSCTTY, 0) < 0) return "session";
@@ -132,7 +141,19 @@ static bool open_pipe(int i, int *theirs, int *ours) {
     return fcntl(*ours, F_SETFL, O_NONBLOCK) == 0;
 }
 
-static const char *open_stdio(const struct exec_spec *spec, struct child *c, int ours[3], int *pty) {
+/* A bidirectional channel beside the output, with nothing on stdin: for a code runner's kernel. */
+static bool open_control(struct child *c, int *ours, int *read_end) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return false;
+    c->control = ends[0];
+    *ours = ends[1];
+    if (fcntl(*ours, F_SETFL, O_NONBLOCK) < 0) return false;
+    *read_end = fcntl(*ours, F_DUPFD_CLOEXEC, 3);
+    c->stdio[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return *read_end >= 0 && c->stdio[0] >= 0;
+}
+
+static const char *open_stdio(const struct exec_spec *spec, struct child *c, int ours[3], int *pty, int *control) {
     int slave = -1;
     for (int i = 0; i < 3; i++) {
         int *theirs = &c->stdio[i];
@@ -155,6 +176,9 @@ static const char *open_stdio(const struct exec_spec *spec, struct child *c, int
             *theirs = open("/dev/null", (i == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC);
             if (*theirs < 0) return "pipe";
             break;
+        case STDIO_CONTROL:
+            if (!open_control(c, &ours[0], control)) return "pipe";
+            break;
         default: break;
         }
     }
@@ -176,21 +200,23 @@ static pid_t start_child(struct child *c) {
 
 bool spawn_command(const struct exec_spec *spec, const struct rlimits *common, struct spawned *out,
                    struct spawn_error *error) {
-    struct child c = {.spec = spec, .common = common, .stdio = {-1, -1, -1}};
+    struct child c = {.spec = spec, .common = common, .stdio = {-1, -1, -1}, .control = -1};
     int ours[3] = {-1, -1, -1};
-    int pty = -1;
-    const char *stage = open_stdio(spec, &c, ours, &pty);
+    int pty = -1, control = -1;
+    const char *stage = open_stdio(spec, &c, ours, &pty, &control);
     pid_t pid = stage == NULL ? start_child(&c) : -1;
     *error = (struct spawn_error){stage == NULL ? "fork" : stage, errno};
     for (int i = 0; i < 3; i++) close_fd(&c.stdio[i]);
+    close_fd(&c.control);
     if (pid > 0 && c.error.stage == NULL) {
         /* With stdout and stderr on the terminal both read the same end: one source is enough. */
         if (spec->stdio[1] == STDIO_PTY && spec->stdio[2] == STDIO_PTY) close_fd(&ours[2]);
-        *out = (struct spawned){pid, ours[0], ours[1], ours[2], pty};
+        *out = (struct spawned){pid, ours[0], ours[1], ours[2], pty, control};
         return true;
     }
     if (pid > 0) *error = c.error;
     for (int i = 0; i < 3; i++) close_fd(&ours[i]);
     close_fd(&pty);
+    close_fd(&control);
     return false;
 }

@@ -10,6 +10,7 @@
 struct spawned {
     pid_t pid;
     int in, out, err, pty;
+    int control; /* a second descriptor of the control channel, to read from */
 };
 
 struct spawn_error {
@@ -20,5 +21,8 @@ struct spawn_error {
 /* Starts the command. False with `error` set when it did not start; nothing is left open then. */
 bool spawn_command(const struct exec_spec *spec, const struct rlimits *common, struct spawned *out,
                    struct spawn_error *error);
+
+/* Puts limits in force for the calling process; never raises one. */
+bool apply_limits(const struct rlimits *list);
 
 #endif

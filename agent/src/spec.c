@@ -70,12 +70,11 @@ static bool take_mask(struct airlock_spec *s, struct slice v) {
     return known && take_text(&s->arena, (struct slice){v.ptr + 8, v.len - 8}, &m->path) && path_is_plain(m->path);
 }
 
-static bool take_listener(struct airlock_spec *s, struct slice v) {
-    if (v.len != 8) return false;
-    s->listeners =
-        arena_grow(&s->arena, s->listeners, s->listener_count, &s->listener_cap, sizeof *s->listeners);
-    if (s->listeners == NULL) return false;
-    struct listener *l = &s->listeners[s->listener_count++];
+static bool take_listener(struct arena *a, struct listeners *list, struct slice v) {
+    if (v.len != 8 || v.ptr[5] != 0) return false;
+    list->items = arena_grow(a, list->items, list->count, &list->cap, sizeof *list->items);
+    if (list->items == NULL) return false;
+    struct listener *l = &list->items[list->count++];
     *l = (struct listener){.id = get_u32(v.ptr), .proto = v.ptr[4], .port = get_u16(v.ptr + 6)};
     return l->proto == PROTO_TCP || l->proto == PROTO_UDP;
 }
@@ -95,7 +94,7 @@ static const char *airlock_take(struct airlock_spec *s, const struct tlv *t) {
         ok = slice_u8(t->value, &byte) && byte <= 1;
         s->network = byte == 1;
         break;
-    case A_LISTENER: ok = take_listener(s, t->value); break;
+    case A_LISTENER: ok = take_listener(&s->arena, &s->listeners, t->value); break;
     case A_ARGV: ok = strings_push(a, &s->argv, t->value); break;
     case A_ENV: ok = strings_push(a, &s->env, t->value); break;
     case A_ASSEMBLED: ok = take_assembled(s, t->value); break;
@@ -117,7 +116,7 @@ const char *airlock_parse(struct slice payload, struct airlock_spec *s) {
     if (s->scratch == NULL) return "no scratch directory";
     if (s->argv.count == 0 || s->argv.items[0][0] != '/') return "no program with an absolute path";
     if (s->mask_count > MASKS_MAX) return "too many masks";
-    if (s->listener_count > 0 && !s->network) return "listeners without a network";
+    if (s->listeners.count > 0 && !s->network) return "listeners without a network";
     return NULL;
 }
 
@@ -169,6 +168,14 @@ static bool take_filter(struct boot_spec *s, struct slice v) {
     return true;
 }
 
+static bool take_ids(struct boot_spec *s, struct slice v) {
+    if (v.len != 8) return false;
+    s->guest = true;
+    s->uid = get_u32(v.ptr);
+    s->gid = get_u32(v.ptr + 4);
+    return true;
+}
+
 static const char *boot_take(struct boot_spec *s, const struct tlv *t) {
     bool ok;
     switch (t->tag) {
@@ -182,6 +189,10 @@ static const char *boot_take(struct boot_spec *s, const struct tlv *t) {
         s->exec = t->value;
         ok = true;
         break;
+    case B_FLAGS: ok = slice_u32(t->value, &s->flags) && s->flags <= (BOOT_KEEP_CAPABILITIES | BOOT_OWN_NETWORK); break;
+    case B_IDS: ok = take_ids(s, t->value); break;
+    case B_RELAY: ok = take_text(&s->arena, t->value, &s->relay) && s->relay[0] == '/'; break;
+    case B_LISTENER: ok = take_listener(&s->arena, &s->listeners, t->value); break;
     default: return unknown;
     }
     return ok ? NULL : bad_value;
@@ -198,13 +209,14 @@ const char *boot_parse(struct slice payload, struct boot_spec *s) {
     if (more < 0) return malformed;
     if (s->mode != MODE_ONESHOT && s->mode != MODE_SERVE) return "no mode";
     if ((s->mode == MODE_ONESHOT) != (s->exec.ptr != NULL)) return "a one-shot boot needs a command, a serving one none";
+    if (s->listeners.count > 0 && s->relay == NULL) return "listeners without a relay";
     return NULL;
 }
 
 static bool take_stdio(struct exec_spec *s, struct slice v) {
     if (v.len != 3) return false;
     for (int i = 0; i < 3; i++) {
-        if (v.ptr[i] > STDIO_NULL) return false;
+        if (v.ptr[i] > (i == 0 ? STDIO_CONTROL : STDIO_NULL)) return false;
         s->stdio[i] = v.ptr[i];
     }
     return true;
@@ -223,6 +235,7 @@ static const char *exec_take(struct exec_spec *s, const struct tlv *t) {
         if (ok) s->rows = get_u16(t->value.ptr), s->cols = get_u16(t->value.ptr + 2);
         break;
     case X_RLIMIT: ok = take_rlimit(a, &s->rlimits, t->value); break;
+    case X_CHANNEL: ok = slice_u8(t->value, &s->channel) && s->channel > 2; break;
     default: return unknown;
     }
     return ok ? NULL : bad_value;

@@ -32,6 +32,11 @@ struct listener {
     uint16_t port;
 };
 
+struct listeners {
+    struct listener *items;
+    size_t count, cap;
+};
+
 struct airlock_spec {
     struct arena arena;
     uint32_t parent_pid;
@@ -44,8 +49,7 @@ struct airlock_spec {
     size_t assembled_count, assembled_cap;
     struct mask *masks;
     size_t mask_count, mask_cap;
-    struct listener *listeners;
-    size_t listener_count, listener_cap;
+    struct listeners listeners;
 };
 
 struct rlimit_spec {
@@ -77,6 +81,7 @@ struct exec_spec {
     struct strings argv, env;
     char *cwd;
     uint8_t stdio[3];
+    uint8_t channel; /* the number that our own standard output has in the command, besides; 0: none */
     uint16_t rows, cols;
     struct rlimits rlimits;
 };
@@ -92,6 +97,11 @@ struct boot_spec {
     size_t filter_len;
     struct rlimits rlimits;
     struct slice exec;
+    uint32_t flags; /* enum boot_flag */
+    bool guest;     /* the first process of a guest kernel, with these ids */
+    uint32_t uid, gid;
+    char *relay;
+    struct listeners listeners;
 };
 
 struct finish_path {

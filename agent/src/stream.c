@@ -5,6 +5,7 @@
 
 #include "loop.h"
 #include "spawn.h"
+#include "work.h"
 
 void close_fd(int *fd) {
     if (*fd >= 0) close(*fd);
@@ -19,8 +20,9 @@ struct stream *stream_new(struct loop *l, uint32_t id) {
         .id = id,
         .in_fd = -1,
         .pty_fd = -1,
+        .result_fd = -1,
         .in_window = STREAM_WINDOW,
-        .out = {{-1, STREAM_WINDOW}, {-1, STREAM_WINDOW}},
+        .out = {{-1, STREAM_WINDOW}, {-1, STREAM_WINDOW}, {-1, STREAM_WINDOW}},
         .next = l->streams,
     };
     l->streams = s;
@@ -40,9 +42,9 @@ static void stream_free(struct loop *l, struct stream *s) {
     *link = s->next;
     l->stream_count--;
     close_fd(&s->in_fd);
-    close_fd(&s->out[0].fd);
-    close_fd(&s->out[1].fd);
+    for (int i = 0; i < OUT_CHANNELS; i++) close_fd(&s->out[i].fd);
     close_fd(&s->pty_fd);
+    close_fd(&s->result_fd);
     buf_free(&s->in_queue);
     free(s);
 }
@@ -93,6 +95,7 @@ void stream_start(struct loop *l, uint32_t id, const struct exec_spec *spec) {
     s->in_fd = child.in;
     s->out[0].fd = child.out;
     s->out[1].fd = child.err;
+    s->out[2].fd = child.control;
     s->pty_fd = child.pty;
     size_t mark;
     loop_must(l, frame_begin(&l->out, F_STARTED, id, &mark) && tlv_u32(&l->out, S_PID, (uint32_t)child.pid));
@@ -111,11 +114,15 @@ void stream_reap(struct loop *l, pid_t pid, int status, const struct rusage *usa
 
 void stream_reset(struct stream *s) {
     s->reset = true;
-    if (s->pid > 0) kill(-s->pid, SIGKILL);
+    /* Work tidies up after itself; it may have been stopped. Before its input ends, so that it does not take that for the end. */
+    if (s->work && s->pid > 0 && !s->reaped) {
+        kill(-s->pid, SIGTERM);
+        kill(-s->pid, SIGCONT);
+    }
+    if (!s->work && s->pid > 0) kill(-s->pid, SIGKILL);
     s->connecting = false;
     close_fd(&s->in_fd);
-    close_fd(&s->out[0].fd);
-    close_fd(&s->out[1].fd);
+    for (int i = 0; i < OUT_CHANNELS; i++) close_fd(&s->out[i].fd);
     close_fd(&s->pty_fd);
     buf_consume(&s->in_queue, s->in_queue.len);
 }
@@ -123,7 +130,7 @@ void stream_reset(struct stream *s) {
 /* What the command wrote before it ended comes before EXIT, as far as the host has room for it. */
 static void settle_exit(struct loop *l, struct stream *s) {
     bool full = false;
-    for (int channel = CH_OUT; channel <= CH_ERR; channel++)
+    for (int channel = CH_OUT; channel <= CH_CONTROL; channel++)
         if (pump_out(l, s, channel, true) == PUMP_LIMITED && s->out[channel - CH_OUT].credit > 0) full = true;
     if (full) return;
     send_exit(l, s, &s->usage);
@@ -131,9 +138,10 @@ static void settle_exit(struct loop *l, struct stream *s) {
 }
 
 bool stream_settle(struct loop *l, struct stream *s) {
-    if (s->pid > 0 && s->reaped && !s->exit_sent) settle_exit(l, s);
+    if (s->work) work_settle(l, s);
+    else if (s->pid > 0 && s->reaped && !s->exit_sent) settle_exit(l, s);
     bool over = s->dial ? !s->connecting && s->out[0].fd < 0 && s->in_fd < 0
-                        : s->exit_sent && s->out[0].fd < 0 && s->out[1].fd < 0;
+                        : s->exit_sent && s->out[0].fd < 0 && s->out[1].fd < 0 && s->out[2].fd < 0;
     if (!over) return false;
     loop_must(l, frame_empty(&l->out, F_CLOSED, s->id));
     stream_free(l, s);

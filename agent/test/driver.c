@@ -21,7 +21,7 @@ static uint32_t next(uint32_t bound) {
 static void random_value(struct buf *b) {
     static const char *const words[] = {"/", "/bin/sh", "a/b/c", "..", "*", ".git/hooks/*", ""};
     uint8_t bytes[32];
-    uint16_t tag = (uint16_t)(1 + next(11));
+    uint16_t tag = (uint16_t)(1 + next(13));
     if (next(3) == 0) {
         tlv_str(b, tag, words[next(7)]);
         return;

@@ -6,6 +6,7 @@
 #include "../src/memory.h"
 #include "../src/proto.h"
 #include "../src/spec.h"
+#include "../src/work.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,8 +19,28 @@ static void parse_memory(struct slice payload) {
     if (memory_parse(&m, copy, payload.len, key)) memory_free(&m);
 }
 
+/* Requests for work, and lines of /proc that a process has a say in. */
+static void parse_work(struct slice payload) {
+    static const uint16_t types[] = {F_FILE, F_WATCH, F_PROCESSES, F_WAIT_PORT, F_PORTS};
+    struct work_spec spec;
+    struct proc_stat stat;
+    struct proc_port port;
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        work_parse(types[i], payload, &spec);
+        arena_free(&spec.arena);
+    }
+    char *line = malloc(payload.len + 1);
+    if (line == NULL) return;
+    memcpy(line, payload.ptr, payload.len);
+    line[payload.len] = '\0';
+    proc_stat_parse(line, &stat);
+    proc_port_parse(line, payload.len % 2 == 0, &port);
+    free(line);
+}
+
 static void parse(uint16_t type, struct slice payload) {
     parse_memory(payload);
+    parse_work(payload);
     struct airlock_spec airlock = {0};
     struct boot_spec boot = {0};
     struct exec_spec exec = {0};

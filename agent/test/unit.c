@@ -12,17 +12,17 @@
 #include "../src/placeholder.h"
 #include "../src/proto.h"
 #include "../src/spec.h"
+#include "unit.h"
 
 static int passed, failed;
 
-static void check(bool ok, const char *what, int line) {
+void check(bool ok, const char *what, const char *file, int line) {
     if (ok) passed++;
     else {
         failed++;
-        fprintf(stderr, "unit.c:%d: %s\n", line, what);
+        fprintf(stderr, "%s:%d: %s\n", file, line, what);
     }
 }
-#define CHECK(x) check((x), #x, __LINE__)
 
 static void test_frames(void) {
     struct buf b = {0};
@@ -211,6 +211,7 @@ int main(void) {
     test_specs();
     test_markers();
     test_memory();
+    test_work();
     printf("%d %d\n", passed, failed);
     return failed == 0 ? 0 : 1;
 }

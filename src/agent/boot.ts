@@ -7,6 +7,7 @@ import type {
   BootSpec,
   ExecSpec,
   FinishSpec,
+  GuestSpec,
   ListenerSpec,
   MaskOp,
   PathBytes,
@@ -129,7 +130,19 @@ export function encodeBootSpec(spec: BootSpec): Buffer {
   if (spec.seccomp !== undefined) out.bytes(n.BOOT_TAG.seccomp, spec.seccomp);
   writeLimits(out, n.BOOT_TAG.rlimit, spec.limits);
   if (spec.exec !== undefined) out.bytes(n.BOOT_TAG.exec, encodeExecSpec(spec.exec));
+  if (spec.keepCapabilities === true) out.u32(n.BOOT_TAG.flags, n.BOOT_FLAG.keepCapabilities);
+  if (spec.guest !== undefined) writeGuest(out, spec.guest);
   return encodeFrame(n.FRAME.boot, 0, out.finish());
+}
+
+function writeGuest(out: TlvWriter, { identity, relay }: GuestSpec): void {
+  const ids = Buffer.allocUnsafe(8);
+  ids.writeUInt32LE(identity.uid, 0);
+  ids.writeUInt32LE(identity.gid, 4);
+  out.bytes(n.BOOT_TAG.ids, ids);
+  if (relay === undefined) return;
+  out.text(n.BOOT_TAG.relay, absolute(relay.path));
+  for (const listener of relay.listeners) out.bytes(n.BOOT_TAG.listener, listenerBytes(listener));
 }
 
 function writeLimits(out: TlvWriter, tag: number, limits: readonly ResourceLimit[] | undefined): void {
@@ -159,6 +172,7 @@ export function encodeExecSpec(spec: ExecSpec): Buffer {
     out.bytes(n.EXEC_TAG.winsize, encodeWinsize(spec.terminal.rows, spec.terminal.cols));
   }
   writeLimits(out, n.EXEC_TAG.rlimit, spec.limits);
+  if (spec.channel !== undefined) out.u8(n.EXEC_TAG.channel, spec.channel);
   return out.finish();
 }
 

@@ -213,6 +213,16 @@ describe('numbers', () => {
       ['FS_', numbers.FINISH_TAG],
       ['AP_', numbers.APPEARED_TAG],
       ['FD_', numbers.FINISHED_TAG],
+      ['W_', numbers.WORK_TAG],
+      ['OP_', numbers.FILE_OP],
+      ['HOW_', numbers.WRITE_HOW],
+      ['WF_', numbers.WORK_FLAG],
+      ['REC_', numbers.RECORD_TAG],
+      ['ENTRY_', numbers.ENTRY_TYPE],
+      ['EVENT_', numbers.EVENT_KIND],
+      ['OVERFLOW_', numbers.OVERFLOW_KIND],
+      ['D_', numbers.DONE_TAG],
+      ['DONE_', numbers.DONE_FLAG],
     ];
     for (const [prefix, group] of groups) {
       for (const [key, value] of Object.entries(group)) {

@@ -1,4 +1,5 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
+import type { Abortable, AgentFileAccess, ListeningPort, SandboxProcess } from './files-contract.ts';
 
 /** A path as the kernel sees it: bytes; text means UTF-8. */
 export type PathBytes = string | Uint8Array;
@@ -121,7 +122,8 @@ export interface ResourceLimit {
 }
 
 /** Where one of a command's first three descriptors goes; `inherit` only in one-shot mode. */
-export type StdioMode = 'inherit' | 'pipe' | 'pty' | 'null';
+/** `control`, for stdin only: the null device there, and a bidirectional channel of its own on descriptor 3. */
+export type StdioMode = 'inherit' | 'pipe' | 'pty' | 'null' | 'control';
 
 export interface ExecSpec {
   readonly argv: readonly (string | Uint8Array)[];
@@ -134,6 +136,8 @@ export interface ExecSpec {
   /** Size of the terminal. Default 24 by 80. */
   readonly terminal?: { readonly rows: number; readonly cols: number };
   readonly limits?: readonly ResourceLimit[];
+  /** The command of a one-shot boot gets the jail's standard output at this number besides, for a channel of its own. */
+  readonly channel?: number;
 }
 
 /** What the inside stage does before any command runs. */
@@ -149,6 +153,18 @@ export interface BootSpec {
   readonly limits?: readonly ResourceLimit[];
   /** The command of a one-shot boot. */
   readonly exec?: ExecSpec;
+  /** The command keeps the capabilities of the jail's user namespace: it is the runtime of a guest kernel. */
+  readonly keepCapabilities?: boolean;
+  /** This stage is the first process of a guest kernel. */
+  readonly guest?: GuestSpec;
+}
+
+/** What a guest kernel lacks that a jail brings along. */
+export interface GuestSpec {
+  /** Ids of everything inside. */
+  readonly identity: Identity;
+  /** Where connections to the listeners go; none of them answers without it. */
+  readonly relay?: { readonly path: string; readonly listeners: readonly ListenerSpec[] };
 }
 
 /** What the inside stage reached, said before the first command. */
@@ -186,6 +202,8 @@ export interface AgentProcess {
   /** Ends when nobody inside can write to it any more. Backpressure reaches the command. */
   readonly stdout: Readable;
   readonly stderr: Readable;
+  /** What the command writes to its control channel; `stdin` is the way there. */
+  readonly control: Readable;
   /** Resolves when the command itself has ended; rejects when the sandbox is lost. */
   readonly exit: Promise<AgentExit>;
   /** Signals the command's process group. */
@@ -205,6 +223,12 @@ export interface AgentChannel {
   exec(spec: ExecSpec): AgentProcess;
   /** Connects to a port on the sandbox's loopback. */
   dial(port: number): Promise<Duplex>;
+  /** File work inside, with the rights of commands. */
+  readonly files: AgentFileAccess;
+  processes(options?: Abortable): Promise<readonly SandboxProcess[]>;
+  ports(options?: Abortable): Promise<readonly ListeningPort[]>;
+  /** Resolves when something inside listens; rejects with `E_TIMEOUT` after `timeoutMs`, default one minute. */
+  waitForPort(port: number, options?: Abortable & { readonly timeoutMs?: number }): Promise<void>;
   signalAll(signal: number): void;
   ping(): Promise<void>;
   /** TERM, then KILL after the grace, in milliseconds. Resolves when the channel is closed. */

@@ -45,6 +45,13 @@ export class InboundStream extends Readable {
     if (!this.destroyed) this.push(null);
   }
 
+  /** What was there cannot be all: whoever reads gets the error. */
+  fail(error: Error): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.destroy(error);
+  }
+
   override _read(): void {
     // The bytes that this read takes are still counted as buffered while it runs.
     queueMicrotask(() => this.#settle());

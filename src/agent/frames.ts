@@ -42,6 +42,12 @@ export class FrameDecoder {
   #chunks: Buffer[] = [];
   #length = 0;
   #needed = FRAME_HEADER_BYTES;
+  readonly #most: number;
+
+  /** `most` is the greatest payload, in bytes. */
+  constructor(most: number = CAPS.framePayloadBytes) {
+    this.#most = most;
+  }
 
   /** Bytes of an unfinished frame. */
   get pending(): number {
@@ -54,7 +60,7 @@ export class FrameDecoder {
     this.#length += chunk.length;
     while (this.#length >= this.#needed) {
       const bytes = this.#join();
-      const size = frameSize(bytes);
+      const size = frameSize(bytes, this.#most);
       if (bytes.length < size) {
         this.#needed = size;
         return;
@@ -76,9 +82,9 @@ export class FrameDecoder {
   }
 }
 
-function frameSize(bytes: Buffer): number {
+function frameSize(bytes: Buffer, most: number): number {
   const length = bytes.readUInt32LE(0);
-  if (length > CAPS.framePayloadBytes) throw protocolError(`a frame claims ${length} bytes`);
+  if (length > most) throw protocolError(`a frame claims ${length} bytes`);
   if (bytes.readUInt16LE(6) !== 0) throw protocolError('a reserved flag is set');
   return FRAME_HEADER_BYTES + length;
 }

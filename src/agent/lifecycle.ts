@@ -4,7 +4,7 @@ import type { ErrorCode } from '../base/errors.ts';
 import type { AgentHello, AirlockReady, PlaceholderResult } from './contract.ts';
 import { protocolError } from './frames.ts';
 import { ERROR_CODE, ERROR_TAG, HELLO_FLAG, HELLO_TAG, PROTOCOL_VERSION, READY_TAG } from './numbers.ts';
-import { TlvRecord } from './tlv.ts';
+import { TlvRecord, TlvWriter } from './tlv.ts';
 
 const RESULT_NAMES: readonly (PlaceholderResult | undefined)[] = [
   undefined,
@@ -44,6 +44,22 @@ export function readHello(payload: Buffer): AgentHello {
     uid: record.u32(HELLO_TAG.uid),
     gid: record.u32(HELLO_TAG.gid),
   };
+}
+
+/** The payload of a HELLO that says the same. */
+export function encodeHello(hello: AgentHello): Buffer {
+  const flags =
+    (hello.landlock ? HELLO_FLAG.landlock : 0) |
+    (hello.seccomp ? HELLO_FLAG.seccomp : 0) |
+    (hello.keyring ? HELLO_FLAG.keyring : 0);
+  return new TlvWriter()
+    .u32(HELLO_TAG.version, hello.version)
+    .u32(HELLO_TAG.landlockAbi, hello.landlockAbi)
+    .u32(HELLO_TAG.flags, flags)
+    .u32(HELLO_TAG.pid, hello.pid)
+    .u32(HELLO_TAG.uid, hello.uid)
+    .u32(HELLO_TAG.gid, hello.gid)
+    .finish();
 }
 
 /** The error that an ERROR frame stands for; `running` when the sandbox had started already. */

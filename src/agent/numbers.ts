@@ -2,7 +2,7 @@
 
 export const PROTOCOL_VERSION = 1;
 
-/** Frame types. 0x01xx: boot and lifecycle; 0x02xx: streams; 0x03xx: finish. 0x04xx to 0x06xx are reserved. */
+/** Frame types. 0x01xx: boot and lifecycle; 0x02xx: streams; 0x03xx: finish; 0x04xx to 0x06xx: work. */
 export const FRAME = {
   airlockSpec: 0x0101,
   airlockReady: 0x0102,
@@ -32,10 +32,16 @@ export const FRAME = {
   finishSpec: 0x0301,
   appeared: 0x0302,
   finished: 0x0303,
+  file: 0x0401,
+  done: 0x0402,
+  watch: 0x0501,
+  processes: 0x0601,
+  waitPort: 0x0602,
+  ports: 0x0603,
 } as const;
 
 /** Channels of a stream, in CREDIT and OUT_EOF. */
-export const CHANNEL = { in: 0, out: 1, err: 2 } as const;
+export const CHANNEL = { in: 0, out: 1, err: 2, control: 3 } as const;
 
 /** The stream of the command of a one-shot boot. */
 export const ONESHOT_STREAM = 1;
@@ -71,14 +77,22 @@ export const BOOT_TAG = {
   seccomp: 5,
   rlimit: 6,
   exec: 7,
+  flags: 8,
+  ids: 9,
+  relay: 10,
+  listener: 11,
 } as const;
+export const BOOT_FLAG = { keepCapabilities: 1 } as const;
+/** First byte of the preface of each connection to the gateway's relay socket, and the length of the preface. */
+export const RELAY_KIND = { tcp: 1, udp: 2, control: 3 } as const;
+export const RELAY_PREFACE_BYTES = 24;
 export const BOOT_MODE = { oneshot: 1, serve: 2 } as const;
 export const VERIFY_KIND = { hidden: 1, readonly: 2, pinned: 3, placeholder: 4, identity: 5 } as const;
 export const LANDLOCK_MODE = { off: 0, 'best-effort': 1, required: 2 } as const;
 export const LANDLOCK_FLAG = { optional: 1 } as const;
 
-export const EXEC_TAG = { argv: 1, env: 2, cwd: 3, stdio: 4, winsize: 5, rlimit: 6 } as const;
-export const STDIO_KIND = { inherit: 0, pipe: 1, pty: 2, null: 3 } as const;
+export const EXEC_TAG = { argv: 1, env: 2, cwd: 3, stdio: 4, winsize: 5, rlimit: 6, channel: 7 } as const;
+export const STDIO_KIND = { inherit: 0, pipe: 1, pty: 2, null: 3, control: 4 } as const;
 
 export const HELLO_TAG = { version: 1, landlockAbi: 2, flags: 3, pid: 4, uid: 5, gid: 6 } as const;
 export const HELLO_FLAG = { landlock: 1, keyring: 2, seccomp: 4, bounding: 8 } as const;
@@ -119,3 +133,40 @@ export const FINISHED_TAG = {
   unreadable: 6,
   truncated: 7,
 } as const;
+
+/** Requests for work: FILE, WATCH, PROCESSES, WAIT_PORT, PORTS. */
+export const WORK_TAG = {
+  op: 1,
+  path: 2,
+  target: 3,
+  flags: 4,
+  mode: 5,
+  offset: 6,
+  length: 7,
+  depth: 8,
+  max: 9,
+  port: 10,
+  timeout: 11,
+  how: 12,
+} as const;
+export const FILE_OP = {
+  stat: 1,
+  list: 2,
+  read: 3,
+  write: 4,
+  mkdir: 5,
+  rename: 6,
+  remove: 7,
+  chmod: 8,
+  symlink: 9,
+} as const;
+export const WRITE_HOW = { truncate: 1, append: 2, exclusive: 3, update: 4 } as const;
+export const WORK_FLAG = { follow: 1, recursive: 2, parents: 4, atomic: 8, noReplace: 16 } as const;
+
+/** Records inside the data of a work stream. */
+export const RECORD_TAG = { entry: 1, watching: 2, event: 3, overflow: 4, process: 5, port: 6 } as const;
+export const ENTRY_TYPE = { file: 1, dir: 2, symlink: 3, fifo: 4, socket: 5, char: 6, block: 7 } as const;
+export const EVENT_KIND = { create: 1, write: 2, remove: 3, rename: 4, chmod: 5 } as const;
+export const OVERFLOW_KIND = { queue: 1, watches: 2 } as const;
+export const DONE_TAG = { errno: 1, step: 2, bytes: 3, count: 4, flags: 5, entry: 6, signal: 7 } as const;
+export const DONE_FLAG = { truncated: 1, created: 2, unreadable: 4 } as const;

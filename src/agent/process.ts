@@ -81,6 +81,7 @@ export class CommandStream implements SessionStream, AgentProcess {
   readonly stdin: OutboundStream;
   readonly stdout: InboundStream;
   readonly stderr: InboundStream;
+  readonly control: InboundStream;
   readonly #send: Send;
   readonly #started = deferred<number>();
   readonly #exit = deferred<AgentExit>();
@@ -97,6 +98,7 @@ export class CommandStream implements SessionStream, AgentProcess {
     );
     this.stdout = new InboundStream((bytes) => send(FRAME.credit, pair(CHANNEL.out, bytes)));
     this.stderr = new InboundStream((bytes) => send(FRAME.credit, pair(CHANNEL.err, bytes)));
+    this.control = new InboundStream((bytes) => send(FRAME.credit, pair(CHANNEL.control, bytes)));
   }
 
   get started(): Promise<number> {
@@ -109,6 +111,11 @@ export class CommandStream implements SessionStream, AgentProcess {
 
   get finished(): boolean {
     return this.#closed;
+  }
+
+  /** True when the agent has said how the command ended. */
+  get hasExited(): boolean {
+    return this.#exited;
   }
 
   kill(signal: number): void {
@@ -129,6 +136,8 @@ export class CommandStream implements SessionStream, AgentProcess {
         return this.stdout.accept(frame.payload);
       case FRAME.stderr:
         return this.stderr.accept(frame.payload);
+      case FRAME.data:
+        return this.control.accept(frame.payload);
       case FRAME.credit:
         return this.stdin.credit(readCredit(frame.payload));
       case FRAME.started:
@@ -163,8 +172,14 @@ export class CommandStream implements SessionStream, AgentProcess {
 
   #onOutEof(payload: Buffer): void {
     const channel = payload.length === 4 ? payload.readUInt32LE() : -1;
-    if (channel !== CHANNEL.out && channel !== CHANNEL.err) throw protocolError('a malformed OUT_EOF');
-    (channel === CHANNEL.out ? this.stdout : this.stderr).end();
+    this.#outputOf(channel).end();
+  }
+
+  #outputOf(channel: number): InboundStream {
+    if (channel === CHANNEL.out) return this.stdout;
+    if (channel === CHANNEL.err) return this.stderr;
+    if (channel === CHANNEL.control) return this.control;
+    throw protocolError('a malformed OUT_EOF');
   }
 
   #onExit(exit: AgentExit): void {
@@ -187,6 +202,7 @@ export class CommandStream implements SessionStream, AgentProcess {
   #endOutput(): void {
     this.stdout.end();
     this.stderr.end();
+    this.control.end();
     this.stdin.abandon();
   }
 }

@@ -4,12 +4,23 @@ import { GloveboxError, isGloveboxError } from '../base/errors.ts';
 import { encodeExecSpec } from './boot.ts';
 import { DialStream } from './connection.ts';
 import type { AgentChannel, AgentHello, AgentProcess, AirlockReady, ExecSpec } from './contract.ts';
+import { abortedError } from './file-errors.ts';
+import { AgentFiles } from './files.ts';
+import type { Abortable, AgentFileAccess, ListeningPort, SandboxProcess } from './files-contract.ts';
 import { FrameDecoder, encodeFrame, protocolError } from './frames.ts';
 import type { Frame } from './frames.ts';
+import { listPorts, listProcesses, waitForPort } from './inside.ts';
 import { readError, readHello, readReady } from './lifecycle.ts';
 import { FRAME, ONESHOT_STREAM, SIGNAL_FLAG } from './numbers.ts';
 import { CommandStream, deferred, signalPayload } from './process.ts';
 import type { Send, SessionStream } from './process.ts';
+import { WorkStream, type WorkOrder } from './work.ts';
+
+/** A stream of somebody else. */
+export interface ForwardedStream {
+  readonly send: Send;
+  drained(): Promise<void>;
+}
 
 /** How a session begins. */
 export interface SessionOptions {
@@ -17,6 +28,8 @@ export interface SessionOptions {
   readonly airlock?: boolean;
   /** True when the boot names the command itself; it is then `main`. */
   readonly oneshot?: boolean;
+  /** Asked when the channel ends while the agent had not said goodbye: why that was, or undefined when it was meant to. */
+  readonly explain?: () => Promise<Error | undefined>;
 }
 
 /**
@@ -24,6 +37,7 @@ export interface SessionOptions {
  * protocol ends the session with `E_PROTOCOL`. No stream holds more than its window.
  */
 export class AgentSession implements AgentChannel {
+  readonly files: AgentFileAccess = new AgentFiles((order) => this.work(order));
   readonly #channel: Duplex;
   readonly #decoder = new FrameDecoder();
   readonly #streams = new Map<number, SessionStream>();
@@ -31,6 +45,8 @@ export class AgentSession implements AgentChannel {
   readonly #hello = deferred<AgentHello>();
   readonly #closed = deferred<Error | undefined>();
   readonly #main: CommandStream | undefined;
+  #explain: SessionOptions['explain'];
+  #leaving = false;
   #state: 'airlock' | 'boot' | 'open' | 'closed';
   #lastId = ONESHOT_STREAM;
   #pings: (() => void)[] = [];
@@ -41,9 +57,10 @@ export class AgentSession implements AgentChannel {
     this.#state = options.airlock === false ? 'boot' : 'airlock';
     if (options.oneshot === true) this.#main = this.#addCommand(ONESHOT_STREAM);
     channel.on('data', (chunk: Buffer) => this.#onData(chunk));
-    channel.on('error', () => this.#end(undefined));
-    channel.once('end', () => this.#end(undefined));
-    channel.once('close', () => this.#end(undefined));
+    this.#explain = options.explain;
+    channel.on('error', () => this.#ended());
+    channel.once('end', () => this.#ended());
+    channel.once('close', () => this.#ended());
   }
 
   get ready(): Promise<AirlockReady> {
@@ -93,6 +110,41 @@ export class AgentSession implements AgentChannel {
     return stream.connected;
   }
 
+  /** Begins a piece of work in a serving sandbox. Throws as `exec` does. */
+  work(order: WorkOrder): WorkStream {
+    if (order.signal?.aborted === true) throw abortedError(order.title, order.signal);
+    const id = this.#claimId();
+    const stream = new WorkStream(order, this.#sender(id));
+    this.#streams.set(id, stream);
+    this.#write(order.type, id, order.payload);
+    return stream;
+  }
+
+  /** A stream whose frames somebody else makes and reads: another process that shares this session. Throws as `exec` does. */
+  forward(type: number, payload: Uint8Array, stream: SessionStream): ForwardedStream {
+    const id = this.#claimId();
+    this.#streams.set(id, stream);
+    this.#write(type, id, payload);
+    return { send: this.#sender(id), drained: () => this.#drained() };
+  }
+
+  /** Streams that are open: commands, connections and work. */
+  get streamCount(): number {
+    return this.#streams.size;
+  }
+
+  processes(options: Abortable = {}): Promise<readonly SandboxProcess[]> {
+    return listProcesses((order) => this.work(order), options);
+  }
+
+  ports(options: Abortable = {}): Promise<readonly ListeningPort[]> {
+    return listPorts((order) => this.work(order), options);
+  }
+
+  waitForPort(port: number, options: Abortable & { readonly timeoutMs?: number } = {}): Promise<void> {
+    return waitForPort((order) => this.work(order), port, options);
+  }
+
   signalAll(signal: number): void {
     this.#write(FRAME.signal, 0, signalPayload(signal, SIGNAL_FLAG.all));
   }
@@ -108,6 +160,7 @@ export class AgentSession implements AgentChannel {
   async shutdown(graceMs: number = CAPS.graceMs): Promise<void> {
     const payload = Buffer.allocUnsafe(4);
     payload.writeUInt32LE(graceMs);
+    this.#leaving = true;
     this.#write(FRAME.shutdown, 0, payload);
     await this.closed;
   }
@@ -144,6 +197,17 @@ export class AgentSession implements AgentChannel {
   #write(type: number, stream: number, payload?: Uint8Array): void {
     if (this.#state !== 'closed' && this.#channel.writable)
       this.#channel.write(encodeFrame(type, stream, payload));
+  }
+
+  /** Resolves when the channel takes more. */
+  #drained(): Promise<void> {
+    if (!this.#channel.writableNeedDrain) return Promise.resolve();
+    return Promise.race([
+      new Promise<void>((resolve) => {
+        this.#channel.once('drain', resolve);
+      }),
+      this.closed.then(() => undefined),
+    ]);
   }
 
   #onData(chunk: Buffer): void {
@@ -186,6 +250,15 @@ export class AgentSession implements AgentChannel {
     if (frame.type !== FRAME.pong || answer === undefined)
       throw protocolError(`an unexpected frame type ${frame.type}`);
     answer();
+  }
+
+  /** The channel is gone; asking for the reason takes a moment, and is done once. */
+  #ended(): void {
+    const explain = this.#explain;
+    const meant = this.#leaving || this.#main?.hasExited === true;
+    if (explain === undefined || meant || this.#state === 'closed') return this.#end(undefined);
+    this.#explain = undefined;
+    void explain().then((reason) => this.#end(reason));
   }
 
   #end(reason: Error | undefined): void {

@@ -44,6 +44,12 @@ export class TlvWriter {
     return this;
   }
 
+  u64(tag: number, value: number): this {
+    const whole = unsigned(value, Number.MAX_SAFE_INTEGER);
+    this.#data += header(tag, 8) + fourBytes(whole >>> 0) + fourBytes(Math.floor(whole / 2 ** 32));
+    return this;
+  }
+
   /** What was written. */
   finish(): Buffer {
     return Buffer.from(this.#data, 'latin1');
@@ -68,22 +74,30 @@ function unsigned(value: number, max: number): number {
   throw new RangeError(`${value} is not an unsigned number up to ${max}`);
 }
 
+/** The records of a payload in order; a tag may come again. Throws `E_PROTOCOL` for a malformed one. */
+export function* tlvRecords(
+  payload: Buffer,
+): Generator<{ readonly tag: number; readonly value: Buffer }, void> {
+  let at = 0;
+  while (at < payload.length) {
+    if (payload.length - at < TLV_HEADER_BYTES) throw protocolError('a TLV record is cut off');
+    const start = at + TLV_HEADER_BYTES;
+    const length = payload.readUInt32LE(at + 2);
+    if (length > payload.length - start) throw protocolError('a TLV value is cut off');
+    yield { tag: payload.readUInt16LE(at), value: payload.subarray(start, start + length) };
+    at = start + length;
+  }
+}
+
 /** The records of a payload by tag. */
 export class TlvRecord {
   readonly #values = new Map<number, Buffer>();
 
   /** Throws `E_PROTOCOL` when the payload is malformed or names a tag twice. Unknown tags are kept and never looked at. */
   constructor(payload: Buffer) {
-    let at = 0;
-    while (at < payload.length) {
-      if (payload.length - at < TLV_HEADER_BYTES) throw protocolError('a TLV record is cut off');
-      const tag = payload.readUInt16LE(at);
-      const length = payload.readUInt32LE(at + 2);
-      const start = at + TLV_HEADER_BYTES;
-      if (length > payload.length - start) throw protocolError('a TLV value is cut off');
+    for (const { tag, value } of tlvRecords(payload)) {
       if (this.#values.has(tag)) throw protocolError(`TLV tag ${tag} appears twice`);
-      this.#values.set(tag, payload.subarray(start, start + length));
-      at = start + length;
+      this.#values.set(tag, value);
     }
   }
 

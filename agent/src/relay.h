@@ -1,0 +1,15 @@
+/*
+ * The way out of a guest kernel that has a network stack of its own: connections to the listeners of the plan are carried over
+ * one unix socket to the gateway. See "Relay" in docs/design/agent-protocol.md.
+ */
+#ifndef GLOVEBOX_RELAY_H
+#define GLOVEBOX_RELAY_H
+
+#include "spec.h"
+
+/* Makes every address local and opens the listeners; needs CAP_NET_ADMIN and CAP_NET_BIND_SERVICE. Fails closed. */
+void relay_listen(const struct boot_spec *spec);
+/* Serves them in a thread of its own, which no signal from inside reaches. After `confine`, whose filter it inherits. */
+void relay_start(void);
+
+#endif

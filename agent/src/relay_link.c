@@ -1,0 +1,291 @@
+#include "relay_link.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "mailbox.h"
+#include "proto.h"
+
+enum {
+    CHUNK = 64 * 1024,
+    /* Reads of one direction before others get their turn. */
+    TURNS = 8,
+    EVENTS = 64,
+};
+
+/* What an event is about. */
+enum what { ON_LISTENER, ON_CONTROL, ON_CLIENT, ON_GATEWAY, ON_MAILBOX };
+
+/* One direction. `rest` holds what its sink did not take, and is there only then. */
+struct flow {
+    uint8_t *rest;
+    size_t at, len;
+    bool eof, closed;
+};
+
+struct link {
+    bool used, reset;
+    uint16_t generation;
+    uint32_t id;
+    int client, gateway;
+    uint32_t client_events, gateway_events;
+    struct flow up, down;
+};
+
+static struct link links[RELAY_LINKS_MAX];
+static uint8_t chunk[CHUNK];
+static const struct sockaddr_un *gateway_at;
+static int poller = -1, control = -1;
+static uint32_t last_id;
+
+static uint64_t tag_of(enum what what, size_t index, uint16_t generation) {
+    return (uint64_t)what << 48 | (uint64_t)generation << 32 | (uint64_t)index;
+}
+
+static void watch(int fd, uint32_t *now, uint32_t wanted, uint64_t tag) {
+    if (*now == wanted) return;
+    struct epoll_event event = {.events = wanted, .data.u64 = tag};
+    epoll_ctl(poller, *now == 0 ? EPOLL_CTL_ADD : wanted == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, fd, &event);
+    *now = wanted;
+}
+
+/* A descriptor without a reason to be watched is taken out: epoll(7) would report its hang-up for ever. */
+static void rewatch(struct link *l) {
+    size_t index = (size_t)(l - links);
+    uint32_t client = (l->up.rest == NULL && !l->up.eof ? EPOLLIN : 0u) | (l->down.rest != NULL ? EPOLLOUT : 0u);
+    uint32_t gateway = (l->down.rest == NULL && !l->down.eof ? EPOLLIN : 0u) | (l->up.rest != NULL ? EPOLLOUT : 0u);
+    watch(l->client, &l->client_events, client, tag_of(ON_CLIENT, index, l->generation));
+    watch(l->gateway, &l->gateway_events, gateway, tag_of(ON_GATEWAY, index, l->generation));
+}
+
+static void forget(struct flow *f) {
+    if (f->rest != NULL) munmap(f->rest, CHUNK);
+    *f = (struct flow){0};
+}
+
+static void close_with_reset(int fd) {
+    struct linger now = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(fd);
+}
+
+static void end_link(struct link *l, bool reset) {
+    if (reset) close_with_reset(l->client);
+    else close(l->client);
+    close(l->gateway);
+    forget(&l->up);
+    forget(&l->down);
+    l->used = false;
+}
+
+/* Which connections the gateway has cut: it says so before it closes them, because a unix socket knows no RST. */
+static void read_control(void) {
+    uint32_t ids[64];
+    for (;;) {
+        ssize_t n = control < 0 ? -1 : recv(control, ids, sizeof ids, MSG_DONTWAIT);
+        if (n == 0) {
+            close(control);
+            control = -1;
+        }
+        if (n <= 0) return;
+        for (size_t i = 0; i < (size_t)n / sizeof *ids; i++)
+            for (struct link *l = links; l < links + RELAY_LINKS_MAX; l++)
+                if (l->used && l->id == ids[i]) l->reset = true;
+    }
+}
+
+/* False when memory is exhausted. */
+static bool keep_rest(struct flow *f, const uint8_t *data, size_t len) {
+    void *rest = mmap(NULL, CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (rest == MAP_FAILED) return false;
+    memcpy(rest, data, len);
+    f->rest = rest;
+    f->at = 0;
+    f->len = len;
+    return true;
+}
+
+/* Bytes taken; -1 when the sink is gone. */
+static ssize_t give(int to, const uint8_t *data, size_t len) {
+    for (;;) {
+        ssize_t n = send(to, data, len, MSG_NOSIGNAL);
+        if (n >= 0) return n;
+        if (errno == EAGAIN) return 0;
+        if (errno != EINTR) return -1;
+    }
+}
+
+static bool give_rest(struct flow *f, int to) {
+    ssize_t n = give(to, f->rest + f->at, f->len);
+    if (n < 0) return false;
+    f->at += (size_t)n;
+    f->len -= (size_t)n;
+    if (f->len > 0) return true;
+    munmap(f->rest, CHUNK);
+    f->rest = NULL;
+    return true;
+}
+
+/* Moves what is there; false when the connection is broken. */
+static bool move(struct flow *f, int from, int to) {
+    if (f->rest != NULL && !give_rest(f, to)) return false;
+    for (int turn = 0; turn < TURNS && f->rest == NULL && !f->eof; turn++) {
+        ssize_t n = recv(from, chunk, sizeof chunk, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return errno == EAGAIN;
+        if (n == 0) {
+            f->eof = true;
+            break;
+        }
+        ssize_t taken = give(to, chunk, (size_t)n);
+        if (taken < 0) return false;
+        if (taken < n && !keep_rest(f, chunk + taken, (size_t)(n - taken))) return false;
+        if ((size_t)n < sizeof chunk) break;
+    }
+    return true;
+}
+
+static void end_flow(struct flow *f, int to) {
+    if (!f->eof || f->rest != NULL || f->closed) return;
+    shutdown(to, SHUT_WR);
+    f->closed = true;
+}
+
+static void on_stream(struct link *l) {
+    if (!move(&l->up, l->client, l->gateway) || !move(&l->down, l->gateway, l->client)) {
+        end_link(l, true);
+        return;
+    }
+    if (l->down.eof && !l->down.closed) {
+        read_control();
+        if (l->reset) {
+            end_link(l, true);
+            return;
+        }
+    }
+    end_flow(&l->up, l->gateway);
+    end_flow(&l->down, l->client);
+    if (l->up.closed && l->down.closed) end_link(l, false);
+    else rewatch(l);
+}
+
+static struct link *free_link(void) {
+    for (struct link *l = links; l < links + RELAY_LINKS_MAX; l++) {
+        if (l->used) continue;
+        *l = (struct link){.used = true, .generation = (uint16_t)(l->generation + 1), .id = ++last_id, .client = -1};
+        return l;
+    }
+    return NULL;
+}
+
+/* The preface of every connection to the gateway: what arrived, and where it was meant to go. */
+static bool send_preface(int fd, uint8_t kind, uint32_t id, const struct sockaddr_storage *local) {
+    uint8_t preface[RELAY_PREFACE] = {kind};
+    preface[4] = (uint8_t)id;
+    preface[5] = (uint8_t)(id >> 8);
+    preface[6] = (uint8_t)(id >> 16);
+    preface[7] = (uint8_t)(id >> 24);
+    if (local != NULL && local->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)local;
+        preface[1] = 4;
+        memcpy(preface + 2, &v4->sin_port, 2);
+        memcpy(preface + 8, &v4->sin_addr, 4);
+    }
+    if (local != NULL && local->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)local;
+        preface[1] = 6;
+        memcpy(preface + 2, &v6->sin6_port, 2);
+        memcpy(preface + 8, &v6->sin6_addr, 16);
+    }
+    return send(fd, preface, sizeof preface, MSG_NOSIGNAL) == (ssize_t)sizeof preface;
+}
+
+/* A connection to the gateway, or -1. */
+static int open_gateway(uint8_t kind, uint32_t id, const struct sockaddr_storage *local) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -1;
+    bool ok = connect(fd, (const struct sockaddr *)gateway_at, sizeof *gateway_at) == 0 &&
+              send_preface(fd, kind, id, local) && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+    if (ok) return fd;
+    close(fd);
+    return -1;
+}
+
+static void take_connection(int client) {
+    struct sockaddr_storage local;
+    socklen_t size = sizeof local;
+    int on = 1;
+    struct link *l = getsockname(client, (struct sockaddr *)&local, &size) < 0 ? NULL : free_link();
+    if (l == NULL) {
+        close_with_reset(client);
+        return;
+    }
+    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    l->client = client;
+    l->gateway = open_gateway(RELAY_TCP, l->id, &local);
+    if (l->gateway < 0) {
+        close_with_reset(client);
+        l->used = false;
+        return;
+    }
+    rewatch(l);
+}
+
+static void on_listener(const struct relay_listener *from) {
+    int client = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (client >= 0) take_connection(client);
+}
+
+static void on_event(const struct relay_listener *listeners, uint64_t tag) {
+    size_t index = tag & 0xffffffffu;
+    enum what what = (enum what)(tag >> 48);
+    if (what == ON_LISTENER && listeners[index].udp) mailbox_questions(index);
+    if (what == ON_LISTENER && !listeners[index].udp) on_listener(&listeners[index]);
+    if (what == ON_CONTROL) read_control();
+    if (what == ON_MAILBOX) mailbox_answers(index);
+    if (what != ON_CLIENT && what != ON_GATEWAY) return;
+    struct link *l = &links[index];
+    /* An earlier event of the same batch may have ended it. */
+    if (!l->used || l->generation != (uint16_t)(tag >> 32)) return;
+    on_stream(l);
+}
+
+static void add(int fd, uint64_t tag) {
+    uint32_t none = 0;
+    if (fd >= 0) watch(fd, &none, EPOLLIN, tag);
+}
+
+/* The connection that carries the datagrams of one listener. */
+static int open_mail(int listener) {
+    struct sockaddr_storage local;
+    socklen_t size = sizeof local;
+    return getsockname(listener, (struct sockaddr *)&local, &size) < 0 ? -1 : open_gateway(RELAY_UDP, 0, &local);
+}
+
+static void begin(const struct relay_listener *listeners, size_t count) {
+    poller = epoll_create1(EPOLL_CLOEXEC);
+    for (size_t i = 0; i < count; i++) {
+        add(listeners[i].fd, tag_of(ON_LISTENER, i, 0));
+        if (listeners[i].udp) add(mailbox_open(i, &listeners[i], open_mail(listeners[i].fd)), tag_of(ON_MAILBOX, i, 0));
+    }
+    control = open_gateway(RELAY_CONTROL, 0, NULL);
+    add(control, tag_of(ON_CONTROL, 0, 0));
+}
+
+_Noreturn void relay_serve(const struct relay_listener *listeners, size_t count, const struct sockaddr_un *gateway) {
+    struct epoll_event events[EVENTS];
+    gateway_at = gateway;
+    begin(listeners, count);
+    for (;;) {
+        int n = epoll_wait(poller, events, EVENTS, -1);
+        for (int i = 0; i < n; i++) on_event(listeners, events[i].data.u64);
+    }
+}

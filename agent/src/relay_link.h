@@ -1,0 +1,25 @@
+/* The relay's event loop. One thread, epoll(7), bounded memory, nothing from the heap: the other thread may fork at any time. */
+#ifndef GLOVEBOX_RELAY_LINK_H
+#define GLOVEBOX_RELAY_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/un.h>
+
+enum {
+    RELAY_LISTENERS_MAX = 300,
+    /* The name server's, one for each family. They come first in the list. */
+    RELAY_DATAGRAMS_MAX = 2,
+    /* Above the gateway's own bound (GATEWAY_LIMITS.connections), so that it is the gateway who refuses, with a record. */
+    RELAY_LINKS_MAX = 600,
+};
+
+struct relay_listener {
+    int fd;
+    bool udp;
+    int family;
+};
+
+_Noreturn void relay_serve(const struct relay_listener *listeners, size_t count, const struct sockaddr_un *gateway);
+
+#endif

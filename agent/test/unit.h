@@ -1,0 +1,13 @@
+/* What the unit tests share. */
+#ifndef GLOVEBOX_UNIT_H
+#define GLOVEBOX_UNIT_H
+
+#include <stdbool.h>
+
+void check(bool ok, const char *what, const char *file, int line);
+#define CHECK(x) check((x), #x, __FILE__, __LINE__)
+
+/* work.c */
+void test_work(void);
+
+#endif
