@@ -16,6 +16,18 @@ export const CAPS = {
   streamWindowBytes: 256 * 1024,
   /** Streams at once in one sandbox. */
   streamCount: 1024,
+  /** Short file operations at once in one sandbox: each is a process inside; the rest wait their turn. */
+  fileOperations: 16,
+  /** Entries of one listing, unless the caller says otherwise: some 60 MB on the host. */
+  fileEntries: 200_000,
+  /** A file that is read in one piece; larger ones are streamed. */
+  fileReadBytes: 256 * 1024 * 1024,
+  /** Directories of one recursive watch: half of what older kernels allow a user. */
+  fileWatches: 4096,
+  /** Processes and ports in one answer. */
+  processCount: 65_536,
+  /** Output kept of one command for readers that come later, unless the caller says otherwise. */
+  keptOutputBytes: 1024 * 1024,
   /** Output that a captured command may buffer on the host when no limit says otherwise. */
   capturedOutputBytes: 16 * 1024 * 1024,
   /** TCP listeners in a sandbox's namespace: one socket for each port the policy names. */
@@ -34,4 +46,36 @@ export const CAPS = {
   auditLockMs: 10_000,
   /** Appeared files that are listed on the terminal; the record has all, up to this many times 50. */
   appearedShown: 20,
+  /** Layers of one image; the overlay file system of other engines stops at 128. */
+  imageLayers: 256,
+  /** An index, manifest or configuration: the distribution specification wants registries to take 4 MiB. */
+  imageDocumentBytes: 4 * 1024 * 1024,
+  /** One compressed layer, as it is fetched. */
+  imageBlobBytes: 16 * 1024 ** 3,
+  /** What all layers of one image may unpack to. */
+  imageBytes: 32 * 1024 ** 3,
+  /** Files, directories and links of all layers together: a large desktop image has half a million. */
+  imageEntries: 2_000_000,
+  /** Compressed to plain: a compiler's object files reach 20, an archive of zeros 1000. Counts beyond `imageRatioFreeBytes`. */
+  imageRatio: 200,
+  imageRatioFreeBytes: 256 * 1024 * 1024,
+  /** Directories below each other in an image. */
+  imageDepth: 128,
+  /** NAME_MAX and PATH_MAX (limits.h). */
+  imageNameBytes: 255,
+  imagePathBytes: 4096,
+  /** Extended headers of one tar entry: they hold names and times. */
+  imageHeaderBytes: 1024 * 1024,
+  /** Skipped entries that are listed by name; all are counted. */
+  imageSkippedShown: 20,
+  /** A registry that sends nothing for this long is given up. */
+  registryIdleMs: 60_000,
+  /** Pieces of an image that are mounted one by one; each costs a mount. */
+  imageAssembled: 2000,
+  /** Redirects in a row for one blob. */
+  registryRedirects: 5,
+  /** How long one process waits for another that fetches or unpacks the same thing. */
+  imageLockMs: 20 * 60_000,
+  /** A recipe is written by a person. */
+  recipeBytes: 1024 * 1024,
 } as const;

@@ -28,6 +28,9 @@ export const ERRORS = {
   E_COMMAND_FAILED: row(422, 'Read the output of the command.'),
   E_SANDBOX_START: row(503, 'Run `glovebox doctor`: it checks each layer by itself.'),
   E_SANDBOX_LOST: row(500, 'Start a new sandbox; the audit log names the cause.'),
+  E_SANDBOX_NOT_FOUND: row(404, 'List the living ones with `Sandbox.list()` or `glovebox list`.'),
+  E_NAME_TAKEN: row(409, 'Use the sandbox that has the name, or another name.'),
+  E_SANDBOX_CRASHED: row(500, 'Start a new sandbox; if it happens again, report it with this message.'),
   E_SANDBOX_CLOSED: row(409, 'Create a new sandbox.'),
   E_MASK_LOST: row(503, 'A protected path changed while the sandbox started: run again.'),
   E_LIMIT_UNAVAILABLE: row(
@@ -46,7 +49,52 @@ export const ERRORS = {
   E_CREDENTIAL_INVALID: row(400, 'Give the credential one line of 8 bytes to 16 KiB.'),
   E_AUDIT_BROKEN: row(500, 'Run `glovebox audit verify`; keep the file as evidence.'),
   E_AUDIT_UNWRITABLE: row(503, 'Free disk space, or fix the permissions of the state directory.'),
+  E_CODE_LANGUAGE: row(400, 'Use a base system that has the language, or another language.'),
+  E_CODE_KERNEL: row(502, 'Run the code again: the context was ended and starts anew.'),
   E_PORT_TAKEN: row(409, 'Choose another host port for --publish.'),
+  E_IMAGE_NAME: row(
+    400,
+    'Use lower-case letters, digits, ".", "_", "-" and "/", with a tag after ":" if needed.',
+  ),
+  E_IMAGE_NOT_FOUND: row(404, 'Run `glovebox image list`; `glovebox image pull` and `import` add to it.'),
+  E_IMAGE_INVALID: row(
+    400,
+    'Do not use this image: fetch it again from a source you trust, or export it anew.',
+  ),
+  E_IMAGE_TOO_LARGE: row(413, 'Use a smaller image: these bounds keep an archive from filling the machine.'),
+  E_IMAGE_DIGEST: row(
+    502,
+    'Try again; if it stays, somebody between you and the registry changes what it sends.',
+  ),
+  E_IMAGE_REGISTRY: row(502, 'Check the name of the registry and the network, then try again.'),
+  E_IMAGE_UNAUTHORIZED: row(
+    401,
+    'Check the name; for a private image log in with your engine, then pass --auth.',
+  ),
+  E_IMAGE_RECIPE: row(400, 'Correct the recipe at the named place.'),
+  E_IMAGE_BUILD: row(422, 'Read the output of the step above, and correct the recipe.'),
+  E_IMAGE_SPACE: row(
+    507,
+    'Free disk space (`glovebox image prune` removes what nothing uses), then try again.',
+  ),
+  E_FILE_NOT_FOUND: row(404, 'Check the path: it is meant inside the sandbox.'),
+  E_FILE_EXISTS: row(409, 'Choose another name, or allow it to be replaced.'),
+  E_FILE_PERMISSION: row(
+    403,
+    'The policy or the file forbids it; `glovebox explain` shows what is writable and hidden.',
+  ),
+  E_FILE_NOT_DIRECTORY: row(400, 'Name a directory.'),
+  E_FILE_IS_DIRECTORY: row(400, 'Name a file, or use the operation for directories.'),
+  E_FILE_NOT_EMPTY: row(409, 'Remove what is inside first, or ask for it with `recursive`.'),
+  E_FILE_TOO_LARGE: row(413, 'Read it as a stream or in parts; for a write, raise limits.fileSize.'),
+  E_FILE_NO_SPACE: row(507, 'Remove files, or raise the size of the tree in the policy.'),
+  E_FILE_BUSY: row(409, 'It is a mount of the sandbox or a running program: use another name.'),
+  E_FILE_UNSUPPORTED: row(400, 'Only regular files are read and written: no pipes, sockets or devices.'),
+  E_FILE_NAME: row(
+    400,
+    'Use an absolute path without a NUL byte, at most 4095 bytes, each name at most 255.',
+  ),
+  E_OUTPUT_GONE: row(410, 'Read from the first offset that is still there, named in the context.'),
   E_IO: row(500, 'Fix the named path and try again.'),
 } as const satisfies Record<string, ErrorRow>;
 

@@ -1,0 +1,166 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { needsProgram } from '../support/attack.ts';
+import { GLOVEBOX, TestBox, type BoxResult } from '../support/box.ts';
+import { smallRootfs, tarTree } from '../support/rootfs.ts';
+
+async function baseBox(): Promise<TestBox> {
+  const box = new TestBox();
+  const root = smallRootfs(path.join(box.base, 'rootfs'));
+  expect(
+    await box.cli(['image', 'import', tarTree(root, path.join(box.base, 'base.tar')), 'base']),
+  ).toMatchObject({ code: 0 });
+  mkdirSync(path.join(box.workspace, 'context/sub'), { recursive: true });
+  writeFileSync(path.join(box.workspace, 'context/app.sh'), 'echo app\n', { mode: 0o755 });
+  writeFileSync(path.join(box.workspace, 'context/sub/data'), 'data\n');
+  return box;
+}
+
+function build(box: TestBox, recipe: string, flags: readonly string[] = []): Promise<BoxResult> {
+  writeFileSync(path.join(box.workspace, 'Recipe'), recipe);
+  return box.cli(['image', 'build', '-f', 'Recipe', '-t', 'made', ...flags, 'context']);
+}
+
+async function rootOf(box: TestBox, name: string): Promise<string> {
+  const { images } = JSON.parse((await box.cli(['image', 'list', '--json'])).stdout) as {
+    images: { name: string; root: string }[];
+  };
+  return images.find((image) => image.name === name)?.root ?? 'none';
+}
+
+describe.skipIf(needsProgram('bwrap') !== undefined)('image build', () => {
+  it('bakes what a recipe says, and a run stands on it', async () => {
+    using box = await baseBox();
+    const recipe = `FROM base
+ENV APP=/srv/app MSG="two words"
+WORKDIR $APP
+COPY . .
+COPY ["sub/data", "/etc/made/data"]
+RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who && pwd > /opt/tool/where
+`;
+    const built = await build(box, recipe);
+    expect(built).toMatchObject({ code: 0 });
+    const root = await rootOf(box, 'made');
+    const text = (name: string): string => readFileSync(path.join(root, name), 'utf8');
+    expect([text('etc/msg'), text('opt/tool/who'), text('opt/tool/where'), text('etc/made/data')]).toEqual([
+      'two words\n',
+      '0\n',
+      '/srv/app\n',
+      'data\n',
+    ]);
+    expect(readdirSync(path.join(root, 'srv/app')).sort()).toEqual(['app.sh', 'made-here', 'sub']);
+    const run = await box.run(['/bin/sh', '-c', 'echo $MSG; ./app.sh; cat sub/data'], {
+      flags: ['--image', 'made', '--cwd', '/srv/app'],
+    });
+    expect(run.stdout).toBe('two words\napp\ndata\n');
+    expect(
+      box.records().find(({ kind, data }) => kind === 'image.changed' && data['action'] === 'build'),
+    ).toMatchObject({ data: { name: 'made', source: 'Recipe on base' } });
+  });
+
+  it('the same recipe gives the same image, and the base stays as it was', async () => {
+    using box = await baseBox();
+    const before = await rootOf(box, 'base');
+    const recipe = 'FROM base\nRUN echo x > /etc/marker\n';
+    expect(await build(box, recipe)).toMatchObject({ code: 0 });
+    const first = await rootOf(box, 'made');
+    expect(await build(box, recipe)).toMatchObject({ code: 0 });
+    expect(await rootOf(box, 'made')).toBe(first);
+    expect(readFileSync(path.join(before, 'etc/marker'), 'utf8')).toBe('from the image\n');
+  });
+
+  it('leaves nothing of the sandbox in the image: no home, no mount points, no scratch', async () => {
+    using box = await baseBox();
+    expect(
+      await build(box, 'FROM base\nRUN : > /tmp/x; : > /var/tmp/y; : > /dev/shm/z; true\n'),
+    ).toMatchObject({ code: 0 });
+    const root = await rootOf(box, 'made');
+    const base = await rootOf(box, 'base');
+    const names = (dir: string): readonly string[] =>
+      readdirSync(dir, { recursive: true, encoding: 'utf8' }).sort();
+    expect(names(root)).toEqual(names(base));
+  });
+
+  it('a step that fails ends the build with its place and output, and the old image stays', async () => {
+    using box = await baseBox();
+    expect(await build(box, 'FROM base\nRUN echo 1 > /etc/marker\n')).toMatchObject({ code: 0 });
+    const failed = await build(
+      box,
+      'FROM base\nRUN echo 2 > /etc/marker\n\nRUN echo why it failed >&2; exit 7\n',
+    );
+    expect(failed.stderr).toMatch(
+      /why it failed[\s\S]*Recipe:4:1: RUN ended with code 7[\s\S]*\[E_IMAGE_BUILD\]/,
+    );
+    expect(failed.code).toBe(125);
+    expect(readFileSync(path.join(await rootOf(box, 'made'), 'etc/marker'), 'utf8')).toBe('1\n');
+    expect(readdirSync(path.join(box.home, '.cache/glovebox/images/tmp'))).toEqual([]);
+  });
+
+  it('a build that is told to end leaves nothing', async () => {
+    using box = await baseBox();
+    writeFileSync(
+      path.join(box.workspace, 'Recipe'),
+      'FROM base\nRUN echo up >&2; read x < /dev/zero; while :; do :; done\n',
+    );
+    const child = spawn(
+      process.execPath,
+      [GLOVEBOX, 'image', 'build', '-f', 'Recipe', '-t', 'made', 'context'],
+      {
+        cwd: box.workspace,
+        env: box.env(),
+        stdio: ['ignore', 'ignore', 'pipe'],
+      },
+    );
+    let text = '';
+    child.stderr.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      if (text.includes('\nup\n')) child.kill('SIGTERM');
+    });
+    const code = await new Promise((resolve) => child.on('close', resolve));
+    expect([code, text]).toEqual([125, expect.stringContaining('E_')]);
+    expect(readdirSync(path.join(box.home, '.cache/glovebox/images/tmp'))).toEqual([]);
+    expect(readdirSync('/var/tmp').filter((name) => name.startsWith(`glovebox-bake-${child.pid}-`))).toEqual(
+      [],
+    );
+    expect(box.records().at(-1)).toMatchObject({ kind: 'image.refused', data: { action: 'build' } });
+  });
+
+  it('says where a recipe is wrong', async () => {
+    using box = await baseBox();
+    const cases: readonly (readonly [string, string])[] = [
+      ['FROM bas\n', 'Recipe:1:6: there is no image "bas"'],
+      ['FROM base\nCOPY nothing /x\n', 'Recipe:2:6: there is no nothing in the context'],
+      ['FROM base\nRUM x\n', 'Recipe:2:1: there is no instruction RUM'],
+    ];
+    for (const [recipe, expected] of cases) expect((await build(box, recipe)).stderr).toContain(expected);
+  });
+
+  it('from scratch, COPY alone', async () => {
+    using box = await baseBox();
+    expect(await build(box, 'FROM scratch\nCOPY . /bin/\n')).toMatchObject({ code: 0 });
+    const root = await rootOf(box, 'made');
+    expect(readdirSync(path.join(root, 'bin')).sort()).toEqual(['app.sh', 'sub']);
+    expect(statSync(path.join(root, 'bin/app.sh')).mode & 0o777).toBe(0o755);
+  });
+});
+
+const noMmdebstrap = needsProgram('mmdebstrap');
+
+describe.skipIf(noMmdebstrap !== undefined)(
+  `scripts/bases.sh${noMmdebstrap === undefined ? '' : ` (skipped: ${noMmdebstrap})`}`,
+  () => {
+    it('makes a base of Debian packages that a sandbox stands on', async () => {
+      using box = new TestBox();
+      const script = path.resolve(import.meta.dirname, '../../scripts/bases.sh');
+      const env = { ...box.env(), GLOVEBOX: `${process.execPath} ${path.resolve('dist/bin/glovebox.js')}` };
+      const made = spawnSync('bash', [script, 'minimal'], { env, encoding: 'utf8', timeout: 280_000 });
+      expect([made.status, made.status === 0 ? '' : made.stderr]).toEqual([0, '']);
+      const run = await box.run(['sh', '-c', '. /etc/os-release; echo $ID; perl -e "print 6*7"'], {
+        flags: ['--image', 'minimal'],
+      });
+      expect(run.stdout).toBe('debian\n42');
+    }, 300_000);
+  },
+);

@@ -1,0 +1,315 @@
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { needsProgram } from '../support/attack.ts';
+import { TestBox, type BoxResult } from '../support/box.ts';
+import { blobOf, DOCKER, hostArchitecture, imageOf, LOGIN, OCI, TestRegistry } from '../support/registry.ts';
+
+const HELLO = imageOf({
+  layers: [
+    [
+      { name: 'usr/share/hello', content: 'old' },
+      { name: 'gone', content: 'x' },
+      { name: 'bin', flag: '2', link: 'usr/bin' },
+    ],
+    [{ name: 'usr/share/hello', content: 'hello' }, { name: '.wh.gone' }],
+  ],
+  config: { Env: ['GREETING=hello', 'PATH=/usr/share'], WorkingDir: '/usr/share', User: 'app' },
+});
+
+interface Listed {
+  readonly images: readonly {
+    readonly name: string;
+    readonly root: string;
+    readonly source: string;
+    readonly config: object;
+  }[];
+}
+
+async function images(box: TestBox): Promise<Listed['images']> {
+  const result = await box.cli(['image', 'list', '--json']);
+  return (JSON.parse(result.stdout) as Listed).images;
+}
+
+const storeDir = (box: TestBox): string => path.join(box.home, '.cache/glovebox/images');
+
+/** What a failed pull may not leave. */
+function leftovers(box: TestBox): readonly string[] {
+  return ['blobs', 'rootfs', 'refs', 'leases', 'tmp', 'locks'].flatMap((part) =>
+    readdirSync(path.join(storeDir(box), part)).map((name) => `${part}/${name}`),
+  );
+}
+
+/** The refusal, its record, and nothing in the store but blobs that were whole. */
+function expectRefused(box: TestBox, result: BoxResult, code: string): void {
+  expect(result.stderr).toContain(`[${code}]`);
+  expect(result.code).toBe(125);
+  expect(leftovers(box).filter((name) => !name.startsWith('blobs/'))).toEqual([]);
+  expect(box.records().at(-1)).toMatchObject({ kind: 'image.refused', data: { action: 'pull', code } });
+}
+
+describe('image pull', () => {
+  it.each([
+    ['OCI', OCI],
+    ['docker', DOCKER],
+  ])('fetches, unpacks and names an image of %s media types, once', async (_, types) => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    const image = imageOf({
+      layers: [[{ name: 'usr/a', content: 'a' }], [{ name: 'usr/b', content: 'b' }]],
+      types,
+    });
+    registry.add('team/app', 'v1', image);
+    const ref = `${registry.host}/team/app:v1`;
+    expect(await box.cli(['image', 'pull', ref])).toMatchObject({ code: 0 });
+    const [found] = await images(box);
+    expect(found).toMatchObject({ name: ref, source: `${ref}@${image.manifest.digest}` });
+    expect(readFileSync(path.join(found?.root ?? '', 'usr/b'), 'utf8')).toBe('b');
+    expect(registry.fetched).toHaveLength(3);
+    expect(await box.cli(['image', 'pull', ref])).toMatchObject({ code: 0 });
+    expect(registry.fetched).toHaveLength(3);
+    expect(box.records().at(-1)).toMatchObject({
+      kind: 'image.changed',
+      data: { action: 'pull', name: ref },
+    });
+  });
+
+  it('applies whiteouts and keeps what the image says about itself', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    registry.add('hello', 'latest', HELLO);
+    expect(await box.cli(['image', 'pull', `${registry.host}/hello`, '--name', 'hello'])).toMatchObject({
+      code: 0,
+    });
+    const [found] = await images(box);
+    expect(found).toMatchObject({
+      name: 'hello',
+      config: { env: ['GREETING=hello', 'PATH=/usr/share'], workingDir: '/usr/share', user: 'app' },
+    });
+    expect(existsSync(path.join(found?.root ?? '', 'gone'))).toBe(false);
+    expect(readFileSync(path.join(found?.root ?? '', 'usr/share/hello'), 'utf8')).toBe('hello');
+  });
+
+  it.each([OCI.index, DOCKER.index])('chooses by platform from %s, and by digest', async (mediaType) => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    const other = imageOf({ layers: [[{ name: 'other' }]], architecture: 'riscv64' });
+    const digest = registry.addIndex(
+      'multi',
+      'latest',
+      { riscv64: other, [hostArchitecture]: HELLO },
+      mediaType,
+    );
+    expect(
+      await box.cli(['image', 'pull', `${registry.host}/multi@${digest}`, '--name', 'mine']),
+    ).toMatchObject({ code: 0 });
+    expect(
+      await box.cli([
+        'image',
+        'pull',
+        `${registry.host}/multi`,
+        '--name',
+        'theirs',
+        '--platform',
+        'linux/riscv64',
+      ]),
+    ).toMatchObject({ code: 0 });
+    const [mine, theirs] = await images(box);
+    expect(existsSync(path.join(mine?.root ?? '', 'usr/share/hello'))).toBe(true);
+    expect(existsSync(path.join(theirs?.root ?? '', 'other'))).toBe(true);
+    const missing = await box.cli([
+      'image',
+      'pull',
+      `${registry.host}/multi`,
+      '--platform',
+      'linux/s390x',
+      '--name',
+      'x',
+    ]);
+    expect(missing.stderr).toContain('has nothing for linux/s390x');
+  });
+
+  it('gets a token where the registry wants one, for this repository alone', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start({ auth: 'bearer', anonymous: true });
+    registry.add('team/app', 'latest', HELLO);
+    expect(await box.cli(['image', 'pull', `${registry.host}/team/app`])).toMatchObject({ code: 0 });
+    const asked = registry.seen.find(({ url }) => url.startsWith('/token'));
+    expect(asked?.url).toContain('scope=repository%3Ateam%2Fapp%3Apull');
+    expect(asked?.authorization).toBeUndefined();
+  });
+
+  it.each(['basic', 'bearer'] as const)(
+    'uses the login of config.json only when asked (%s)',
+    async (auth) => {
+      using box = new TestBox();
+      await using registry = await TestRegistry.start({ auth });
+      registry.add('app', 'latest', HELLO);
+      mkdirSync(path.join(box.home, '.docker'));
+      const login = Buffer.from(LOGIN).toString('base64');
+      writeFileSync(
+        path.join(box.home, '.docker/config.json'),
+        JSON.stringify({ auths: { [registry.host]: { auth: login } } }),
+      );
+      expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/app`]), 'E_IMAGE_UNAUTHORIZED');
+      expect(registry.seen.filter(({ authorization }) => authorization?.includes(login))).toEqual([]);
+      expect(await box.cli(['image', 'pull', '--auth', `${registry.host}/app`])).toMatchObject({ code: 0 });
+    },
+  );
+
+  it('two processes pull the same image at once, and both have it', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    registry.add('app', 'latest', HELLO);
+    const pulls = ['a', 'b', 'c'].map((name) =>
+      box.cli(['image', 'pull', `${registry.host}/app`, '--name', name]),
+    );
+    expect((await Promise.all(pulls)).map(({ code, stderr }) => [code, code === 0 ? '' : stderr])).toEqual([
+      [0, ''],
+      [0, ''],
+      [0, ''],
+    ]);
+    expect(registry.fetched).toHaveLength(3);
+    expect(new Set((await images(box)).map(({ root }) => root)).size).toBe(1);
+  });
+
+  it('says what is wrong: no such image, no registry, a bad name', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/nothing`]), 'E_IMAGE_NOT_FOUND');
+    expectRefused(box, await box.cli(['image', 'pull', '127.0.0.1:1/x']), 'E_IMAGE_REGISTRY');
+    const bad = await box.cli(['image', 'pull', 'Team/App']);
+    expect(bad.stderr).toContain('Did you mean team/app?');
+    expect(bad.code).toBe(125);
+  });
+});
+
+describe('a pull that lies', () => {
+  it('other bytes than announced, more, or fewer', async () => {
+    for (const tamper of [
+      (_: string, bytes: Buffer) => Buffer.from(bytes.map((byte, i) => (i === 20 ? byte ^ 1 : byte))),
+      (_: string, bytes: Buffer) => Buffer.concat([bytes, Buffer.alloc(1000)]),
+      (_: string, bytes: Buffer) => bytes.subarray(0, -1),
+    ]) {
+      using box = new TestBox();
+      await using registry = await TestRegistry.start({ tamper });
+      registry.add('app', 'latest', HELLO);
+      expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/app`]), 'E_IMAGE_DIGEST');
+      expect(leftovers(box)).toEqual([]);
+    }
+  });
+
+  it('a connection that breaks', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start({ cutAfter: 300 });
+    const big = imageOf({ layers: [[{ name: 'x', content: randomBytes(5000) }]] });
+    registry.add('app', 'latest', big);
+    expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/app`]), 'E_IMAGE_REGISTRY');
+  });
+
+  it('a layer that unpacks to something else than the configuration says', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    const wrong = [blobOf('something else').digest];
+    registry.add(
+      'app',
+      'latest',
+      imageOf({
+        layers: [[{ name: 'x' }]],
+        alterConfig: (config) => (config['rootfs'] = { type: 'layers', diff_ids: wrong }),
+      }),
+    );
+    expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/app`]), 'E_IMAGE_DIGEST');
+  });
+
+  it.each<[string, (manifest: Record<string, unknown>) => void]>([
+    ['an index and a manifest at once', (manifest) => (manifest['manifests'] = [])],
+    ['no layers', (manifest) => delete manifest['layers']],
+    [
+      'a layer to be fetched elsewhere',
+      (manifest) =>
+        (manifest['layers'] = [
+          {
+            mediaType: 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip',
+            digest: blobOf('x').digest,
+            size: 1,
+            urls: ['http://192.0.2.1/'],
+          },
+        ]),
+    ],
+    [
+      'a digest that is a path',
+      (manifest) =>
+        (manifest['config'] = { mediaType: OCI.config, digest: 'sha256:../../../../etc/passwd', size: 1 }),
+    ],
+    ['an old version', (manifest) => (manifest['schemaVersion'] = 1)],
+    ['fewer layers than the configuration', (manifest) => (manifest['layers'] = [])],
+  ])('%s', async (_, alterManifest) => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    registry.add('app', 'latest', imageOf({ layers: [[{ name: 'x' }]], alterManifest }));
+    expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/app`]), 'E_IMAGE_INVALID');
+  });
+
+  it('another manifest than the digest asked for', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    const asked = blobOf('asked').digest;
+    registry.add('app', 'latest', HELLO);
+    registry.put('app', [asked], HELLO.manifest.bytes, HELLO.mediaType);
+    expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/app@${asked}`]), 'E_IMAGE_DIGEST');
+  });
+});
+
+const noOpenssl = needsProgram('openssl');
+
+describe.skipIf(noOpenssl !== undefined)(
+  `TLS${noOpenssl === undefined ? '' : ` (skipped: ${noOpenssl})`}`,
+  () => {
+    it('is used where the registry has it, and a certificate that nobody vouches for is refused', async () => {
+      using box = new TestBox();
+      const { key, cert, file } = certificate(box.base);
+      await using registry = await TestRegistry.start({ tls: { key, cert } });
+      registry.add('hello', 'latest', HELLO);
+      expectRefused(box, await box.cli(['image', 'pull', `${registry.host}/hello`]), 'E_IMAGE_REGISTRY');
+      expectRefused(
+        box,
+        await box.cli(['image', 'pull', '--insecure', `${registry.host}/hello`]),
+        'E_IMAGE_REGISTRY',
+      );
+      expect(registry.seen).toEqual([]);
+      const trusted = await box.cli(['image', 'pull', `${registry.host}/hello`], {
+        env: { NODE_EXTRA_CA_CERTS: file },
+      });
+      expect(trusted).toMatchObject({ code: 0 });
+    });
+  },
+);
+
+/** A certificate of its own authority for 127.0.0.1. */
+function certificate(dir: string): { readonly key: Buffer; readonly cert: Buffer; readonly file: string } {
+  const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')];
+  const words = [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=registry',
+    '-addext',
+    'subjectAltName=IP:127.0.0.1',
+    '-keyout',
+    key,
+    '-out',
+    cert,
+  ];
+  execFileSync('openssl', words, { stdio: 'ignore' });
+  return { key: readFileSync(key), cert: readFileSync(cert), file: cert };
+}
