@@ -130,6 +130,26 @@ async function bundleLibrary() {
   await build.close();
 }
 
+/** Programs of threads: each alone in its file, with its packages. */
+async function bundleWorkers() {
+  const input = { scanner: 'src/content/dlp/thread-main.ts' };
+  const build = await rolldown({ cwd: root, input, platform: 'node', external });
+  await build.write({ dir: path.join(out, 'workers'), format: 'esm', entryFileNames: '[name].mjs' });
+  await build.close();
+}
+
+/** Programs that run inside sandboxes: the kernels of the code runner, each in one file that is sent there. */
+async function bundleGuests() {
+  const source = path.join(root, 'src/sandbox/code/guest');
+  const input = path.join(source, 'javascript/main.ts');
+  const build = await rolldown({ cwd: root, input, platform: 'node', external });
+  const file = path.join(out, 'guest/javascript.cjs');
+  await build.write({ file, format: 'cjs', minify: true, codeSplitting: false });
+  await build.close();
+  for (const name of ['python.py', 'shell.bash'])
+    cpSync(path.join(source, name), path.join(out, 'guest', name));
+}
+
 /**
  * Two runs in place, so that the cache holds the functions a start uses: the first fills the policy cache, as every later one
  * finds it. Where a sandbox cannot start, the cache holds what was used until then, and the rest is compiled when needed.
@@ -171,6 +191,8 @@ run('bash', ['agent/build.sh']);
 rmSync(out, { recursive: true, force: true });
 await bundleCommandLine();
 await bundleLibrary();
+await bundleWorkers();
+await bundleGuests();
 await filters();
 if (!process.argv.includes('--no-types')) {
   run('npx', ['--no-install', 'tsc', '-p', 'tsconfig.types.json', '--outDir', path.join(out, 'types')]);

@@ -1,16 +1,23 @@
 import { filterName } from '../src/drivers/seccomp-program.ts';
 import { compileSeccomp } from '../src/drivers/seccomp/index.ts';
+import { RUNTIME_OPTIONS, type SeccompOptions } from '../src/drivers/seccomp/rules.ts';
 
 /** Every filter a sandbox may ask for. */
 export function filters(): readonly { readonly name: string; readonly bytes: Uint8Array }[] {
   const archs = ['x64', 'arm64'] as const;
+  return archs
+    .flatMap((arch) => optionsFor(arch))
+    .map((options) => ({
+      name: filterName(options),
+      bytes: compileSeccomp(options),
+    }));
+}
+
+function optionsFor(arch: SeccompOptions['arch']): readonly SeccompOptions[] {
   const profiles = ['default', 'strict', 'debug'] as const;
-  return archs.flatMap((arch) =>
-    profiles.flatMap((profile) =>
-      [false, true].map((nesting) => {
-        const options = { arch, profile, nesting };
-        return { name: filterName(options), bytes: compileSeccomp(options) };
-      }),
-    ),
+  const commands = profiles.flatMap((profile) =>
+    [false, true].map((nesting) => ({ arch, profile, nesting })),
   );
+  const guests = commands.map((options) => ({ ...options, place: 'guest' as const }));
+  return [...commands, ...guests, { arch, ...RUNTIME_OPTIONS }];
 }

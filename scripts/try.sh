@@ -28,10 +28,16 @@ while [ ! -s "$demo/port" ]; do read -r -t 0.05 <> <(:) || true; done
 port=$(cat "$demo/port")
 
 glovebox() { node "$root/dist/bin/glovebox.js" "$@"; }
+quoted() { # words as they would be typed
+  local word
+  for word in "$@"; do
+    if [[ $word =~ ^[A-Za-z0-9_./:=@%+,-]+$ ]]; then printf ' %s' "$word"; else printf " '%s'" "$word"; fi
+  done
+}
 attempt() { # TITLE -- glovebox options and command
   printf '\n\033[1m%s\033[0m\n' "$1"
   shift
-  printf '  $ glovebox run %s\n' "$*"
+  printf '  $ glovebox run%s\n' "$(quoted "$@")"
   local code=0
   (cd "$project" && glovebox run "$@") > "$demo/output" 2>&1 || code=$?
   sed 's/^/    /' "$demo/output"

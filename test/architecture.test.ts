@@ -10,7 +10,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['net', 'shell'],
   ['policy'],
   ['audit', 'agent'],
-  ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity'],
+  ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity', 'images'],
   ['sandbox'],
   ['server', 'mcp', 'index.ts'],
   ['cli'],

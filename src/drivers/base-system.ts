@@ -72,9 +72,27 @@ export interface EtcIdentity {
   readonly hostname: string;
 }
 
+/** Accounts of an image, as lines of passwd(5) and group(5): its programs look them up. */
+export interface ImageAccounts {
+  readonly passwd: readonly string[];
+  readonly group: readonly string[];
+}
+
+/** The lines of ours, and those of an image whose name and number are still free. */
+function accounts(own: readonly string[], image: readonly string[] = []): string {
+  const taken = new Set(own.flatMap((line) => namesOf(line)));
+  return lines([...own, ...image.filter((line) => namesOf(line).every((name) => !taken.has(name)))]);
+}
+
+const namesOf = (line: string): readonly string[] => {
+  const [name = '', , id = ''] = line.split(':');
+  return [name, `#${id}`];
+};
+
 /** Files of /etc that are made for the sandbox, so that it learns nothing of the host's users, hosts and resolvers. */
 export function syntheticEtc(
   id: EtcIdentity,
+  image?: ImageAccounts,
 ): readonly { readonly path: string; readonly content: string; readonly why: string }[] {
   const passwd = [
     'root:x:0:0:root:/nonexistent:/usr/sbin/nologin',
@@ -82,10 +100,10 @@ export function syntheticEtc(
     'nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin',
   ];
   return [
-    { path: '/etc/passwd', content: lines(passwd), why: 'user names; the host has others' },
+    { path: '/etc/passwd', content: accounts(passwd, image?.passwd), why: 'user names; the host has others' },
     {
       path: '/etc/group',
-      content: lines(['root:x:0:', `${id.user}:x:${id.gid}:`, 'nogroup:x:65534:']),
+      content: accounts(['root:x:0:', `${id.user}:x:${id.gid}:`, 'nogroup:x:65534:'], image?.group),
       why: 'group names',
     },
     {

@@ -15,17 +15,18 @@ export interface TierChoice {
  */
 export function chooseTier(policy: Policy): TierChoice {
   refuseUnsupported(policy);
-  if (policy.tier === 'process') return { tier: 'process' };
+  if (policy.tier === 'process' || policy.tier === 'container') return { tier: policy.tier };
   if (policy.tier === 'auto') {
     return {
       tier: 'process',
-      notice: 'tier process: the only one in this version; it shares the host kernel behind seccomp',
+      notice:
+        'tier process: shares the host kernel behind seccomp; `--tier container` gives the command a kernel of its own',
     };
   }
   throw new GloveboxError('E_TIER_UNAVAILABLE', {
     what: `the policy asks for tier ${policy.tier}`,
-    why: 'this version has the process tier only',
-    next: 'Set `tier: process`, if sharing the host kernel is acceptable for this command.',
+    why: 'this version has the tiers process and container',
+    next: 'Set `tier: container`: a kernel of its own (gVisor) in the same jail.',
   });
 }
 

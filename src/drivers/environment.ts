@@ -4,6 +4,7 @@ import { NEVER_PASSED } from '../policy/environment-names.ts';
 import type { PlanListener } from './contract.ts';
 import { secretVariables } from './inspection.ts';
 import { listenerPort } from './listeners.ts';
+import type { ImageFacts } from './view.ts';
 
 /** Where programs of the base system live; the caller's own PATH may name directories that are not visible. */
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -15,18 +16,22 @@ export interface EnvironmentInput {
   readonly listeners: readonly PlanListener[];
   /** Trees visible inside: directories of the caller's PATH in them are kept. */
   readonly visible: readonly string[];
+  /** What an image says about itself weighs less than what Glovebox and the policy say. */
+  readonly image?: Pick<ImageFacts, 'env' | 'shell'>;
 }
 
 /** The complete environment of a command: nothing is inherited that the policy does not name. */
 export function planEnvironment(input: EnvironmentInput): Readonly<Record<string, string>> {
+  const { image } = input;
   const env: Record<string, string> = {
+    LANG: 'C.UTF-8',
+    ...image?.env,
     PATH: visiblePath(input),
     HOME: input.home,
     USER: input.policy.process.user,
     LOGNAME: input.policy.process.user,
-    SHELL: '/bin/bash',
+    SHELL: image?.shell ?? '/bin/bash',
     TMPDIR: '/tmp',
-    LANG: 'C.UTF-8',
     GLOVEBOX: '1',
     ...proxyVariables(input.listeners),
   };
@@ -41,7 +46,8 @@ export function planEnvironment(input: EnvironmentInput): Readonly<Record<string
 function visiblePath(input: EnvironmentInput): string {
   const own = (input.host['PATH'] ?? '').split(':').filter((dir) => dir.startsWith('/'));
   const extra = own.filter((dir) => input.visible.some((tree) => isWithin(dir, tree)));
-  return [...new Set([...extra, ...DEFAULT_PATH.split(':')])].join(':');
+  const base = input.image?.env['PATH'] ?? DEFAULT_PATH;
+  return [...new Set([...extra, ...base.split(':')])].join(':');
 }
 
 /** For programs that insist on a proxy; all others are caught without it. */

@@ -8,6 +8,8 @@ import type { TrustFacts } from './view.ts';
 /** Where what is made for one sandbox stands inside; beside the agent, on no path that a program or a policy uses. */
 export const CA_PATH = '/.glovebox/ca.pem';
 export const SSH_AGENT_PATH = '/.glovebox/ssh-agent.sock';
+/** The way out of a guest kernel with a network stack of its own. */
+export const RELAY_PATH = '/.glovebox/gateway.sock';
 const OWN_BUNDLE_PATH = '/.glovebox/ca-bundle.pem';
 
 /** True when some rule ends the sandbox's TLS, so that its programs must trust the sandbox's own CA. */

@@ -2,11 +2,11 @@ import type { Policy } from '../policy/contract.ts';
 import { syntheticEtc } from './base-system.ts';
 import type { Mount, Plan } from './contract.ts';
 import { planEnvironment } from './environment.ts';
-import { madeMounts } from './inspection.ts';
+import { madeMounts, RELAY_PATH } from './inspection.ts';
 import { planListeners } from './listeners.ts';
 import { planMasks } from './masks.ts';
 import type { Guard } from './survey.ts';
-import type { SystemFact, ViewFacts } from './view.ts';
+import { DEBIAN_BUNDLE, type ImageFacts, type SystemFact, type ViewFacts } from './view.ts';
 
 /** What a plan is made from besides the policy: facts of this machine, collected beforehand. */
 export interface PlanFacts {
@@ -45,7 +45,11 @@ export function compilePlan(policy: Policy, facts: PlanFacts): Plan {
       host: facts.hostEnv,
       home: facts.home,
       listeners,
-      visible: ['/usr', '/bin', '/sbin', ...facts.view.trees.map((tree) => tree.target)],
+      visible: [
+        ...(facts.view.image === undefined ? ['/usr', '/bin', '/sbin'] : []),
+        ...facts.view.trees.map((tree) => tree.target),
+      ],
+      ...(facts.view.image === undefined ? {} : { image: facts.view.image }),
     }),
     limits: policy.limits,
     syscalls: { profile: policy.process.seccomp, nesting: policy.process.nesting },
@@ -63,11 +67,12 @@ export function compilePlan(policy: Policy, facts: PlanFacts): Plan {
 
 function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']): readonly Mount[] {
   const { tmpBytes } = policy.filesystem;
-  const etc = syntheticEtc({ ...identity, shell: '/bin/bash' });
+  const { image } = facts.view;
+  const etc = syntheticEtc({ ...identity, shell: image?.shell ?? '/bin/bash' }, image);
   const mounts: Mount[] = [
-    { kind: 'dir', target: '/etc', mode: 0o755, why: 'only the files below' },
-    { kind: 'dir', target: '/etc/ssl', mode: 0o755, why: 'without its private keys' },
-    ...facts.view.system.map(systemMount),
+    ...etcDirectories(image !== undefined),
+    // An image's view says `dir /etc` once, and bubblewrap makes it once.
+    ...facts.view.system.filter((fact) => fact.path !== '/etc').map(systemMount),
     ...etc.map((file): Mount => ({ kind: 'file', target: file.path, content: file.content, why: file.why })),
     { kind: 'proc', target: '/proc', why: "a fresh one, of the sandbox's own processes" },
     ...facts.view.hidden.map(({ path, type, why }): Mount => ({ kind: 'hidden', target: path, type, why })),
@@ -80,7 +85,9 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
       mode: 0o1777,
       why: 'POSIX shared memory, private and sized',
     },
-    { kind: 'dir', target: '/var', mode: 0o755, why: 'parent of /var/tmp' },
+    ...(image === undefined
+      ? [{ kind: 'dir', target: '/var', mode: 0o755, why: 'parent of /var/tmp' } as const]
+      : []),
     {
       kind: 'tmpfs',
       target: '/var/tmp',
@@ -89,10 +96,32 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
       why: 'private scratch space at its second name',
     },
   ];
-  return [...mounts, ...treeMounts(facts, tmpBytes), ...madeMounts(policy, facts.view.trust)];
+  const made = [...bundleMount(image), ...madeMounts(policy, facts.view.trust), ...relayMounts(facts.tier)];
+  return [...mounts, ...treeMounts(facts, tmpBytes), ...made];
+}
+
+/** A guest kernel's sockets never meet the airlock's listeners. */
+function relayMounts(tier: Plan['tier']): readonly Mount[] {
+  if (tier !== 'container') return [];
+  const why = "carries the guest's connections to the gateway, which judges each as elsewhere";
+  return [{ kind: 'made', target: RELAY_PATH, what: 'relay', why }];
+}
+
+function etcDirectories(fromImage: boolean): readonly Mount[] {
+  const etc: Mount = { kind: 'dir', target: '/etc', mode: 0o755, why: 'only the files below' };
+  const ssl: Mount = { kind: 'dir', target: '/etc/ssl', mode: 0o755, why: 'without its private keys' };
+  return fromImage ? [etc] : [etc, ssl];
+}
+
+/** Minimal images have no certificates, and those of others may be old. */
+function bundleMount(image: ImageFacts | undefined): readonly Mount[] {
+  if (image?.bundle === undefined) return [];
+  const why = "the host's certificate authorities";
+  return [{ kind: 'bind', source: image.bundle, target: DEBIAN_BUNDLE, writable: false, why }];
 }
 
 function systemMount(fact: SystemFact): Mount {
+  if (fact.dir === true) return { kind: 'dir', target: fact.path, mode: 0o755, why: fact.why };
   if (fact.link !== undefined) return { kind: 'symlink', target: fact.path, to: fact.link, why: fact.why };
   return { kind: 'bind', source: fact.source, target: fact.path, writable: false, why: fact.why };
 }

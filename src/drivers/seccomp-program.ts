@@ -5,7 +5,8 @@ import type { SeccompOptions } from './seccomp/rules.ts';
 
 /** Name of a prebuilt filter; the build writes one for each combination. */
 export function filterName(options: SeccompOptions): string {
-  return `${options.arch}-${options.profile}${options.nesting ? '-nesting' : ''}.bpf`;
+  const { arch, profile, nesting, place } = options;
+  return `${arch}-${profile}${nesting ? '-nesting' : ''}${place === undefined ? '' : `-${place}`}.bpf`;
 }
 
 /**

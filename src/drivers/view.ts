@@ -15,12 +15,28 @@ export interface ViewFacts {
   readonly trees: readonly VisibleTree[];
   /** Stores of certificates that the machine has. */
   readonly trust: TrustFacts;
+  /** Absent: the base system is the host's. */
+  readonly image?: ImageFacts;
+}
+
+/** What of an image besides its files reaches the plan. */
+export interface ImageFacts {
+  readonly label: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly shell: '/bin/bash' | '/bin/sh';
+  /** Lines of its /etc/passwd and /etc/group. */
+  readonly passwd: readonly string[];
+  readonly group: readonly string[];
+  /** The host's bundle of certificate authorities, which stands over the image's. */
+  readonly bundle?: string;
 }
 
 export interface SystemFact {
   readonly path: string;
   /** Set where the host has a symlink (`/bin -> usr/bin`). */
   readonly link?: string;
+  /** Set for a directory that is put together from what follows. */
+  readonly dir?: true;
   /** Real source of a bind. */
   readonly source: string;
   readonly why: string;

@@ -1,3 +1,4 @@
+import { pipeline, Readable } from 'node:stream';
 import type { AgentExit, AgentProcess } from '../agent/contract.ts';
 import { commandError } from '../agent/process.ts';
 import { CAPS } from '../base/caps.ts';
@@ -9,11 +10,9 @@ export interface CommandOptions {
   /** Directory inside; default the workspace. */
   readonly cwd?: string;
   /** Added to the sandbox's environment. */
-  readonly env?: Readonly<Record<string, string>>;
-  /** Written to the command and then closed; Default: nothing, closed. */
-  readonly stdin?: Uint8Array | string;
-  /** Leaves stdin open for `command.stdin`. */
-  readonly keepStdin?: boolean;
+  readonly envs?: Readonly<Record<string, string>>;
+  /** Written to the command, then its input is closed; true leaves it open for the caller. Default: nothing, closed. */
+  readonly stdin?: Uint8Array | string | Readable | boolean;
   /** Milliseconds; then TERM, and KILL after a grace. 0 or absent: none. */
   readonly timeoutMs?: number;
   /** Ends the command when aborted. */
@@ -63,7 +62,7 @@ export class CommandExitError extends GloveboxError {
 }
 
 /** Collects a stream up to a cap; the rest is read and dropped so that the command never blocks on us. */
-class Capture {
+export class Capture {
   readonly #chunks: Uint8Array[] = [];
   readonly #max: number;
   #kept = 0;
@@ -116,7 +115,7 @@ export class Command implements AsyncIterable<OutputEvent>, AsyncDisposable {
     return this.#process.started;
   }
 
-  /** Open when `keepStdin` was asked for. */
+  /** Open when `stdin: true` was asked for. */
   get stdin(): NodeJS.WritableStream {
     return this.#process.stdin;
   }
@@ -143,9 +142,7 @@ export class Command implements AsyncIterable<OutputEvent>, AsyncDisposable {
   }
 
   async #finish(): Promise<CommandResult> {
-    const { stdin } = this.#options;
-    if (this.#options.keepStdin !== true) this.#process.stdin.end(stdin ?? '');
-    else if (stdin !== undefined) this.#process.stdin.write(stdin);
+    feedStdin(this.#process, this.#options.stdin);
     const cancel = this.#watch();
     try {
       const [exit] = await Promise.all([this.#process.exit, this.#drain('stdout'), this.#drain('stderr')]);
@@ -195,18 +192,46 @@ export class Command implements AsyncIterable<OutputEvent>, AsyncDisposable {
   }
 
   #resultOf(exit: AgentExit): CommandResult {
-    const signal = Object.keys(SIGNAL_NUMBERS).find((name) => SIGNAL_NUMBERS[name] === exit.signal);
-    return {
-      exitCode: exit.status,
-      stdout: this.#stdout.text(),
-      stderr: this.#stderr.text(),
-      ...(signal === undefined ? {} : { signal }),
+    return resultOf(exit, {
+      stdout: this.#stdout,
+      stderr: this.#stderr,
       timedOut: this.#timedOut,
-      truncated: this.#stdout.truncated || this.#stderr.truncated,
-      durationMs: Math.round(performance.now() - this.#started),
-      usage: { userMs: exit.userUs / 1000, systemMs: exit.systemUs / 1000, maxRssKib: exit.maxRssKib },
-    };
+      startedAt: this.#started,
+    });
   }
+}
+
+/** What was seen of a command besides its exit. */
+export interface CommandSeen {
+  readonly stdout: Capture;
+  readonly stderr: Capture;
+  readonly timedOut: boolean;
+  /** On the clock of `performance.now()`. */
+  readonly startedAt: number;
+}
+
+export function resultOf(exit: AgentExit, seen: CommandSeen): CommandResult {
+  const signal = Object.keys(SIGNAL_NUMBERS).find((name) => SIGNAL_NUMBERS[name] === exit.signal);
+  return {
+    exitCode: exit.status,
+    stdout: seen.stdout.text(),
+    stderr: seen.stderr.text(),
+    ...(signal === undefined ? {} : { signal }),
+    timedOut: seen.timedOut,
+    truncated: seen.stdout.truncated || seen.stderr.truncated,
+    durationMs: Math.round(performance.now() - seen.startedAt),
+    usage: { userMs: exit.userUs / 1000, systemMs: exit.systemUs / 1000, maxRssKib: exit.maxRssKib },
+  };
+}
+
+/** Gives a command its input. A stream is read as fast as the command takes it; when it fails, the input just ends. */
+export function feedStdin({ stdin }: AgentProcess, input: CommandOptions['stdin']): void {
+  if (input === true) return;
+  if (input instanceof Readable) {
+    pipeline(input, stdin, () => stdin.end());
+    return;
+  }
+  stdin.end(input === undefined || input === false ? '' : input);
 }
 
 function aborted(name: string, signal: AbortSignal): GloveboxError {

@@ -11,7 +11,9 @@ import { ensurePrivateDir, gloveboxDirs } from '../base/paths.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
+import type { TeardownReceipt } from './receipt.ts';
 import { placeholdersOf } from './registry.ts';
+import { removeTemporary } from './sweep.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** Why a sandbox ended. */
@@ -21,6 +23,7 @@ export type EndCause =
   | 'signal'
   | 'timeout'
   | 'ttl'
+  | 'idle'
   | 'limit'
   | 'killed'
   | 'lost'
@@ -45,6 +48,8 @@ export interface EndReport {
   readonly appearedTruncated: boolean;
   readonly usage: ContainmentUsage;
   readonly durationMs: number;
+  /** What it had on this machine and whether that is gone, looked at from outside. */
+  readonly receipt: TeardownReceipt;
 }
 
 /** Clocks of the kernel's timestamps advance by ticks: a file made right at the start may bear an earlier one. */
@@ -64,32 +69,23 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
     // Settled below; a gateway that fails to close must not leave it unhandled.
     finished.catch(() => undefined);
     await sandbox.gateway.close();
-    const report = reportOf(input, sandbox.usage(), await finished);
-    await recordAndForget(input, report);
+    const known = reportOf(input, sandbox.usage(), await finished);
+    await sandbox.teardown.run();
+    const report = { ...known, receipt: sandbox.inventory.receipt() };
+    await recordEnd(input, report, input.audit);
     return report;
   } finally {
     finisher.dismiss();
   }
 }
 
-function reportOf(input: EndInput, seen: ContainmentUsage, finished: Findings): EndReport {
+function reportOf(input: EndInput, seen: ContainmentUsage, finished: Findings): Omit<EndReport, 'receipt'> {
   const { sandbox } = input;
   const usage = { ...seen, hit: [...new Set([...seen.hit, ...input.hit])] };
   const lost = sandbox.guard.lost !== undefined && input.cause === 'lost';
-  const limited = usage.hit.length > 0 && input.cause === 'signal';
+  const limited = usage.hit.length > 0 && (input.cause === 'signal' || input.cause === 'lost');
   const cause = lost ? 'guard-lost' : limited ? 'limit' : input.cause;
   return { cause, ...finished, usage, durationMs: Date.now() - sandbox.startedAt };
-}
-
-/** The record waits for its turn at the log; what the sandbox held on this machine goes meanwhile. */
-async function recordAndForget(input: EndInput, report: EndReport): Promise<void> {
-  const recorded = recordEnd(input, report, input.audit);
-  const forgotten = input.sandbox.teardown.run();
-  try {
-    await recorded;
-  } finally {
-    await forgotten;
-  }
 }
 
 /** An agent that has said goodbye needs this long at most to leave; a killed one to be gone for good. */
@@ -137,6 +133,7 @@ async function sweep({ sandbox, env }: EndInput, finisher: Finisher): Promise<Fi
     ...(writable ? { scan: scanOf(sandbox, env) } : {}),
   });
   // What another run still holds is its own to release; the entry of a dead one stays until nothing is left of it.
+  for (const entry of dead) removeTemporary(entry, gloveboxDirs(env));
   if (result.kept === 0) for (const entry of dead) sandbox.registry.remove(entry.id);
   return {
     appeared: result.appeared.filter(isTelling).map(nameOf),
@@ -189,6 +186,8 @@ async function recordEnd(input: EndInput, report: EndReport, audit: AuditSink): 
     ...(input.status === undefined ? {} : { status: input.status }),
     durationMs: report.durationMs,
     network: input.sandbox.gateway.stats(),
+    left: report.receipt.items.filter((item) => !item.gone).map(({ kind, name }) => ({ kind, name })),
+    gone: report.receipt.items.filter((item) => item.gone).length,
     usage: { peakMemoryBytes: usage.peakMemoryBytes, cpuMs: usage.cpuMs, peakPids: usage.peakPids },
   };
   writes.push(audit.write({ kind: 'run.end', sandbox, data }));

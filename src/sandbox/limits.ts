@@ -1,7 +1,8 @@
 import type { ResourceLimit } from '../agent/contract.ts';
 import { GloveboxError } from '../base/errors.ts';
 import type { Teardown } from '../base/teardown.ts';
-import type { ContainmentUsage, PlanLimits } from '../drivers/contract.ts';
+import type { ContainmentUsage, Plan } from '../drivers/contract.ts';
+import type { CurrentUsage } from '../drivers/limits/usage.ts';
 import {
   createCgroup,
   detectCgroups,
@@ -20,23 +21,56 @@ export interface EnforcedLimits {
   readonly notices: readonly string[];
   /** What the kernel counted so far. */
   usage(): ContainmentUsage;
+  /** What is used at this moment, as far as the machine counts it. */
+  current(): CurrentUsage;
+  /** Directories of the control group. */
+  readonly groups: readonly string[];
+  /** Stops everything inside, or lets it go on; false where no control group can do that. */
+  freeze(frozen: boolean): boolean;
 }
+
+/** Where this user can make no control group. */
+const NO_GROUP: Pick<EnforcedLimits, 'joinPaths' | 'groups' | 'usage' | 'current' | 'freeze'> = {
+  joinPaths: [],
+  groups: [],
+  usage: () => ({ hit: [] }),
+  current: () => ({}),
+  freeze: () => false,
+};
 
 /**
  * Makes what holds the limits and sweeps groups that dead runs left.
  *
  * @throws E_LIMIT_UNAVAILABLE when one that was asked for cannot hold here
  */
-export function enforceLimits(id: string, limits: PlanLimits, teardown: Teardown): EnforcedLimits {
+export function enforceLimits(
+  id: string,
+  { tier, limits }: Pick<Plan, 'tier' | 'limits'>,
+  teardown: Teardown,
+): EnforcedLimits {
   const facts = detectCgroups();
-  const plan = planLimits({ limits, facts, euid: process.geteuid?.() ?? 0, hard: readHardLimits() });
+  const guestKernel = tier !== 'process';
+  const plan = planLimits({
+    limits,
+    facts,
+    guestKernel,
+    euid: process.geteuid?.() ?? 0,
+    hard: readHardLimits(),
+  });
   if (plan.refused.length > 0) throw unavailable(plan.refused, facts.detail, facts.fix);
   sweepCgroups(facts);
   const base = { rlimits: plan.rlimits, notices: plan.notices };
-  if (plan.cgroup === undefined) return { ...base, joinPaths: [], usage: () => ({ hit: [] }) };
+  if (plan.cgroup === undefined) return { ...base, ...NO_GROUP };
   const group = createCgroup(id, plan.cgroup);
   teardown.add('cgroup', () => group.remove());
-  return { ...base, joinPaths: group.joinPaths, usage: () => group.usage() };
+  return {
+    ...base,
+    joinPaths: group.joinPaths,
+    groups: group.dirs,
+    usage: () => group.usage(),
+    current: () => group.current(),
+    freeze: (frozen) => group.freeze(frozen),
+  };
 }
 
 function unavailable(names: readonly string[], detail: string, fix: string | undefined): GloveboxError {

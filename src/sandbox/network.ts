@@ -4,6 +4,12 @@ import { GloveboxError, isGloveboxError } from '../base/errors.ts';
 import { lendsKeys, terminatesTls } from '../drivers/inspection.ts';
 import type { CommandLineLayer, Policy, PolicyContext, ResolvedPolicy } from '../policy/contract.ts';
 import { loadPolicy } from '../policy/load.ts';
+import type { AuditWriter } from '../audit/writer.ts';
+import { gloveboxDirs } from '../base/paths.ts';
+import type { Broker } from '../secrets/contract.ts';
+import { policyContext } from './context.ts';
+import { baseDirectory, layerOf } from './layer.ts';
+import type { Network, SandboxOptions } from './options.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** What a change of the policy did. */
@@ -93,4 +99,50 @@ function unsupported(what: string, why: string): GloveboxError {
     why,
     next: 'Start a new sandbox with the new policy.',
   });
+}
+
+export interface NetworkInput {
+  readonly started: StartedSandbox;
+  readonly audit: AuditWriter;
+  readonly env: NodeJS.ProcessEnv;
+  readonly options: SandboxOptions;
+  readonly refuseEnded: () => void;
+}
+
+/** The network of a sandbox that this process owns. Changes come one after another, so that the last one asked for is in force. */
+export function networkOf({ started, audit, env, options, refuseEnded }: NetworkInput): Network {
+  let last: Promise<unknown> = Promise.resolve();
+  const change = async (wanted: SandboxOptions): Promise<NetworkChange> => {
+    refuseEnded();
+    const context = policyContext(env, baseDirectory(wanted));
+    return changeNetwork({
+      sandbox: started,
+      audit,
+      context,
+      layer: layerOf(wanted, gloveboxDirs(env).cache),
+    });
+  };
+  return {
+    update: (wanted) => {
+      const { workspace } = started.prepared.plan;
+      const next = last.then(() => change({ ...options, workspace, ...wanted }));
+      last = next.catch(() => undefined);
+      return next;
+    },
+    refresh: (credential) => brokerOf(started).refresh(credential),
+    revoke: (credential) => {
+      brokerOf(started).revoke(credential);
+      started.gateway.revoke(credential);
+    },
+  };
+}
+
+function brokerOf(started: StartedSandbox): Broker {
+  const { broker } = started.egress;
+  if (broker === undefined)
+    throw new GloveboxError('E_USAGE', {
+      what: `sandbox ${started.id} has no credentials`,
+      next: 'Name them under `credentials` in its policy.',
+    });
+  return broker;
 }

@@ -7,10 +7,11 @@ import { packageRoot } from '../base/version.ts';
 import { chooseTier } from '../drivers/choose.ts';
 import type { Plan } from '../drivers/contract.ts';
 import { realPath } from '../drivers/facts.ts';
-import { compilePlan } from '../drivers/plan.ts';
-import { surveyGuards } from '../drivers/survey.ts';
-import { viewFacts } from '../drivers/view.ts';
+import { compilePlan, type PlanFacts } from '../drivers/plan.ts';
+import { surveyGuards, type VisibleTree } from '../drivers/survey.ts';
+import { viewFacts, type ViewFacts } from '../drivers/view.ts';
 import { refuseMasksInTrees } from '../drivers/inspection.ts';
+import type { BaseImage } from '../images/contract.ts';
 import type { FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
 import { trustEnvironment } from './egress.ts';
 
@@ -30,6 +31,8 @@ export interface PreparedPlan {
   /** SHA-256 of the plan's canonical JSON, hex. */
   readonly hash: string;
   readonly notices: readonly string[];
+  /** The base system, where it is not the host's. */
+  readonly image?: BaseImage;
 }
 
 /** Homes that cannot be an empty directory of their own inside. */
@@ -43,14 +46,21 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const view = viewFacts(policy);
   const guards = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
   const home = usableHome(input.home, policy.filesystem.workspace);
-  const cwd = startDirectory(input.cwd, policy, [
-    ...view.trees.map((tree) => tree.target),
-    home,
-    '/tmp',
-    '/usr',
-  ]);
   refuseMasksInTrees(policy, view.trees);
-  const compiled = compilePlan(policy, { tier: choice.tier, view, guards, hostEnv: input.env, home, cwd });
+  const base = await imageBase(input, view.trees);
+  const visible = [...view.trees.map((tree) => tree.target), home, '/tmp'];
+  const cwd = startDirectory(
+    input.cwd,
+    policy,
+    (dir) =>
+      [...visible, ...(base === undefined ? ['/usr'] : [])].some((tree) => isWithin(dir, tree)) ||
+      base?.hasDirectory(dir) === true,
+  );
+  const facts = { tier: choice.tier, guards, hostEnv: input.env, home, cwd };
+  const compiled = compilePlan(policy, {
+    ...facts,
+    view: base === undefined ? view : base.view(view, facts),
+  });
   const env = { ...(await trustEnvironment(compiled)), ...compiled.env };
   const plan = Object.freeze({ ...compiled, env });
   return {
@@ -61,6 +71,33 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
       return canonicalHash(plan);
     },
     notices: choice.notice === undefined ? [] : [choice.notice],
+    ...(base === undefined ? {} : { image: base.image }),
+  };
+}
+
+interface PreparedBase {
+  readonly image: BaseImage;
+  hasDirectory(inside: string): boolean;
+  /** The facts of the view on it. */
+  view(view: ViewFacts, facts: Omit<PlanFacts, 'view'>): ViewFacts;
+}
+
+/** Only a policy that names a base system loads the room that knows images. */
+async function imageBase(
+  { policy, env, home }: PrepareInput,
+  trees: readonly VisibleTree[],
+): Promise<PreparedBase | undefined> {
+  if (policy.filesystem.base === undefined) return undefined;
+  const { findBase, hasDirectory, viewOnBase } = await import('./base.ts');
+  const image = findBase(policy.filesystem.base, { dirs: gloveboxDirs(env), home, trees });
+  return {
+    image,
+    hasDirectory: (inside) => hasDirectory(image, inside),
+    view: (view, facts) => {
+      // What will be mounted is what a plan without a base system has.
+      const bare = compilePlan(policy, { ...facts, view: { ...view, system: [] } });
+      return viewOnBase(view, image, bare.view);
+    },
   };
 }
 
@@ -98,11 +135,15 @@ function usableHome(home: string, workspace: string): string {
   return bad ? FALLBACK_HOME : home;
 }
 
-function startDirectory(wanted: string | undefined, policy: Policy, visible: readonly string[]): string {
+function startDirectory(
+  wanted: string | undefined,
+  policy: Policy,
+  isVisible: (dir: string) => boolean,
+): string {
   const { workspace } = policy.filesystem;
   if (wanted === undefined) return workspace;
   const target = realPath(path.resolve(wanted)) ?? path.resolve(wanted);
-  if (visible.some((tree) => isWithin(target, tree))) return target;
+  if (isVisible(target)) return target;
   throw new GloveboxError('E_WORKSPACE_INVALID', {
     what: `the start directory ${target} is not visible in the sandbox`,
     next: `Name a directory in ${workspace}, or make it visible with --read.`,

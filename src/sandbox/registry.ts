@@ -1,6 +1,7 @@
-import { readFileSync, readdirSync, unlinkSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { FinishSpec } from '../agent/contract.ts';
+import type { BootMoment } from '../base/boot-clock.ts';
 import { GloveboxError, systemCode } from '../base/errors.ts';
 import { pathToBytes } from '../base/path-bytes.ts';
 import { ensurePrivateDir } from '../base/paths.ts';
@@ -17,11 +18,32 @@ export function placeholdersOf(held: readonly HeldPath[]): NonNullable<FinishSpe
   return held.map(({ root, path: inside }) => ({ root, path: pathToBytes(inside) }));
 }
 
+/** What others may know of a sandbox that serves commands, as long as it lives. */
+export interface ServedFacts {
+  readonly name?: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tier: string;
+  readonly workspace: string;
+  /** Milliseconds since the epoch. */
+  readonly startedAt: number;
+  /** Milliseconds since the epoch; absent: no end. */
+  readonly endAt?: number;
+  /** The same end on a clock that nobody can set. */
+  readonly deadline?: BootMoment;
+  /** The outermost process of the jail; when it dies, so does everything inside. */
+  readonly jail: ProcessIdentity;
+  /** Where its owner answers other processes of this user. */
+  readonly socket?: string;
+}
+
 /** What a run leaves on the host if it is killed. */
 export interface RunEntry {
   readonly id: string;
   readonly owner: ProcessIdentity;
   readonly held: readonly HeldPath[];
+  /** A directory that goes with the run. */
+  readonly temporary?: string;
+  readonly served?: ServedFacts;
 }
 
 /** Live runs of this user, one file each in the state directory, so that the next run sweeps what a dead one left. */
@@ -32,12 +54,34 @@ export class RunRegistry {
     this.#dir = path.join(stateDir, 'runs');
   }
 
-  /** Preconditions: written before anything is created that would have to be swept. */
-  add(id: string, held: readonly HeldPath[]): void {
+  /** Preconditions: written before anything is created that would have to be swept. Returns the entry's file. */
+  add(id: string, held: readonly HeldPath[], extra: Pick<RunEntry, 'temporary'> = {}): string {
     ensurePrivateDir(this.#dir);
     const owner = processIdentity(process.pid) ?? { pid: process.pid, startTicks: '0' };
+    const file = this.#file(id);
+    this.#write(file, { id, owner, held, ...extra });
+    return file;
+  }
+
+  /** Says more of a run of ours. A reader sees the old entry or the new one. */
+  serve(id: string, served: ServedFacts): void {
+    const entry = this.#read(`${id}.json`);
+    if (entry === undefined) return;
+    const draft = path.join(this.#dir, `${id}.draft`);
+    this.#write(draft, { ...entry, served });
+    renameSync(draft, this.#file(id));
+  }
+
+  /** Runs of this user whose owner lives, oldest first. */
+  living(): readonly RunEntry[] {
+    const entries = this.#names().flatMap((name) => this.#read(name) ?? []);
+    const alive = entries.filter((entry) => isAlive(entry.owner));
+    return alive.toSorted((one, other) => (one.served?.startedAt ?? 0) - (other.served?.startedAt ?? 0));
+  }
+
+  #write(file: string, entry: RunEntry): void {
     try {
-      writeFileSync(this.#file(id), JSON.stringify({ id, owner, held } satisfies RunEntry), { mode: 0o600 });
+      writeFileSync(file, JSON.stringify(entry), { mode: 0o600 });
     } catch (error) {
       throw new GloveboxError('E_AUDIT_UNWRITABLE', {
         what: `cannot write to ${this.#dir}`,

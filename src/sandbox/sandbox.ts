@@ -1,323 +1,263 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
-import path from 'node:path';
-import { canonicalHash } from '../base/canonical-json.ts';
 import type { Duplex } from 'node:stream';
-import { openAudit, type AuditWriter } from '../audit/writer.ts';
+import type { Abortable, ListeningPort, SandboxProcess } from '../agent/files-contract.ts';
 import { GloveboxError } from '../base/errors.ts';
-import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
-import { ensurePrivateDir, gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { Plan } from '../drivers/contract.ts';
-import type { GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
-import type { CommandLineLayer, LimitName, Tier } from '../policy/contract.ts';
-import { loadPolicy } from '../policy/load.ts';
-import type { Broker } from '../secrets/contract.ts';
-import { policyContext } from './context.ts';
-import { Command, CommandExitError, type CommandOptions, type CommandResult } from './command.ts';
-import { endSandbox, type EndCause, type EndReport } from './end.ts';
-import { changeNetwork, type NetworkChange } from './network.ts';
-import { preparePlan } from './prepare.ts';
+import { connectChamber } from './attach/remote.ts';
+import type { Chamber, SandboxInfo, SandboxMetrics } from './chamber.ts';
+import type { CodeContext, CodeContextOptions, Execution, RunCodeOptions } from './code/contract.ts';
+import { CodeRunner } from './code/runner.ts';
+import { Commands, Programs } from './commands.ts';
+import type { EndReport } from './end.ts';
+import { SandboxFiles } from './files.ts';
+import { findSandbox, listSandboxes, type SandboxQuery } from './listing.ts';
+import { LocalChamber } from './local.ts';
+import { claimName } from './names.ts';
+import type { Network, SandboxOptions } from './options.ts';
+import { availableMemory } from './metrics.ts';
+import { SandboxPool, type PoolOptions } from './pool.ts';
+import { Pty } from './pty.ts';
 import type { PublishedPort } from './publish.ts';
-import { awaitHello, startSandbox, type StartedSandbox } from './start.ts';
-
-/** What a sandbox is made from. Everything left out comes from the organisation, user and trusted project policy. */
-export interface SandboxOptions {
-  /** Built-in profiles by name. */
-  readonly profile?: string | readonly string[];
-  /** A policy besides the organisation's and the user's: the path of a file, or the policy itself as an object. */
-  readonly policy?: string | Readonly<Record<string, unknown>>;
-  /** The one writable tree; default the current directory. Relative paths below are meant inside it. */
-  readonly workspace?: string;
-  readonly tier?: Tier;
-  /** `host` or `host:port`. */
-  readonly allow?: readonly string[];
-  readonly read?: readonly string[];
-  readonly write?: readonly string[];
-  readonly deny?: readonly string[];
-  /** Variables of the sandbox's commands. */
-  readonly env?: Readonly<Record<string, string>>;
-  /** As in the policy: `{ memory: '1GiB', pids: '256', timeout: '10m' }`. */
-  readonly limits?: Readonly<Record<string, string>>;
-  /** Ports of the sandbox to reach on the host's 127.0.0.1: `8080`, or `9000:8080`. */
-  readonly publish?: readonly string[];
-  /** Hard end of the sandbox, in milliseconds. */
-  readonly ttlMs?: number;
-  /** Ends the sandbox when aborted. */
-  readonly signal?: AbortSignal;
-  /** Every decision of the gateway as it is made. */
-  readonly onNetwork?: (event: NetworkEvent) => void;
-  /** Asked about hosts that no rule knows, where the policy says `ask`; nobody to ask means denial. */
-  readonly onAsk?: GatewayOptions['onAsk'];
-  /** The policy says `overBudget: pause` and a budget is used up: everything inside stands still until `resume` or `kill`. */
-  readonly onPause?: (reason: string) => void;
-  /** Other ways to the network than this machine's own, such as a tunnel. Every guard stands before them. */
-  readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
-  /** Host environment that the policy may pass variables from; default `process.env`. */
-  readonly hostEnv?: NodeJS.ProcessEnv;
-}
-
-/** Commands of a sandbox. */
-export interface Commands {
-  /** Runs a shell line (a string) or a program (a list) and throws `CommandExitError` when it ends with another code than 0. */
-  run(command: string | readonly string[], options?: CommandOptions): Promise<CommandResult>;
-  /** Runs a program and answers how it ended, whatever the code. */
-  exec(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
-  /** Starts a command and answers at once. */
-  start(command: string | readonly string[], options?: CommandOptions): Command;
-}
-
-/** The way out of a running sandbox. */
-export interface Network {
-  /**
-   * Puts other rules in force within a second and closes what they no longer allow; a policy that is wrong changes nothing. What is
-   * not named stays as it was at `create`.
-   *
-   * @throws E_POLICY_INVALID, E_UNSUPPORTED for a change that a running sandbox cannot take
-   */
-  update(change: Pick<SandboxOptions, 'policy' | 'profile' | 'allow'>): Promise<NetworkChange>;
-  /** Reads the source of a credential again. @throws E_CREDENTIAL_SOURCE; its requests are refused until a later read works */
-  refresh(credential: string): Promise<void>;
-  /** Ends the use of a credential at once. */
-  revoke(credential: string): void;
-}
+import { RootStores } from './root-stores.ts';
 
 /**
  * A sealed chamber for commands: `await using box = await Sandbox.create({ profile: 'python' })`.
  * Any number of them live side by side in one process.
  */
 export class Sandbox implements AsyncDisposable {
+  /** A cache of what does not change, for all that `create` makes. */
+  static readonly #roots = new RootStores();
   readonly id: string;
-  readonly plan: Plan;
+  readonly commands: Commands;
+  readonly pty: Pty;
+  readonly files: SandboxFiles;
+  readonly network: Network;
   /** Ports that `publish` opened. */
   readonly ports: readonly PublishedPort[];
-  readonly commands: Commands;
-  readonly network: Network;
-  readonly #started: StartedSandbox;
-  readonly #audit: AuditWriter;
-  readonly #env: NodeJS.ProcessEnv;
-  readonly #extraEnv: Readonly<Record<string, string>>;
-  #changing: Promise<unknown> = Promise.resolve();
-  #end: Promise<EndReport> | undefined;
+  readonly #chamber: Chamber;
+  readonly #code: CodeRunner;
 
-  private constructor(started: StartedSandbox, audit: AuditWriter, options: SandboxOptions) {
-    this.id = started.id;
-    this.plan = started.prepared.plan;
-    this.ports = started.ports;
-    this.#started = started;
-    this.#audit = audit;
-    this.#env = options.hostEnv ?? process.env;
-    this.#extraEnv = options.env ?? {};
-    this.commands = {
-      run: (command, extra) => this.#run(command, extra ?? {}),
-      exec: async (argv, extra) => this.#start(argv, extra ?? {}).wait(),
-      start: (command, extra) => this.#start(command, extra ?? {}),
-    };
-    this.network = {
-      update: (change) => this.#changeNetwork({ ...options, ...change }),
-      refresh: (credential) => brokerOf(started).refresh(credential),
-      revoke: (credential) => brokerOf(started).revoke(credential),
-    };
+  protected constructor(chamber: Chamber) {
+    this.#chamber = chamber;
+    this.id = chamber.id;
+    this.ports = chamber.ports;
+    this.network = chamber.network;
+    const programs = new Programs(chamber);
+    this.commands = new Commands(programs);
+    this.pty = new Pty(programs);
+    this.files = new SandboxFiles({
+      access: chamber.channel.files,
+      cwd: chamber.settings.cwd,
+      check: () => this.#use(),
+    });
+    this.#code = new CodeRunner({
+      cwd: chamber.settings.cwd,
+      start: ({ argv, cwd, env }) =>
+        programs.start({ argv, options: { cwd, envs: env }, stdio: ['control', 'pipe', 'pipe'] }),
+    });
   }
 
   /**
    * Starts a sandbox and resolves when its agent answers.
    *
-   * @throws E_POLICY_INVALID, E_WORKSPACE_INVALID, E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_SANDBOX_START, E_ABORTED
+   * @throws E_POLICY_INVALID, E_WORKSPACE_INVALID, E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_SANDBOX_START, E_NAME_TAKEN, E_ABORTED
    */
   static async create(options: SandboxOptions = {}): Promise<Sandbox> {
-    const { signal } = options;
-    if (isAborted(signal)) throw abortedStart(signal);
+    const { name } = options;
+    if (name === undefined) return new Sandbox(await LocalChamber.start(options, Sandbox.#roots));
     const env = options.hostEnv ?? process.env;
-    const dirs = gloveboxDirs(env);
-    const audit = openAudit({ stateDir: dirs.state });
-    let started: StartedSandbox | undefined;
+    const claim = await claimName(name, env);
     try {
-      started = await start(options, env, audit);
-      await awaitHello(started);
-      const box = new Sandbox(started, audit, options);
-      box.#watch(options);
-      if (isAborted(signal)) {
-        started = undefined;
-        await box.kill();
-        throw abortedStart(signal);
-      }
-      return box;
-    } catch (error) {
-      if (started !== undefined) await endSandbox({ sandbox: started, audit, cause: 'lost', hit: [], env });
-      await audit.close();
-      throw error;
+      if ((await findSandbox({ name }, env)) !== undefined) throw claim.taken();
+      return new Sandbox(await LocalChamber.start(options, Sandbox.#roots));
+    } finally {
+      await claim[Symbol.asyncDispose]();
     }
+  }
+
+  /**
+   * A sandbox that another process of this user made, or this one, by its id. It lives and ends with whoever made it.
+   *
+   * @throws E_SANDBOX_NOT_FOUND, E_SANDBOX_CLOSED
+   */
+  static async connect(id: string, options: Pick<SandboxOptions, 'hostEnv'> = {}): Promise<Sandbox> {
+    return new Sandbox(await connectChamber(id, options.hostEnv ?? process.env));
+  }
+
+  /** The living sandbox of this name, or a new one. Of two processes that ask at once, one makes it and the other gets the same. */
+  static async getOrCreate(options: SandboxOptions & { readonly name: string }): Promise<Sandbox> {
+    const env = options.hostEnv ?? process.env;
+    // Not `await using`: Node 20 cannot read it.
+    const claim = await claimName(options.name, env);
+    try {
+      const known = await findSandbox({ name: claim.name }, env);
+      if (known !== undefined) return await Sandbox.connect(known.sandboxId, { hostEnv: env });
+      return new Sandbox(await LocalChamber.start(options, Sandbox.#roots));
+    } finally {
+      await claim[Symbol.asyncDispose]();
+    }
+  }
+
+  /** Living sandboxes of this user, oldest first, those of other processes too. */
+  static list(query: SandboxQuery = {}): AsyncIterableIterator<SandboxInfo> {
+    return listSandboxes(query, query.hostEnv ?? process.env);
+  }
+
+  /** Sandboxes that are started before anybody asks for them. */
+  static pool(options: PoolOptions): SandboxPool {
+    const { sandbox, languages = [], ...sizes } = options;
+    const wanted = sandbox.workspace === undefined ? { ...sandbox, temporary: true } : sandbox;
+    // Its life begins when it is taken.
+    const waiting = { ...wanted, timeoutMs: 0 };
+    return new SandboxPool(sizes, {
+      available: availableMemory,
+      start: async () => {
+        const chamber = await LocalChamber.start(waiting, Sandbox.#roots);
+        const made = new Sandbox(chamber);
+        await Promise.all(languages.map((language) => made.#code.warm(language)));
+        return {
+          sandbox: made,
+          isCurrent: () => chamber.isCurrent(),
+          adopt: (taken) => chamber.adopt({ ...taken, ...endOf(taken.timeoutMs ?? sandbox.timeoutMs) }),
+        };
+      },
+    });
+  }
+
+  /** Everything about this containment. @throws E_UNSUPPORTED for a sandbox of another process */
+  get plan(): Plan {
+    if (this.#chamber.plan !== undefined) return this.#chamber.plan;
+    throw new GloveboxError('E_UNSUPPORTED', {
+      what: `the plan of ${this.id} is known to its owner only`,
+      next: 'Use `glovebox explain` where it was made.',
+    });
   }
 
   /** Resolves when the sandbox is over, with the reason when it was lost. */
   get closed(): Promise<Error | undefined> {
-    return this.#started.session.closed;
+    return this.#chamber.channel.closed;
+  }
+
+  getInfo(): Promise<SandboxInfo> {
+    return this.#chamber.info();
+  }
+
+  /** How much it uses at this moment. */
+  getMetrics(): Promise<SandboxMetrics> {
+    return this.#chamber.metrics();
+  }
+
+  /** True while commands can be run. */
+  async isRunning(): Promise<boolean> {
+    try {
+      this.#chamber.refuseEnded();
+      await this.#chamber.channel.ping();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Sets the end to so many milliseconds from now, 0 for none. @throws E_LIMIT_EXCEEDED beyond `limits.ttl`, E_SANDBOX_CLOSED */
+  setTimeout(timeoutMs: number): Promise<void> {
+    return this.#chamber.setTimeout(timeoutMs);
   }
 
   /** Ends everything at once; resolves when nothing is left. Later calls get the same report. */
   kill(): Promise<EndReport> {
-    return this.#finish('killed', []);
+    return this.#chamber.kill();
+  }
+
+  /** Lets go of a sandbox of another process; one of this process stays its own. */
+  disconnect(): void {
+    this.#chamber.disconnect();
   }
 
   /** Opens a connection to a port inside. */
-  dial(port: number): Promise<Duplex> {
-    return this.#started.session.dial(port);
+  async dial(port: number): Promise<Duplex> {
+    this.#use();
+    return this.#chamber.channel.dial(port);
+  }
+
+  /** Where a published port is reached on this machine: `127.0.0.1:9000`. @throws E_USAGE when it was not published */
+  getHost(port: number): string {
+    const published = this.ports.find(({ sandboxPort }) => sandboxPort === port);
+    if (published !== undefined) return `127.0.0.1:${published.hostPort}`;
+    throw new GloveboxError('E_USAGE', {
+      what: `port ${port} is not published`,
+      next: `Create the sandbox with \`publish: ['${port}']\`, or reach it with \`dial(${port})\`.`,
+    });
+  }
+
+  /** What runs inside, as /proc there says. */
+  async processes(options: Abortable = {}): Promise<readonly SandboxProcess[]> {
+    this.#use();
+    return this.#chamber.channel.processes(options);
+  }
+
+  /** TCP ports that something inside listens on; those of the gateway are left out. */
+  async listeningPorts(options: Abortable = {}): Promise<readonly ListeningPort[]> {
+    this.#use();
+    const gateway = new Set(this.#chamber.gatewayPorts);
+    return (await this.#chamber.channel.ports(options)).filter(({ port }) => !gateway.has(port));
+  }
+
+  /** Resolves when something inside listens on a port. @throws E_TIMEOUT after `timeoutMs`, default one minute; E_ABORTED */
+  async waitForPort(port: number, options: Abortable & { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.#use();
+    return this.#chamber.channel.waitForPort(port, options);
+  }
+
+  /**
+   * Runs code in a context that lives on between calls. How it went is the answer, also when it failed.
+   *
+   * @throws E_CODE_LANGUAGE when the sandbox has no such interpreter, E_USAGE, E_ABORTED
+   */
+  async runCode(code: string, options: RunCodeOptions = {}): Promise<Execution> {
+    return this.#code.run(code, options);
+  }
+
+  /** A namespace of its own, with its interpreter started. */
+  createCodeContext(options: CodeContextOptions = {}): Promise<CodeContext> {
+    return this.#code.create(options);
+  }
+
+  listCodeContexts(): readonly CodeContext[] {
+    return this.#code.list();
+  }
+
+  /** Interrupts the cell that runs in a context; its `runCode` answers with the error. */
+  interruptCodeContext(context: CodeContext | string): void {
+    this.#code.interrupt(context);
+  }
+
+  /** Forgets what a context holds; the next call starts with nothing. */
+  restartCodeContext(context: CodeContext | string): Promise<void> {
+    return this.#code.restart(context);
+  }
+
+  removeCodeContext(context: CodeContext | string): Promise<void> {
+    return this.#code.remove(context);
   }
 
   /** Stops every process inside; nothing is lost. Limits of time go on. */
-  pause(): void {
-    this.#started.session.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
+  pause(): Promise<void> {
+    return this.#chamber.pause();
   }
 
   /** Lets them go on. */
-  resume(): void {
-    this.#started.session.signalAll(SIGNAL_NUMBERS['SIGCONT'] ?? 18);
+  resume(): Promise<void> {
+    return this.#chamber.resume();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }
 
-  /** One after another, so that the last one asked for is the one in force. */
-  #changeNetwork(options: SandboxOptions): Promise<NetworkChange> {
-    const change = this.#changing.then(() => this.#changeNow(options));
-    this.#changing = change.catch(() => undefined);
-    return change;
-  }
-
-  async #changeNow(options: SandboxOptions): Promise<NetworkChange> {
-    this.#refuseEnded();
-    const context = policyContext(this.#env, baseDirectory(options));
-    const layer = layerOf(options, gloveboxDirs(this.#env).cache);
-    return changeNetwork({ sandbox: this.#started, audit: this.#audit, context, layer });
-  }
-
-  #refuseEnded(): void {
-    if (this.#end !== undefined)
-      throw new GloveboxError('E_SANDBOX_CLOSED', { what: `sandbox ${this.id} has ended` });
-  }
-
-  async #run(command: string | readonly string[], options: CommandOptions): Promise<CommandResult> {
-    const result = await this.#start(command, options).wait();
-    if (result.exitCode !== 0) throw new CommandExitError(nameOf(command), result);
-    return result;
-  }
-
-  #start(command: string | readonly string[], options: CommandOptions): Command {
-    this.#refuseEnded();
-    const argv = typeof command === 'string' ? ['/bin/bash', '-c', command] : [...command];
-    const cwd = options.cwd ?? this.plan.cwd;
-    const env = { ...this.plan.env, ...this.#started.egress.env, ...this.#extraEnv, ...options.env };
-    // The record is written first in order; a command that cannot be recorded ends the sandbox.
-    this.#audit
-      .write({ kind: 'run.command', sandbox: this.id, data: { argv, cwd } })
-      .catch(() => void this.kill());
-    const running = this.#started.session.exec({ argv, env, cwd, stdio: ['pipe', 'pipe', 'pipe'] });
-    return new Command(nameOf(command), running, options);
-  }
-
-  #watch(options: SandboxOptions): void {
-    const ttl = options.ttlMs ?? this.plan.limits.ttlMs;
-    const timer = ttl === undefined ? undefined : setTimeout(() => void this.#finish('ttl', ['ttl']), ttl);
-    timer?.unref();
-    const abort = (): void => void this.kill();
-    options.signal?.addEventListener('abort', abort, { once: true });
-    void this.closed.then(() => {
-      clearTimeout(timer);
-      options.signal?.removeEventListener('abort', abort);
-      return this.#finish('lost', []);
-    });
-  }
-
-  #finish(cause: EndCause, hit: readonly LimitName[]): Promise<EndReport> {
-    this.#end ??= this.#endNow(cause, hit);
-    return this.#end;
-  }
-
-  async #endNow(cause: EndCause, hit: readonly LimitName[]): Promise<EndReport> {
-    try {
-      return await endSandbox({ sandbox: this.#started, audit: this.#audit, cause, hit, env: this.#env });
-    } finally {
-      await this.#audit.close();
-    }
+  #use(): void {
+    this.#chamber.refuseEnded();
+    this.#chamber.touch();
   }
 }
 
-function brokerOf(started: StartedSandbox): Broker {
-  const { broker } = started.egress;
-  if (broker === undefined)
-    throw new GloveboxError('E_USAGE', {
-      what: `sandbox ${started.id} has no credentials`,
-      next: 'Name them under `credentials` in its policy.',
-    });
-  return broker;
-}
-
-async function start(
-  options: SandboxOptions,
-  env: NodeJS.ProcessEnv,
-  audit: AuditWriter,
-): Promise<StartedSandbox> {
-  const dirs = gloveboxDirs(env);
-  const home = homeDirectory(env);
-  const resolved = await loadPolicy(policyContext(env, baseDirectory(options)), layerOf(options, dirs.cache));
-  const prepared = await preparePlan({ policy: resolved.policy, env, home });
-  return startSandbox({
-    prepared,
-    policyHash: resolved.hash,
-    dirs,
-    env,
-    audit,
-    stdio: ['ignore', 'ignore', 'pipe'],
-    publish: options.publish ?? [],
-    onNetwork: (event) => options.onNetwork?.(event),
-    ...(options.onAsk === undefined ? {} : { onAsk: options.onAsk }),
-    ...(options.onPause === undefined ? {} : { onPause: options.onPause }),
-    ...(options.transport === undefined ? {} : { transport: options.transport }),
-  });
-}
-
-/** Relative paths of the options are meant inside the workspace. */
-function baseDirectory(options: SandboxOptions): string {
-  return path.resolve(options.workspace ?? '.');
-}
-
-/** An object goes through a file named for its content, so that errors and the cache have something to point at. */
-function policyFile(policy: string | Readonly<Record<string, unknown>>, cacheDir: string): string {
-  if (typeof policy === 'string') return path.resolve(policy);
-  const dir = ensurePrivateDir(path.join(cacheDir, 'inline'));
-  const file = path.join(dir, `${canonicalHash(policy)}.json`);
-  if (!existsSync(file)) {
-    const draft = `${file}.${process.pid}`;
-    writeFileSync(draft, JSON.stringify(policy, null, 2), { mode: 0o600 });
-    renameSync(draft, file);
-  }
-  return file;
-}
-
-function layerOf(options: SandboxOptions, cacheDir: string): CommandLineLayer {
-  const { profile } = options;
-  return {
-    ...(profile === undefined ? {} : { profiles: typeof profile === 'string' ? [profile] : profile }),
-    ...(options.policy === undefined ? {} : { policyFile: policyFile(options.policy, cacheDir) }),
-    ...(options.workspace === undefined ? {} : { workspace: baseDirectory(options) }),
-    ...(options.tier === undefined ? {} : { tier: options.tier }),
-    ...(options.allow === undefined ? {} : { allow: options.allow }),
-    ...(options.read === undefined ? {} : { read: options.read }),
-    ...(options.write === undefined ? {} : { write: options.write }),
-    ...(options.deny === undefined ? {} : { deny: options.deny }),
-    ...(options.limits === undefined ? {} : { limits: options.limits }),
-  };
-}
-
-const nameOf = (command: string | readonly string[]): string =>
-  (typeof command === 'string' ? command : (command[0] ?? '')).slice(0, 200);
-
-/** A question of its own, because the answer changes while a start waits. */
-const isAborted = (signal: AbortSignal | undefined): signal is AbortSignal => signal?.aborted === true;
-
-function abortedStart(signal: AbortSignal): GloveboxError {
-  return new GloveboxError('E_ABORTED', {
-    what: 'the start of the sandbox was aborted',
-    cause: signal.reason,
-  });
-}
+const endOf = (timeoutMs: number | undefined): { readonly timeoutMs?: number } =>
+  timeoutMs === undefined ? {} : { timeoutMs };

@@ -1,4 +1,4 @@
-import type { BootSpec, ExecSpec } from '../agent/contract.ts';
+import type { ExecSpec } from '../agent/contract.ts';
 import type { Duplex } from 'node:stream';
 import { runFinish } from '../agent/finish.ts';
 import { locateAgent } from '../agent/locate.ts';
@@ -9,23 +9,26 @@ import { GloveboxError } from '../base/errors.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
 import { newId } from '../base/ids.ts';
 import { relativeInside } from '../base/path-bytes.ts';
-import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
+import type { GloveboxDirs } from '../base/paths.ts';
+import { processIdentity } from '../base/process-identity.ts';
 import { Teardown } from '../base/teardown.ts';
-import type { ContainmentUsage, Plan } from '../drivers/contract.ts';
-import { spawnJail, type Jail, type JailStdio, type SpawnedJail } from '../drivers/bubblewrap/driver.ts';
-import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
-import { airlockSpec, bootSpec, type BootInput } from '../drivers/bubblewrap/spec.ts';
+import type { ContainmentUsage } from '../drivers/contract.ts';
+import type { Jail, JailStdio } from '../drivers/bubblewrap/driver.ts';
+import type { BootInput } from '../drivers/bubblewrap/spec.ts';
 import { treeIdentities } from '../drivers/identity.ts';
 import { seccompProgram } from '../drivers/seccomp-program.ts';
-import { fillMade } from '../drivers/inspection.ts';
 import type { Gateway, GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
 import { prepareEgress, type Egress } from './egress.ts';
+import { RootStores } from './root-stores.ts';
 import { startGateway } from './gateway.ts';
 import { GuardWatch } from './guard-watch.ts';
+import { launch } from './launch.ts';
 import { enforceLimits, type EnforcedLimits } from './limits.ts';
 import type { PreparedPlan } from './prepare.ts';
 import { publishPorts, type PublishedPort } from './publish.ts';
+import { Inventory } from './receipt.ts';
 import { placeholdersOf, RunRegistry, type HeldPath } from './registry.ts';
+import { removeTemporary } from './sweep.ts';
 
 export interface StartInput {
   readonly prepared: PreparedPlan;
@@ -45,6 +48,10 @@ export interface StartInput {
   /** A budget of the whole network is used up, and as the policy wants it everything inside stands still. */
   readonly onPause?: (reason: string) => void;
   readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
+  /** A directory that was made for this sandbox and goes with it. */
+  readonly temporary?: string;
+  /** Shared by sandboxes of one owner; one of its own by default. */
+  readonly roots?: RootStores;
 }
 
 /** Changes while the sandbox lives. */
@@ -72,6 +79,8 @@ export interface StartedSandbox {
   readonly startedAt: number;
   /** Undone last-in first-out when the sandbox ends or its start fails. */
   readonly teardown: Teardown;
+  /** What it has outside of itself. */
+  readonly inventory: Inventory;
   usage(): ContainmentUsage;
 }
 
@@ -100,32 +109,41 @@ async function releaseHeld(input: StartInput): Promise<void> {
   await runFinish(locateAgent(input.env), { placeholders }).catch(() => undefined);
 }
 
+function egressOf(input: StartInput, id: string, teardown: Teardown): Promise<Egress> {
+  const { prepared, env, audit, dirs, roots = new RootStores() } = input;
+  const { credentials } = prepared.policy;
+  return prepareEgress({ id, plan: prepared.plan, credentials, env, roots, audit, dirs, teardown });
+}
+
 async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSandbox> {
   const { prepared } = input;
   const id = newId('sbx');
   const startedAt = Date.now();
-  const { registry, held, limits } = groundwork(input, id, teardown);
+  const inventory = new Inventory();
+  const { registry, held, limits } = groundwork(input, { id, teardown, inventory });
+  if (prepared.image !== undefined) {
+    const { holdBase } = await import('./base.ts');
+    await holdBase(prepared.image, { id, dirs: input.dirs, teardown });
+  }
   const identities = treeIdentities(prepared.plan);
-  const { credentials } = prepared.policy;
-  const { env, audit, dirs } = input;
-  const egress = await prepareEgress({ id, plan: prepared.plan, credentials, env, audit, dirs, teardown });
+  const egress = await egressOf(input, id, teardown);
   const live: { session?: AgentSession } = {};
   const dial = (port: number): Promise<Duplex> => dialInside(live.session, port);
   // Before the airlock: a port that is taken must not meet one that is half-way through making its placeholders.
   const ports = await publishPorts(input.publish, { teardown, dial });
-  const launched = launch(input, limits, fillMade(prepared.plan, egress.made));
+  const launched = await launch({ id, start: input, limits, made: egress.made, teardown });
   teardown.add('jail', () => launched.kill());
   // From here on everything overlaps with the airlock's own work.
   const recorded = recordStart(input, id);
   recorded.catch(() => undefined);
   const pause = (): void => live.session?.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
   const gateway = startGateway(input, { id, egress, teardown, pause });
-  const jail = await launched.boot(async ({ placeholders }) => {
-    const boot = await bootFrame(input, egress, { rlimits: limits.rlimits, placeholders, identities });
+  const jail = await launched.boot(gateway, async ({ placeholders }) => {
+    const boot = await bootInput(input, egress, { rlimits: limits.rlimits, placeholders, identities });
     await recorded;
     return boot;
   });
-  attachListeners(prepared, gateway, jail);
+  if (jail.pid !== undefined) inventory.process(processIdentity(jail.pid));
   const guard: GuardState = { lost: undefined };
   const stopWatching = watchGuards(prepared, jail, guard);
   teardown.add('guard watch', stopWatching);
@@ -147,6 +165,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     ports,
     startedAt,
     teardown,
+    inventory,
     usage: () => limits.usage(),
   };
 }
@@ -154,25 +173,22 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
 type Groundwork = Pick<StartedSandbox, 'registry' | 'held' | 'limits'>;
 
 /** What has to stand before the first process: the note for whoever sweeps, and the control groups. */
-function groundwork(input: StartInput, id: string, teardown: Teardown): Groundwork {
-  const registry = new RunRegistry(input.dirs.state);
-  const held = heldPaths(input.prepared);
-  registry.add(id, held);
+function groundwork(
+  { dirs, prepared, temporary }: StartInput,
+  made: { readonly id: string; readonly teardown: Teardown; readonly inventory: Inventory },
+): Groundwork {
+  const { id, teardown, inventory } = made;
+  const registry = new RunRegistry(dirs.state);
+  const held = heldPaths(prepared);
+  inventory.path('entry', registry.add(id, held, temporary === undefined ? {} : { temporary }));
   teardown.add('registry', () => registry.remove(id));
-  return { registry, held, limits: enforceLimits(id, input.prepared.plan.limits, teardown) };
-}
-
-/** `plan` is the one of the input with what was made for this sandbox in it. */
-function launch(input: StartInput, limits: EnforcedLimits, plan: Plan): SpawnedJail {
-  const agent = locateAgent(input.env);
-  const spec = airlockSpec({
-    plan,
-    agent,
-    bubblewrap: findBubblewrap(input.env, plan.workspace),
-    scratch: ensurePrivateDir(`${input.dirs.runtime}/scratch`),
-    cgroups: limits.joinPaths,
-  });
-  return spawnJail({ agent, spec, mode: input.exec === undefined ? 'serve' : 'oneshot', stdio: input.stdio });
+  if (temporary !== undefined) {
+    inventory.path('directory', temporary);
+    teardown.add('temporary workspace', () => removeTemporary({ temporary }, dirs));
+  }
+  const limits = enforceLimits(id, prepared.plan, teardown);
+  for (const group of limits.groups) inventory.path('cgroup', group);
+  return { registry, held, limits };
 }
 
 /** Ends the jail when a guarded path is replaced on the host; answers how to stop looking. */
@@ -184,27 +200,16 @@ function watchGuards(prepared: PreparedPlan, jail: Jail, guard: GuardState): () 
   return () => watched[Symbol.dispose]();
 }
 
-function attachListeners(prepared: PreparedPlan, gateway: Gateway, jail: Jail): void {
-  for (const spec of prepared.plan.network.listeners) {
-    const handle = jail.listeners.get(spec.id);
-    if (typeof handle !== 'object' || handle === null) {
-      throw new GloveboxError('E_SANDBOX_START', {
-        what: `the airlock handed over no socket for port ${spec.port}`,
-      });
-    }
-    gateway.attach(spec, handle);
-  }
-}
-
-async function bootFrame(
+async function bootInput(
   input: StartInput,
   egress: Egress,
   facts: Pick<BootInput, 'placeholders' | 'identities'> & Pick<EnforcedLimits, 'rlimits'>,
-): Promise<BootSpec> {
+): Promise<BootInput> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
-  const seccomp = await seccompProgram({ arch, ...plan.syscalls });
-  return bootSpec({
+  const guest = plan.tier === 'process' ? {} : { place: 'guest' as const };
+  const seccomp = await seccompProgram({ arch, ...plan.syscalls, ...guest });
+  return {
     plan,
     seccomp,
     limits: facts.rlimits,
@@ -213,7 +218,7 @@ async function bootFrame(
     ...(input.exec === undefined
       ? {}
       : { exec: { ...input.exec, env: { ...input.exec.env, ...egress.env } } }),
-  });
+  };
 }
 
 async function dialInside(session: AgentSession | undefined, port: number): Promise<Duplex> {

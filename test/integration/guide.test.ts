@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { questionLines } from '../../src/cli/ask/question.ts';
 import { TestBox } from '../support/box.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
@@ -36,6 +37,12 @@ describe('examples of the guide', () => {
       expect(code).toBe(0);
     },
   );
+
+  test('the question of the guide is the one that is asked', () => {
+    const question = { host: 'files.example.net', port: 443, entry: 'http-proxy' } as const;
+    const shown = examples('text').find(({ text }) => text.includes('wants to reach'));
+    expect(shown?.text.startsWith(`${questionLines(question, 0).join('\n')}\n`)).toBe(true);
+  });
 
   test('there are some', () => {
     expect(examples('yaml').length).toBeGreaterThan(5);

@@ -50,11 +50,11 @@ describe.skipIf(missing('git') !== '')(`git over HTTPS${missing('git')}`, () => 
     const sites = { [HOST]: server.port, [OPEN]: server.port, [PRIVATE]: server.port };
     const credentials = { GIT: { from: 'env:GIT_TOKEN', basic: true } };
     const hostEnv = { GIT_TOKEN: TOKEN };
-    sandbox = await inspected(box, { rules, sites, outside, credentials, hostEnv, more: { env: IDENTITY } });
+    sandbox = await inspected(box, { rules, sites, outside, credentials, hostEnv, more: { envs: IDENTITY } });
   }
 
   const git = (way: Way, ...args: string[]): Promise<CommandResult> =>
-    inside(sandbox, way.wrap(['git', ...args]), { env: { GIT_TERMINAL_PROMPT: '0' } });
+    inside(sandbox, way.wrap(['git', ...args]), { envs: { GIT_TERMINAL_PROMPT: '0' } });
 
   describe.each(WAYS)('$way', (way) => {
     beforeEach(async () => {

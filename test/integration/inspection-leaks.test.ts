@@ -177,10 +177,10 @@ describe('the real secret is nowhere', () => {
     const placeholder = (await inside(sandbox, ['printenv', 'BYENV'])).stdout.trim();
     let said = '';
     const onStdout = (text: string): void => void (said += text);
-    const python = sandbox.commands.start([PYTHON, '-c', PROGRAM], { keepStdin: true, onStdout });
+    const python = sandbox.commands.start([PYTHON, '-c', PROGRAM], { stdin: true, onStdout });
     const script = `const text = await (await fetch('https://${HOST}/plain', { headers: { authorization: 'Bearer ' + process.env.BYENV } })).text();
 console.log('ready', text.length); process.stdin.once('data', () => process.exit());`;
-    const node = sandbox.commands.start(nodeProgram(WAYS[1], script), { keepStdin: true, onStdout });
+    const node = sandbox.commands.start(nodeProgram(WAYS[1], script), { stdin: true, onStdout });
     await until(() => said.split('ready').length === 3, 'both programs');
     const pids = processesOf(box).flatMap((line) => line.split(' ')[0] ?? []);
     const readable = pids.filter(isReadable);

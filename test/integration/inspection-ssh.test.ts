@@ -90,7 +90,7 @@ describe.skipIf(MISSING !== '')(`ssh with lent keys${MISSING}`, () => {
       ],
       sites: { [FORGE]: servers[0]?.port ?? 0, [STRANGE]: servers[1]?.port ?? 0 },
       hostEnv: { SSH_AUTH_SOCK: at('agent.sock') },
-      more: { env: { ...IDENTITY, GIT_SSH_COMMAND: SSH.join(' ') } },
+      more: { envs: { ...IDENTITY, GIT_SSH_COMMAND: SSH.join(' ') } },
     });
   }, 60_000);
 

@@ -112,7 +112,7 @@ describe.each(WAYS)('nothing is held, $way', (way) => {
   it.each(VERSIONS)('a body arrives while it is still being sent (%s)', async (version) => {
     origin.forget();
     const argv = way.wrap(['curl', '-sSN', version, '-T', '-', `${BASE}/v1/upload`]);
-    const command = sandbox.commands.start(argv, { keepStdin: true });
+    const command = sandbox.commands.start(argv, { stdin: true });
     let text = '';
     for (const word of ['one ', 'two ', 'three ']) {
       command.stdin.write(word);
@@ -165,7 +165,7 @@ describe.each(WAYS)('50 MB with a slow reader, $way', (way) => {
     origin.forget();
     const before = process.memoryUsage().arrayBuffers;
     const script = `exec 3<&0; curl -sS ${version} ${BASE}/v1/flood | { read -r x <&3; sha256sum; }`;
-    const command = sandbox.commands.start(way.wrap(['bash', '-c', script]), { keepStdin: true });
+    const command = sandbox.commands.start(way.wrap(['bash', '-c', script]), { stdin: true });
     await until(() => origin.flooded > 0, 'the request');
     expect(await standstill(() => origin.flooded)).toBeLessThan(ON_THE_WAY);
     expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(IN_MEMORY);

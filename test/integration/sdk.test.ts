@@ -82,9 +82,9 @@ describe('commands', () => {
   it('takes environment and directory of the sandbox and of the command', async () => {
     using box = new TestBox();
     mkdirSync(path.join(box.workspace, 'sub'));
-    await using sandbox = await create(box, { env: { ONE: '1', TWO: '2' } });
+    await using sandbox = await create(box, { envs: { ONE: '1', TWO: '2' } });
     const result = await sandbox.commands.run('echo $ONE $TWO $HOST_ONLY; pwd', {
-      env: { TWO: 'two' },
+      envs: { TWO: 'two' },
       cwd: `${box.workspace}/sub`,
     });
     expect(result.stdout).toBe(`1 two\n${box.workspace}/sub\n`);
@@ -130,7 +130,7 @@ for byte in 'grüße 👋'.encode(): sys.stdout.buffer.write(bytes([byte])); sys
     using box = new TestBox();
     await using sandbox = await create(box);
     const command = sandbox.commands.start('echo one; read -r x; echo "two $x"; echo three >&2', {
-      keepStdin: true,
+      stdin: true,
     });
     const seen: string[] = [];
     for await (const event of command) {
@@ -235,7 +235,7 @@ describe('input', () => {
   it('is written as it is needed with a pipe', async () => {
     using box = new TestBox();
     await using sandbox = await create(box);
-    const command = sandbox.commands.start('cat', { keepStdin: true });
+    const command = sandbox.commands.start('cat', { stdin: true });
     command.stdin.write('a');
     command.stdin.end('b');
     expect((await command.wait()).stdout).toBe('ab');
@@ -337,7 +337,7 @@ describe('ends', () => {
 
   it('of the sandbox by its time to live', async () => {
     using box = new TestBox();
-    const sandbox = await create(box, { ttlMs: 700 });
+    const sandbox = await create(box, { timeoutMs: 700 });
     expect(await codeOf(sandbox.commands.exec(['sleep', '300']))).toMatch(/^E_SANDBOX_/);
     expect((await sandbox.kill()).cause).toBe('ttl');
     expect(box.records().find((record) => record.kind === 'run.end')?.data).toMatchObject({ cause: 'ttl' });

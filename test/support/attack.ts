@@ -7,10 +7,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { collect, GLOVEBOX, TestBox, type BoxResult, type RunOptions } from './box.ts';
 
-/** The tiers that every attack is tried in. */
-export const TIERS = ['process'] as const;
+export type AttackTier = 'process' | 'container';
 
-export type AttackTier = (typeof TIERS)[number];
+/** The tiers that every attack is tried in; `GLOVEBOX_TEST_TIERS=container` leaves the others out. */
+export const TIERS: readonly AttackTier[] = (['process', 'container'] as const).filter((tier) =>
+  (process.env['GLOVEBOX_TEST_TIERS'] ?? 'process').split(',').includes(tier),
+);
 
 const PROBES = path.resolve(import.meta.dirname, '../attack/probes');
 export const PYTHON = '/usr/bin/python3';
@@ -32,7 +34,7 @@ export function forEachTier(
 }
 
 function tierNeeds(tier: AttackTier): string | undefined {
-  return { process: needsProgram('bwrap') }[tier];
+  return { process: needsProgram('bwrap'), container: needsProgram('runsc') ?? needsProgram('bwrap') }[tier];
 }
 
 /** What to hand to `forEachTier` for a program that may be absent on this machine. */
@@ -98,10 +100,13 @@ export class AttackBox extends TestBox {
   }
 
   /** Tries every way to change these paths of the workspace (see probes/tamper.py). */
-  tamper(paths: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
+  async tamper(paths: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
     const args = paths.map((name) => path.resolve(this.workspace, name));
-    const flags = [...(options.flags ?? []), '--env', `WORKSPACE=${this.workspace}`];
-    return this.python(probeText('tamper.py'), { ...options, args, flags });
+    const env = ['--env', `WORKSPACE=${this.workspace}`, '--env', `TIER=${this.tier}`];
+    const flags = [...(options.flags ?? []), ...env];
+    const result = await this.python(probeText('tamper.py'), { ...options, args, flags });
+    expect(fifosBelow(this.workspace)).toEqual([]);
+    return result;
   }
 
   /** Starts a run that goes on; its end is awaited with `ended`. */
@@ -132,6 +137,13 @@ export class AttackBox extends TestBox {
     for (const child of this.#children) child.kill('SIGKILL');
     super[Symbol.dispose]();
   }
+}
+
+/** FIFOs of the host, which a tampering probe may have left. */
+function fifosBelow(dir: string): readonly string[] {
+  return readdirSync(dir, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFIFO())
+    .map((entry) => path.join(entry.parentPath, entry.name));
 }
 
 function probeText(name: string): string {

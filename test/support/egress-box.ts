@@ -120,7 +120,7 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
 
   async probeIn(sandbox: Sandbox, script: string): Promise<BoxResult> {
     const stdin = pythonProbe(`${PROBE}\n${script}`);
-    const result = await sandbox.commands.exec([PYTHON, '-'], { stdin, env: { CANARY: this.canary } });
+    const result = await sandbox.commands.exec([PYTHON, '-'], { stdin, envs: { CANARY: this.canary } });
     return { code: result.exitCode, signal: null, stdout: result.stdout, stderr: result.stderr };
   }
 

@@ -11,7 +11,12 @@ const TAIL_LINES = 20;
 /** `audit show`: every record that matches. */
 export async function showAudit(stateDir: string, args: AuditArgs, io: CliIo): Promise<number> {
   const filter = filterOf(args);
-  for await (const record of readAudit({ stateDir }, filter)) await print(record, io);
+  let found = false;
+  for await (const record of readAudit({ stateDir }, filter)) {
+    found = true;
+    await print(record, io);
+  }
+  if (!found) io.stderr.write('glovebox: no record matches\n');
   return EXIT.ok;
 }
 

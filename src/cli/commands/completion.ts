@@ -45,6 +45,7 @@ function bash(): string {
   case "\${COMP_WORDS[1]}" in
     run|shell|explain) COMPREPLY=($(compgen -W "${flags()}" -- "$word")) ;;
     policy) COMPREPLY=($(compgen -W "check explain diff trust untrust profiles import" -- "$word")) ;;
+    image) COMPREPLY=($(compgen -W "import pull build list remove prune" -- "$word")) ;;
     audit) COMPREPLY=($(compgen -W "tail show verify" -- "$word")) ;;
     completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")) ;;
     help) COMPREPLY=($(compgen -W "${verbs()}" -- "$word")) ;;
@@ -66,6 +67,7 @@ if (( \${words[(I)--]} )); then shift words; _normal; return; fi
 case $words[2] in
   run|shell|explain) _arguments ${options} ;;
   policy) _values verb check explain diff trust untrust profiles import ;;
+  image) _values verb import pull build list remove prune ;;
   audit) _values verb tail show verify ;;
   completion) _values shell bash zsh fish ;;
 esac

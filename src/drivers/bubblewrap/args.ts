@@ -32,28 +32,30 @@ export function bubblewrapArgs(input: BubblewrapInput): readonly string[] {
   ];
 }
 
-function mountArgs(mount: Mount, scratch: string): readonly string[] {
+/** What puts one mount of the view below `root`. */
+export function mountArgs(mount: Mount, scratch: string, root = ''): readonly string[] {
+  const target = `${root}${mount.target}`;
   switch (mount.kind) {
     case 'bind':
-      return [mount.writable ? '--bind' : '--ro-bind', mount.source, mount.target];
+      return [mount.writable ? '--bind' : '--ro-bind', mount.source, target];
     case 'symlink':
-      return ['--symlink', mount.to, mount.target];
+      return ['--symlink', mount.to, target];
     case 'tmpfs':
-      return ['--perms', mount.mode.toString(8), '--size', String(mount.bytes), '--tmpfs', mount.target];
+      return ['--perms', mount.mode.toString(8), '--size', String(mount.bytes), '--tmpfs', target];
     case 'dir':
-      if (mount.target === ASSEMBLED) return ['--ro-bind', `${scratch}${ASSEMBLED}`, ASSEMBLED];
-      return ['--perms', mount.mode.toString(8), '--dir', mount.target];
+      if (mount.target === ASSEMBLED) return ['--ro-bind', `${scratch}${ASSEMBLED}`, target];
+      return ['--perms', mount.mode.toString(8), '--dir', target];
     case 'made':
       // Filled in before; what was not made is not there.
       return [];
     case 'proc':
-      return ['--proc', mount.target];
+      return ['--proc', target];
     case 'dev':
-      return ['--dev', mount.target];
+      return ['--dev', target];
     case 'hidden':
-      return ['--ro-bind', `${scratch}/hidden-${mount.type}`, mount.target];
+      return ['--ro-bind', `${scratch}/hidden-${mount.type}`, target];
     case 'file':
-      return ['--ro-bind', `${scratch}/${scratchName(mount.target)}`, mount.target];
+      return ['--ro-bind', `${scratch}/${scratchName(mount.target)}`, target];
   }
 }
 

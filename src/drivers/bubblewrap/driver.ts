@@ -1,22 +1,24 @@
 import type { ChildProcess } from 'node:child_process';
-import { spawnAirlock, type Airlock, type JailExit, type MakeBoot } from '../../agent/airlock.ts';
-import type { AirlockSpec, BootSpec } from '../../agent/contract.ts';
+import { spawnAirlock, type Airlock, type JailExit } from '../../agent/airlock.ts';
+import type { AirlockReady, BootSpec } from '../../agent/contract.ts';
 import type { AgentSession } from '../../agent/session.ts';
+import { airlockSpec, bootSpec, type AirlockInput, type BootInput } from './spec.ts';
 
 /** Where the jail's first three descriptors come from; `inherit` is only for what `chooseStdio` found harmless. */
 export type JailStdio = readonly ['inherit' | 'ignore', 'inherit' | 'ignore', 'inherit' | 'pipe'];
 
-export interface JailInput {
-  readonly agent: string;
-  readonly spec: Omit<AirlockSpec, 'parentPid'>;
+export interface JailInput extends AirlockInput {
   readonly mode: BootSpec['mode'];
   readonly stdio: JailStdio;
 }
 
+/** Asked for when the airlock stands. When it throws, the jail is ended. */
+export type MakeBootInput = (ready: AirlockReady) => BootInput | Promise<BootInput>;
+
 /** A jail whose airlock is at work. */
 export interface SpawnedJail {
   /** Nothing of the user's runs before this. @throws E_SANDBOX_START, E_MASK_LOST, E_PROTOCOL; nothing is left running then */
-  boot(make: MakeBoot): Promise<Jail>;
+  boot(make: MakeBootInput): Promise<Jail>;
   /** Ends it; resolves when it is gone. */
   kill(): Promise<void>;
 }
@@ -24,6 +26,8 @@ export interface SpawnedJail {
 /** A jail whose airlock stands. */
 export interface Jail {
   readonly session: AgentSession;
+  /** Of the outermost process; undefined when it ended at once. */
+  readonly pid: number | undefined;
   /** Sockets of the sandbox's network namespace, by listener id. */
   readonly listeners: ReadonlyMap<number, unknown>;
   /** Resolves when the outermost process is gone, and with it the whole pid namespace. */
@@ -42,11 +46,11 @@ const COMPLAINT_CHARS = 4096;
  * the terminal reach Glovebox only, and are forwarded.
  */
 export function spawnJail(input: JailInput): SpawnedJail {
-  const { agent, spec, mode } = input;
+  const { agent, mode } = input;
   const [stdin, stdout, stderr] = input.stdio;
   const airlock = spawnAirlock({
     agent,
-    spec,
+    spec: airlockSpec(input),
     mode,
     stdio: [
       stdin === 'inherit' ? 0 : 'ignore',
@@ -54,12 +58,15 @@ export function spawnJail(input: JailInput): SpawnedJail {
       stderr === 'inherit' ? 2 : 'pipe',
     ],
   });
-  return { boot: async (make) => jailOf(await airlock.boot(make)), kill: () => airlock.kill() };
+  const boot = (make: MakeBootInput): Promise<Airlock> =>
+    airlock.boot(async (ready) => bootSpec(await make(ready)));
+  return { boot: async (make) => jailOf(await boot(make)), kill: () => airlock.kill() };
 }
 
 function jailOf({ child, session, listeners, exited }: Airlock): Jail {
   return {
     session,
+    pid: child.pid,
     listeners,
     exited,
     complaint: collectComplaint(child),
@@ -67,7 +74,8 @@ function jailOf({ child, session, listeners, exited }: Airlock): Jail {
   };
 }
 
-function collectComplaint(child: ChildProcess): () => string {
+/** What a jail's outermost process says on stderr; nothing when that is no pipe. */
+export function collectComplaint(child: ChildProcess): () => string {
   let text = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     if (text.length < COMPLAINT_CHARS) text += chunk.toString('utf8');

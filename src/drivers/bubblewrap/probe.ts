@@ -1,13 +1,16 @@
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
-import path from 'node:path';
 import { GloveboxError } from '../../base/errors.ts';
-import { isWithin } from '../../base/path-bytes.ts';
+import { findProgram, type HostProgram } from '../find-program.ts';
 
 /** Needed for --disable-userns (0.8); --size and --perms came with 0.5 and 0.6. */
 export const MINIMUM_VERSION = '0.8.0';
 
-const USUAL_PLACES = ['/usr/bin/bwrap', '/usr/local/bin/bwrap'];
+const BUBBLEWRAP: HostProgram = {
+  name: 'bwrap',
+  title: 'bubblewrap',
+  variable: 'GLOVEBOX_BWRAP',
+  usualPlaces: ['/usr/bin/bwrap', '/usr/local/bin/bwrap'],
+};
 
 /** What looking for bubblewrap found. */
 export interface BubblewrapProbe {
@@ -25,18 +28,9 @@ export interface BubblewrapProbe {
  * @throws E_TIER_UNAVAILABLE
  */
 export function findBubblewrap(env: NodeJS.ProcessEnv, workspace: string): string {
-  const explicit = env['GLOVEBOX_BWRAP'];
-  if (explicit !== undefined) {
-    if (path.isAbsolute(explicit) && isExecutable(explicit)) return explicit;
-    throw missing(`GLOVEBOX_BWRAP names ${explicit}, which is not an executable at an absolute path`);
-  }
-  const fromPath = (env['PATH'] ?? '')
-    .split(':')
-    .filter((dir) => path.isAbsolute(dir) && !isWithin(path.normalize(dir), workspace))
-    .map((dir) => path.join(dir, 'bwrap'));
-  const found = [...USUAL_PLACES, ...fromPath].find(isExecutable);
-  if (found === undefined) throw missing('bubblewrap is not installed');
-  return found;
+  const found = findProgram(BUBBLEWRAP, env, workspace);
+  if ('why' in found) throw missing(found.why);
+  return found.path;
 }
 
 /** Looks at the version too; for `doctor`. */
@@ -67,15 +61,6 @@ function missing(why: string): GloveboxError {
     why,
     next: `Run: ${INSTALL}`,
   });
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** Compares dotted numbers. */

@@ -4,6 +4,7 @@ import type {
   BootSpec,
   ExecSpec,
   LandlockRule,
+  ListenerSpec,
   MaskOp,
   ResourceLimit,
   ScratchFile,
@@ -18,28 +19,44 @@ import { assemble } from './assembly.ts';
 
 export interface AirlockInput {
   readonly plan: Plan;
+  /** The agent binary on the host. */
   readonly agent: string;
   readonly bubblewrap: string;
+  /** Directory the airlock mounts its private files on. */
   readonly scratch: string;
+  /** Files of the control groups to join. */
   readonly cgroups: readonly string[];
 }
 
 /** What the airlock does for a plan. Pure. */
 export function airlockSpec(input: AirlockInput): Omit<AirlockSpec, 'parentPid'> {
-  const { plan, scratch } = input;
-  const [, ...args] = bubblewrapArgs({ plan, agent: input.agent, scratch });
+  return {
+    ...jailSpec(input, bubblewrapArgs(input)),
+    network: true,
+    listeners: listenerSpecs(input.plan),
+  };
+}
+
+/** What the airlock does for a jail of any tier: bubblewrap's words are the tier's own. */
+export function jailSpec(
+  { plan, scratch, bubblewrap, cgroups }: AirlockInput,
+  [, ...args]: readonly string[],
+): Omit<AirlockSpec, 'parentPid' | 'network'> {
   const assembly = assemble(plan);
   return {
-    cgroups: input.cgroups,
+    cgroups,
     scratch,
     files: [...assembly.files, ...assembly.mounts.flatMap(scratchFile)],
     assembled: assembly.entries,
     masks: plan.masks.map(maskOp),
-    network: true,
-    listeners: plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port })),
-    argv: [input.bubblewrap, ...args],
+    argv: [bubblewrap, ...args],
     env: {},
   };
+}
+
+/** The plan's listeners, as the agent opens them. */
+export function listenerSpecs(plan: Plan): readonly ListenerSpec[] {
+  return plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port }));
 }
 
 function scratchFile(mount: Mount): readonly ScratchFile[] {

@@ -6,7 +6,7 @@ import type { ContainmentUsage } from '../contract.ts';
 import type { Controller } from './facts.ts';
 import type { CgroupPlan } from './plan.ts';
 import { groupName, FAMILY } from './names.ts';
-import { readUsage } from './usage.ts';
+import { readCurrent, readUsage, type CurrentUsage } from './usage.ts';
 
 /** The control group of one sandbox: one directory in version 2, one for each controller in version 1. */
 export interface Cgroup {
@@ -16,6 +16,15 @@ export interface Cgroup {
   readonly joinPaths: readonly string[];
   /** What the kernel counted. Call before `remove`; later calls answer what was seen then. */
   usage(): ContainmentUsage;
+  /** What it uses at this moment. */
+  current(): CurrentUsage;
+  /** Its directories. */
+  readonly dirs: readonly string[];
+  /**
+   * Stops everything inside, or lets it go on; false where that is not to be had. Version 1 is left out: what its freezer holds
+   * does not die of SIGKILL (freezer-subsystem.rst), so that a sandbox would outlive an owner that was killed.
+   */
+  freeze(frozen: boolean): boolean;
   /** SIGKILL to everything inside; nothing can be started there afterwards. */
   kill(): void;
   /** Waits until everything inside is gone, and removes the group. @throws E_SANDBOX_LOST when it stays busy. */
@@ -106,6 +115,7 @@ function setLimit(dir: string | undefined, write: CgroupPlan['writes'][number]):
 class Group implements Cgroup {
   readonly procsPaths: readonly string[];
   readonly joinPaths: readonly string[];
+  readonly dirs: readonly string[];
   readonly #version: 1 | 2;
   readonly #dirs: ReadonlyMap<Controller, string>;
   readonly #all: readonly string[];
@@ -117,6 +127,7 @@ class Group implements Cgroup {
     this.#version = plan.version;
     this.#dirs = dirs;
     this.#all = all;
+    this.dirs = all;
     this.procsPaths = all.map((dir) => path.join(dir, 'cgroup.procs'));
     // Moving one thread does not wait for the whole machine, as moving a process does: see agent/src/join.c.
     this.joinPaths = plan.version === 1 ? all.map((dir) => path.join(dir, 'tasks')) : this.procsPaths;
@@ -128,6 +139,17 @@ class Group implements Cgroup {
     // A fork that fails while we kill is our doing, not a limit that the sandbox met.
     this.#last = this.#killed ? { ...seen, hit: this.#last.hit } : seen;
     return this.#last;
+  }
+
+  current(): CurrentUsage {
+    return this.#removed ? {} : readCurrent(this.#version, this.#dirs);
+  }
+
+  freeze(frozen: boolean): boolean {
+    const [dir] = this.#all;
+    if (this.#removed || dir === undefined || this.#version === 1) return false;
+    writeFileSync(path.join(dir, 'cgroup.freeze'), frozen ? '1' : '0');
+    return true;
   }
 
   kill(): void {

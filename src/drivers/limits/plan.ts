@@ -31,6 +31,8 @@ export interface LimitsPlan {
 export interface LimitsInput {
   readonly limits: PlanLimits;
   readonly facts: CgroupFacts;
+  /** The sandbox's processes are those of a kernel of its own, which runs on processes of this one. */
+  readonly guestKernel?: boolean;
   readonly euid: number;
   /** Hard limits of this process; see `readHardLimits`. */
   readonly hard: ReadonlyMap<number, bigint>;
@@ -40,6 +42,14 @@ export interface LimitsInput {
 const OWN_PROCESSES = 2;
 /** RLIMIT_NPROC counts per user namespace: of ours only the agent is in the jail's. */
 const OWN_IN_JAIL = 1;
+/** The guest's agent and the thread of its relay. */
+const OWN_IN_GUEST = 2;
+/**
+ * Threads and processes that a guest kernel needs besides those of its programs: the runtime's own, and one or more for each address space.
+ * At the limit it is the kernel that cannot go on, so there has to be room for all that its programs may start.
+ */
+const GUEST_KERNEL_PROCESSES = 1024;
+const GUEST_KERNEL_FACTOR = 2;
 /** Period of the CPU quota; the kernel's default (Documentation/scheduler/sched-bwc.rst). */
 const CPU_PERIOD_US = 100_000;
 /** The least quota that the kernel takes. */
@@ -51,7 +61,7 @@ const MEMLOCK_BYTES = 8n * 1024n * 1024n;
 export function planLimits(input: LimitsInput): LimitsPlan {
   const strength = strengths(input);
   const notices: string[] = [];
-  const cgroup = planCgroup(input.limits, input.facts);
+  const cgroup = planCgroup(hostLimits(input), input.facts);
   return {
     rlimits: planRlimits(input, strength, notices),
     ...(cgroup === undefined ? {} : { cgroup }),
@@ -61,13 +71,22 @@ export function planLimits(input: LimitsInput): LimitsPlan {
   };
 }
 
+/** The guest kernel holds the limit on its own processes; ours is for what it is made of. */
+function hostLimits({ limits, guestKernel }: LimitsInput): PlanLimits {
+  if (guestKernel !== true || limits.pids === undefined) return limits;
+  return { ...limits, pids: limits.pids * GUEST_KERNEL_FACTOR + GUEST_KERNEL_PROCESSES };
+}
+
 /** How strongly each limit can be held on this machine, whatever its value. */
-export function strengths({ facts, euid }: Pick<LimitsInput, 'facts' | 'euid'>): Record<LimitName, Strength> {
+export function strengths(
+  input: Pick<LimitsInput, 'facts' | 'euid' | 'guestKernel'>,
+): Record<LimitName, Strength> {
+  const { facts } = input;
   return {
     cpu: facts.parents.cpu === undefined ? 'none' : 'full',
     // RLIMIT_DATA bounds each process, not their sum.
     memory: facts.parents.memory === undefined ? 'weak' : 'full',
-    pids: pidsStrength(facts, euid),
+    pids: pidsStrength(input),
     files: 'full',
     fileSize: 'full',
     // Held by the host process, which counts and which keeps the clock.
@@ -77,8 +96,13 @@ export function strengths({ facts, euid }: Pick<LimitsInput, 'facts' | 'euid'>):
   };
 }
 
-/** RLIMIT_NPROC does not bind the user root (setrlimit(2)), and counts by user, not by sandbox. */
-function pidsStrength(facts: CgroupFacts, euid: number): Strength {
+/** RLIMIT_NPROC does not bind the user root (setrlimit(2)), and counts by user, not by sandbox; in a guest kernel that is the same. */
+function pidsStrength({
+  facts,
+  euid,
+  guestKernel,
+}: Pick<LimitsInput, 'facts' | 'euid' | 'guestKernel'>): Strength {
+  if (guestKernel === true) return 'full';
   if (facts.parents.pids !== undefined) return 'full';
   return euid === 0 ? 'none' : 'weak';
 }
@@ -130,7 +154,7 @@ function weakNotices(
 }
 
 function planRlimits(
-  { limits, hard }: LimitsInput,
+  { limits, hard, guestKernel }: LimitsInput,
   strength: Readonly<Record<LimitName, Strength>>,
   notices: string[],
 ): ResourceLimit[] {
@@ -145,8 +169,8 @@ function planRlimits(
     // A core file holds memory, and lands in the workspace.
     clamp(RLIMIT.CORE, 0n),
     clamp(RLIMIT.MEMLOCK, MEMLOCK_BYTES),
-    clamp(RLIMIT.NICE, 0n),
-    clamp(RLIMIT.RTPRIO, 0n),
+    // gVisor has no priorities to limit, and refuses these two.
+    ...(guestKernel === true ? [] : [clamp(RLIMIT.NICE, 0n), clamp(RLIMIT.RTPRIO, 0n)]),
   ];
   if (limits.files !== undefined) own.push(clamp(RLIMIT.NOFILE, BigInt(limits.files), 'files'));
   if (limits.fileSizeBytes !== undefined)
@@ -154,11 +178,15 @@ function planRlimits(
   if (limits.memoryBytes !== undefined && strength.memory === 'weak') {
     own.push(clamp(RLIMIT.DATA, BigInt(limits.memoryBytes), 'memory'));
   }
+  if (limits.pids !== undefined && guestKernel === true)
+    own.push({ resource: RLIMIT.NPROC, ...both(BigInt(limits.pids + OWN_IN_GUEST)) });
   if (limits.pids !== undefined && strength.pids === 'weak') {
     own.push(clamp(RLIMIT.NPROC, BigInt(limits.pids + OWN_IN_JAIL), 'pids'));
   }
   return own;
 }
+
+const both = (value: bigint): Pick<ResourceLimit, 'soft' | 'hard'> => ({ soft: value, hard: value });
 
 function planCgroup(limits: PlanLimits, facts: CgroupFacts): CgroupPlan | undefined {
   if (facts.version === 0) return undefined;

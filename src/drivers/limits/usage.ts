@@ -28,6 +28,29 @@ export function readUsage(version: 1 | 2, dirs: ReadonlyMap<Controller, string>)
   };
 }
 
+/** What a group uses at this moment. */
+export interface CurrentUsage {
+  readonly memoryBytes?: number;
+  readonly cpuMs?: number;
+  readonly pids?: number;
+}
+
+export function readCurrent(version: 1 | 2, dirs: ReadonlyMap<Controller, string>): CurrentUsage {
+  const read = (controller: Controller, file: string): string => {
+    const dir = dirs.get(controller);
+    return dir === undefined ? '' : readText(path.join(dir, file));
+  };
+  const memoryBytes = count(read('memory', version === 1 ? 'memory.usage_in_bytes' : 'memory.current'));
+  const pids = count(read('pids', 'pids.current'));
+  const cpuMs =
+    version === 1 ? nanoseconds(read('cpuacct', 'cpuacct.usage')) : microseconds(read('cpu', 'cpu.stat'));
+  return {
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+    ...(cpuMs === undefined ? {} : { cpuMs }),
+    ...(pids === undefined ? {} : { pids }),
+  };
+}
+
 function nanoseconds(text: string): number | undefined {
   const value = count(text);
   return value === undefined ? undefined : Math.round(value / 1e6);

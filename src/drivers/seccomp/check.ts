@@ -6,7 +6,14 @@ export type Action =
   | { readonly kind: 'kill' };
 
 /** Numbers are the same on x86-64 and arm64 (asm-generic/errno.h). */
-export const ERRNO = { EPERM: 1, EINVAL: 22, ENOSYS: 38, EPROTONOSUPPORT: 93, EAFNOSUPPORT: 97 } as const;
+export const ERRNO = {
+  EPERM: 1,
+  EINVAL: 22,
+  ENOSYS: 38,
+  EPROTONOSUPPORT: 93,
+  EOPNOTSUPP: 95,
+  EAFNOSUPPORT: 97,
+} as const;
 
 export type ErrnoName = keyof typeof ERRNO;
 

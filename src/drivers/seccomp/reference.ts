@@ -1,6 +1,7 @@
 import { SYSCALL_NUMBERS } from './numbers.ts';
 import type { SyscallName } from './numbers.ts';
 import type { Row } from './row.ts';
+import { PLACE_CALLS } from './table-gvisor.ts';
 import { SYSCALL_GROUPS, syscallRows } from './table.ts';
 
 const HEAD = `# System-call filter
@@ -22,9 +23,15 @@ ENOSYS, so that programs use what older kernels have. A call for another archite
 Arguments that are pointers cannot be judged by seccomp(2): paths are the business of the view and of Landlock.
 `;
 
+const PLACES = [
+  ['In the jail around gVisor (container tier): as with nesting, and', PLACE_CALLS.runtime],
+  ['Inside gVisor (container tier): as in the process tier, but', PLACE_CALLS.guest],
+] as const;
+
 /** The text of docs/reference/seccomp.md, made from the table. */
 export function seccompReference(): string {
-  return `${HEAD}${SYSCALL_GROUPS.map((group) => section(group.title, group.rows)).join('')}`;
+  const groups = SYSCALL_GROUPS.map((group) => section(group.title, group.rows)).join('');
+  return `${HEAD}${groups}${PLACES.map(([title, rows]) => section(title, rows)).join('')}`;
 }
 
 function section(title: string, rows: Partial<Record<SyscallName, Row>>): string {

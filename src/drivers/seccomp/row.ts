@@ -17,7 +17,7 @@ export interface Row {
   /** Why it is allowed, or why it is not. */
   readonly why: string;
   /** Answer when it is not allowed. ENOSYS where programs have a fallback for kernels without the call. */
-  readonly errno: 'EPERM' | 'ENOSYS';
+  readonly errno: 'EPERM' | 'ENOSYS' | 'EOPNOTSUPP';
   readonly rule?: ArgumentRule;
 }
 
@@ -49,4 +49,9 @@ export function deny(why: string): Row {
 /** Refused as if the kernel did not have it: programs take their fallback. */
 export function absent(why: string): Row {
   return { when: 'never', why, errno: 'ENOSYS' };
+}
+
+/** Refused with the answer that programs take for "not supported here". */
+export function refused(errno: Row['errno'], why: string): Row {
+  return { when: 'never', why, errno };
 }

@@ -7,7 +7,12 @@ export interface SeccompOptions {
   readonly profile: 'default' | 'strict' | 'debug';
   /** Namespaces and mounts inside: Chromium's own sandbox, rootless containers. */
   readonly nesting: boolean;
+  /** Absent: around commands on the host's kernel. `runtime`: around gVisor's runtime. `guest`: inside it, around commands. */
+  readonly place?: 'runtime' | 'guest';
 }
+
+/** The jail around gVisor's runtime: it makes namespaces and mounts, and nothing else that a command may not. */
+export const RUNTIME_OPTIONS = { profile: 'default', nesting: true, place: 'runtime' } as const;
 
 /** A rule about arguments. `text` goes to the reference page. */
 export interface ArgumentRule {
@@ -208,6 +213,14 @@ export function openRule(flags: Index, mode: Index): ArgumentRule {
     check: () => ({ kind: 'bits', word: low(flags), mask: CREATES, some: noSetId(mode), none: ALLOW }),
   };
 }
+
+/** The guest's agent: its process, and the thread of its relay, which is the first that it starts. */
+const GUEST_AGENT = [1, 2];
+
+export const NOT_THE_AGENT: ArgumentRule = {
+  text: 'Number 1 and 2, the agent and its relay, get EPERM: Linux keeps pid 1 from signals of its own namespace, gVisor does not.',
+  check: () => ({ kind: 'switch', word: low(0), spans: values(GUEST_AGENT, EPERM), otherwise: ALLOW }),
+};
 
 /** A call that nesting would make dangerous and that every program can do without. */
 export const NOT_WITH_NESTING: ArgumentRule = {

@@ -5,6 +5,7 @@ import { SYSCALL_NUMBERS } from './numbers.ts';
 import type { Condition, Row } from './row.ts';
 import type { SeccompOptions } from './rules.ts';
 import { IO_CALLS, MOUNT_CALLS, PATH_CALLS } from './table-files.ts';
+import { PLACE_CALLS } from './table-gvisor.ts';
 import { GONE_CALLS, IPC_CALLS, MEMORY_CALLS, SOCKET_CALLS, TIME_CALLS } from './table-memory.ts';
 import { ADMIN_CALLS, IDENTITY_CALLS, PROCESS_CALLS, RESOURCE_CALLS } from './table-process.ts';
 
@@ -87,7 +88,9 @@ const HOT_WEIGHT = 20;
 /** The whole filter as a decision tree. */
 export function seccompTree(options: SeccompOptions): Check {
   const spans: Span[] = [];
-  for (const [name, row] of syscallRows()) {
+  const special = options.place === undefined ? {} : PLACE_CALLS[options.place];
+  for (const [name, common] of syscallRows()) {
+    const row = special[name] ?? common;
     const nr = SYSCALL_NUMBERS[name][options.arch === 'x64' ? 0 : 1];
     if (nr < 0) continue;
     spans.push({ from: nr, to: nr, check: rowCheck(row, options), weight: HOT.has(name) ? HOT_WEIGHT : 1 });

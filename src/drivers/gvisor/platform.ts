@@ -1,0 +1,107 @@
+import { createHash } from 'node:crypto';
+import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
+import path from 'node:path';
+import { ensurePrivateDir } from '../../base/paths.ts';
+import type { Platform } from './args.ts';
+import { runscVersion, tryPlatform, unavailable, type Trial } from './probe.ts';
+
+export interface PlatformInput extends Trial {
+  readonly env: NodeJS.ProcessEnv;
+  readonly cacheDir: string;
+}
+
+/** What was found out about one runsc on one kernel. */
+interface Finding {
+  readonly platform: Platform;
+  readonly version: string;
+  /** SHA-256 of the binary. */
+  readonly content: string;
+  /** The file it was, so that the content need not be read again. */
+  readonly file: string;
+  readonly kernel: string;
+}
+
+/** systrap is the fastest that needs nothing of the machine; ptrace works where a kernel lacks what systrap stands on. */
+const ORDER: readonly Platform[] = ['systrap', 'ptrace'];
+
+/**
+ * The platform that works here, proven by a guest that booted. Found out once for each runsc and kernel. `GLOVEBOX_GVISOR_PLATFORM` asks for
+ * a certain one: kvm is taken only so, because on many machines it is there and hangs.
+ *
+ * @throws E_TIER_UNAVAILABLE when none works
+ */
+export async function choosePlatform(input: PlatformInput): Promise<Platform> {
+  const wanted = platformsOf(input.env['GLOVEBOX_GVISOR_PLATFORM']);
+  const file = path.join(input.cacheDir, `gvisor-${wanted.join('-')}`);
+  const identity = identityOf(input.runsc);
+  const known = readFinding(file);
+  if (known?.kernel === release() && wanted.includes(known.platform)) {
+    if (known.file === identity) return known.platform;
+    if (known.content === contentOf(input.runsc)) return remember(file, { ...known, file: identity });
+  }
+  const version = runscVersion(input.runsc);
+  const platform = await firstThatWorks(input, wanted);
+  return remember(file, {
+    platform,
+    version,
+    content: contentOf(input.runsc),
+    file: identity,
+    kernel: release(),
+  });
+}
+
+function platformsOf(wanted: string | undefined): readonly Platform[] {
+  if (wanted === undefined || wanted === '') return ORDER;
+  if (wanted === 'systrap' || wanted === 'ptrace' || wanted === 'kvm') return [wanted];
+  throw unavailable(`GLOVEBOX_GVISOR_PLATFORM names "${wanted}"`, 'Use systrap, ptrace or kvm, or unset it.');
+}
+
+async function firstThatWorks(input: PlatformInput, wanted: readonly Platform[]): Promise<Platform> {
+  const failures: string[] = [];
+  for (const platform of wanted) {
+    const why = await tryPlatform(input, platform);
+    if (why === undefined) return platform;
+    failures.push(`${platform}: ${why}`);
+  }
+  throw unavailable(
+    `no guest boots in the jail (${failures.join('; ')})`,
+    'Run `glovebox doctor`: it checks each layer by itself.',
+  );
+}
+
+/** Changes whenever the file is replaced or written: nobody but root sets the last of these times back. */
+function identityOf(file: string): string {
+  const { dev, ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true });
+  return [file, dev, ino, size, mtimeNs, ctimeNs].join(' ');
+}
+
+function contentOf(file: string): string {
+  return createHash('sha256').update(readFileSync(file)).digest('hex');
+}
+
+/** Losing it costs a trial, so what cannot be read is not there. */
+function readFinding(file: string): Finding | undefined {
+  try {
+    const value: unknown = JSON.parse(readFileSync(file, 'utf8'));
+    return isFinding(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function isFinding(value: unknown): value is Finding {
+  const keys = ['platform', 'version', 'content', 'file', 'kernel'];
+  return typeof value === 'object' && value !== null && keys.every((key) => key in value);
+}
+
+function remember(file: string, finding: Finding): Platform {
+  try {
+    const draft = path.join(ensurePrivateDir(path.dirname(file)), `${path.basename(file)}.${process.pid}`);
+    writeFileSync(draft, JSON.stringify(finding), { mode: 0o600 });
+    renameSync(draft, file);
+  } catch {
+    // The next start finds it out again.
+  }
+  return finding.platform;
+}

@@ -1,0 +1,65 @@
+import { connect, type Socket } from 'node:net';
+import { ERRORS, GloveboxError, systemCode, type ErrorCode } from '../../base/errors.ts';
+import type { AttachRequest } from './contract.ts';
+import { readLine, writeLine } from './line.ts';
+
+/** An owner that is busy may take this long, in ms. */
+const ANSWER_MS = 30_000;
+
+/**
+ * Asks the owner of a sandbox for something.
+ *
+ * @throws E_SANDBOX_CLOSED when nobody answers there, and what the owner refuses with
+ */
+export async function askOwner(path: string, request: AttachRequest): Promise<unknown> {
+  const { socket, value } = await converse(path, request);
+  socket.destroy();
+  return value;
+}
+
+/** A connection that speaks the agent's protocol from here on, with what the owner said of the sandbox. */
+export function openSession(path: string): Promise<{ readonly socket: Socket; readonly value: unknown }> {
+  return converse(path, { ask: 'session' });
+}
+
+async function converse(path: string, request: AttachRequest): Promise<{ socket: Socket; value: unknown }> {
+  const socket = await reach(path);
+  try {
+    writeLine(socket, request);
+    return { socket, value: valueOf(await readLine(socket, ANSWER_MS)) };
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+function reach(path: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(path);
+    socket.once('connect', () => {
+      socket.off('error', refused);
+      socket.on('error', () => socket.destroy());
+      resolve(socket);
+    });
+    const refused = (error: Error): void => {
+      reject(
+        new GloveboxError('E_SANDBOX_CLOSED', {
+          what: 'the owner of the sandbox does not answer',
+          why: systemCode(error) ?? error.message,
+        }),
+      );
+    };
+    socket.once('error', refused);
+  });
+}
+
+function valueOf(answer: unknown): unknown {
+  if (typeof answer !== 'object' || answer === null || !('ok' in answer))
+    throw new GloveboxError('E_PROTOCOL', { what: 'the owner answered with something else' });
+  if (answer.ok === true) return 'value' in answer ? answer.value : undefined;
+  const code = 'code' in answer && isErrorCode(answer.code) ? answer.code : 'E_INTERNAL';
+  throw new GloveboxError(code, { what: 'what' in answer ? String(answer.what) : 'the owner refused' });
+}
+
+const isErrorCode = (value: unknown): value is ErrorCode =>
+  typeof value === 'string' && Object.hasOwn(ERRORS, value);

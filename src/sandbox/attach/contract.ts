@@ -1,0 +1,32 @@
+/**
+ * What another process of the same user may ask of a sandbox's owner, over a socket that only that user reaches: one line of JSON
+ * each way. After `session` the same connection speaks the agent's protocol.
+ */
+export type AttachRequest =
+  | { readonly ask: 'session' }
+  | { readonly ask: 'info' }
+  | { readonly ask: 'kill' }
+  | { readonly ask: 'set-timeout'; readonly timeoutMs: number }
+  | { readonly ask: 'pause' }
+  | { readonly ask: 'resume' }
+  | { readonly ask: 'metrics' };
+
+export type AttachAnswer =
+  | { readonly ok: true; readonly value: unknown }
+  | { readonly ok: false; readonly code: string; readonly what: string };
+
+/** The owner's side of everything but the session itself. */
+export interface AttachOwner {
+  info(): unknown;
+  kill(): Promise<unknown>;
+  setTimeout(timeoutMs: number): void;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  metrics(): unknown;
+}
+
+/** A request or an answer is one line of at most so many bytes. */
+export const ATTACH_LINE_BYTES = 1024 * 1024;
+
+/** A client that connects and says nothing is cut off after this long, in ms. */
+export const ATTACH_WORD_MS = 5000;

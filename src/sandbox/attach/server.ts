@@ -1,0 +1,107 @@
+import { chmodSync } from 'node:fs';
+import { createServer, type Server, type Socket } from 'node:net';
+import { isGloveboxError } from '../../base/errors.ts';
+import { ATTACH_WORD_MS, type AttachAnswer, type AttachOwner, type AttachRequest } from './contract.ts';
+import { readLine, writeLine } from './line.ts';
+
+export interface AttachServerInput {
+  /** In a directory of mode 0700. */
+  readonly path: string;
+  readonly owner: AttachOwner;
+  /** Speaks the agent's protocol with the client from here on. */
+  readonly session: (client: Socket) => Promise<void>;
+}
+
+/** Answers other processes of this user for one sandbox, until it is closed. */
+export class AttachServer {
+  readonly #server: Server;
+  readonly #open = new Set<Socket>();
+
+  private constructor(input: AttachServerInput) {
+    this.#server = createServer((socket) => {
+      this.#open.add(socket);
+      socket.on('error', () => socket.destroy());
+      socket.on('close', () => this.#open.delete(socket));
+      void serve(socket, input);
+    });
+    // A sandbox must not keep its owner's process alive.
+    this.#server.unref();
+  }
+
+  static async listen(input: AttachServerInput): Promise<AttachServer> {
+    const server = new AttachServer(input);
+    await new Promise<void>((resolve, reject) => {
+      server.#server.once('error', reject);
+      server.#server.listen(input.path, resolve);
+    });
+    chmodSync(input.path, 0o600);
+    return server;
+  }
+
+  /** Hangs up on everybody; the socket's name is gone then. */
+  close(): void {
+    this.#server.close();
+    for (const socket of this.#open) socket.destroy();
+  }
+}
+
+async function serve(socket: Socket, input: AttachServerInput): Promise<void> {
+  try {
+    const request = readRequest(await readLine(socket, ATTACH_WORD_MS));
+    if (request === undefined) return answer(socket, refusal('E_USAGE', 'this is no request'));
+    if (request.ask !== 'session') return answer(socket, await outcome(request, input.owner));
+    writeLine(socket, { ok: true, value: input.owner.info() } satisfies AttachAnswer);
+    await input.session(socket);
+  } catch {
+    socket.destroy();
+  }
+}
+
+async function outcome(request: AttachRequest, owner: AttachOwner): Promise<AttachAnswer> {
+  try {
+    return { ok: true, value: (await act(request, owner)) ?? null };
+  } catch (error) {
+    if (isGloveboxError(error)) return refusal(error.code, error.what);
+    return refusal('E_INTERNAL', String(error));
+  }
+}
+
+function act(request: AttachRequest, owner: AttachOwner): unknown {
+  switch (request.ask) {
+    case 'kill':
+      return owner.kill();
+    case 'set-timeout':
+      return owner.setTimeout(request.timeoutMs);
+    case 'pause':
+      return owner.pause();
+    case 'resume':
+      return owner.resume();
+    case 'metrics':
+      return owner.metrics();
+    default:
+      return owner.info();
+  }
+}
+
+function answer(socket: Socket, value: AttachAnswer): void {
+  writeLine(socket, value);
+  socket.end();
+}
+
+function refusal(code: string, what: string): AttachAnswer {
+  return { ok: false, code, what };
+}
+
+/** Requests that have nothing but their name. */
+const PLAIN = ['session', 'info', 'kill', 'pause', 'resume', 'metrics'] as const;
+
+function readRequest(value: unknown): AttachRequest | undefined {
+  if (typeof value !== 'object' || value === null || !('ask' in value)) return undefined;
+  if (value.ask === 'set-timeout') {
+    return 'timeoutMs' in value && typeof value.timeoutMs === 'number'
+      ? { ask: 'set-timeout', timeoutMs: value.timeoutMs }
+      : undefined;
+  }
+  const ask = PLAIN.find((name) => name === value.ask);
+  return ask === undefined ? undefined : { ask };
+}

@@ -1,0 +1,76 @@
+import type { AgentChannel } from '../agent/contract.ts';
+import type { Plan } from '../drivers/contract.ts';
+import type { EndReport } from './end.ts';
+import type { Network } from './options.ts';
+import type { PublishedPort } from './publish.ts';
+
+/** What is known of a sandbox, to its owner and to others. Names as in E2B; times in milliseconds since the epoch. */
+export interface SandboxInfo {
+  readonly sandboxId: string;
+  readonly name?: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly tier: string;
+  readonly workspace: string;
+  readonly startedAt: number;
+  /** Absent: no end is set. */
+  readonly endAt?: number;
+  readonly state: 'running' | 'paused';
+  /** The process that made it, and with which it ends. */
+  readonly ownerPid: number;
+}
+
+/** How much a sandbox uses. Names as in E2B; bytes; absent where the machine does not count it. */
+export interface SandboxMetrics {
+  /** Milliseconds since the epoch. */
+  readonly timestamp: number;
+  /** Of all its CPUs, since the last call; 100 is all of them busy. */
+  readonly cpuUsedPct: number;
+  readonly cpuCount: number;
+  readonly cpuMs?: number;
+  readonly memUsed?: number;
+  readonly memTotal: number;
+  /** Processes and threads. */
+  readonly pids?: number;
+  /** Of the file system that the workspace lies on. */
+  readonly diskUsed: number;
+  readonly diskTotal: number;
+}
+
+/** What a command needs to know of the sandbox it runs in. */
+export interface CommandSettings {
+  /** Where relative paths begin. */
+  readonly cwd: string;
+  /** The environment of every command, before what it adds itself. */
+  readonly env: Readonly<Record<string, string>>;
+}
+
+/**
+ * What stands behind a `Sandbox`: one that this process owns, one that another process owns, or one in memory for tests. The class
+ * is the same for all three.
+ */
+export interface Chamber {
+  readonly id: string;
+  readonly channel: AgentChannel;
+  readonly settings: CommandSettings;
+  readonly ports: readonly PublishedPort[];
+  /** Absent where the sandbox is not this process's own. */
+  readonly plan?: Plan;
+  readonly network: Network;
+  /** Ports inside that belong to the gateway. */
+  readonly gatewayPorts: readonly number[];
+  info(): Promise<SandboxInfo>;
+  metrics(): Promise<SandboxMetrics>;
+  /** Writes the record of a command before it starts. */
+  record(argv: readonly string[], cwd: string): void;
+  /** Something was asked of the sandbox: it is not idle. */
+  touch(): void;
+  /** @throws E_SANDBOX_CLOSED when it has ended */
+  refuseEnded(): void;
+  setTimeout(timeoutMs: number): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Ends the sandbox; for one that has ended, the same report again. */
+  kill(): Promise<EndReport>;
+  /** Lets go of it; whoever owns it keeps it. */
+  disconnect(): void;
+}

@@ -1,0 +1,23 @@
+/** Bounds of the code runner; everything a kernel sends is hostile. */
+export const CODE_CAPS = {
+  /** A program that is larger is data, and belongs into a file. */
+  codeBytes: 8 * 1024 * 1024,
+  /** One frame of a kernel: a result with a large picture in base64. */
+  frameBytes: 16 * 1024 * 1024,
+  /** `kind id length` of a frame. */
+  headBytes: 128,
+  /** Results of one cell that are kept, and what all of them may hold. */
+  results: 1000,
+  resultBytes: 64 * 1024 * 1024,
+  /** Output of one cell that is kept, of each stream. */
+  outputBytes: 16 * 1024 * 1024,
+  /** A cell that was interrupted gets this long to notice. */
+  interruptMs: 2000,
+  /** A kernel that has answered may be this late with the last of its output, in ms: a cell that closed its stdout never marks it. */
+  markMs: 1000,
+  /** From the start of a kernel to its first word; Python on a loaded machine under TCG took 3 s. */
+  startMs: 30_000,
+  defaultTimeoutMs: 60_000,
+  /** Contexts of one sandbox at once. */
+  contexts: 64,
+} as const;

@@ -1,0 +1,185 @@
+import type { AgentProcess } from '../../agent/contract.ts';
+import { GloveboxError, isGloveboxError } from '../../base/errors.ts';
+import { SIGNAL_NUMBERS } from '../../base/exit-codes.ts';
+import { CODE_CAPS } from './caps.ts';
+import type { Collector } from './collect.ts';
+import type { CodeLanguage } from './contract.ts';
+import { KernelFrames, type KernelFrame } from './frames.ts';
+import { KERNELS, readKernel, type KernelKind } from './kernels.ts';
+import { MarkedStream } from './marks.ts';
+
+/** Starts a program inside with a control channel on descriptor 3. */
+export type StartKernel = (input: {
+  readonly argv: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+}) => AgentProcess;
+
+export interface KernelInput {
+  readonly cwd: string;
+  readonly envs: Readonly<Record<string, string>>;
+  readonly start: StartKernel;
+}
+
+interface Cell {
+  readonly id: string;
+  readonly collector: Collector;
+  readonly answered: () => void;
+  readonly failed: (error: Error) => void;
+  started: boolean;
+}
+
+/** One kernel process and what it is busy with. */
+export class Kernel {
+  readonly #process: AgentProcess;
+  readonly #kind: KernelKind;
+  readonly #frames = new KernelFrames();
+  readonly #stdout: MarkedStream;
+  readonly #stderr: MarkedStream;
+  /** Resolves with the status when the process is gone and everything it wrote was read. */
+  readonly #gone: Promise<number>;
+  #cell: Cell | undefined;
+  #ready: (() => void) | undefined;
+  #interruptWanted = false;
+  alive = true;
+
+  private constructor(kind: KernelKind, process: AgentProcess) {
+    this.#kind = kind;
+    this.#process = process;
+    this.#stdout = new MarkedStream((data) => this.#cell?.collector.output('stdout', data));
+    this.#stderr = new MarkedStream((data) => this.#cell?.collector.output('stderr', data));
+    const read = Promise.all([
+      this.#read(process.stdout, (data) => this.#stdout.push(data)),
+      this.#read(process.stderr, (data) => this.#stderr.push(data)),
+      this.#read(process.control, (data) => this.#accept(data)),
+    ]);
+    this.#gone = process.exit
+      .then(async (exit) => {
+        // Whatever it started may hold its output open for as long as it likes.
+        await Promise.race([read, later(CODE_CAPS.markMs)]);
+        return exit.status;
+      })
+      .finally(() => {
+        this.alive = false;
+      });
+    this.#gone.catch(() => undefined);
+  }
+
+  /** @throws E_CODE_LANGUAGE when the program is not there, E_CODE_KERNEL when it does not answer */
+  static async start(language: CodeLanguage, input: KernelInput): Promise<Kernel> {
+    const kind = KERNELS[language];
+    const source = readKernel(kind);
+    const process = input.start({ argv: kind.argv, cwd: input.cwd, env: input.envs });
+    const kernel = new Kernel(kind, process);
+    try {
+      await process.started;
+      await kernel.#open(source);
+      return kernel;
+    } catch (error) {
+      await kernel.end();
+      throw languageError(error, language, kind);
+    }
+  }
+
+  /**
+   * Runs a cell. Resolves when it is over: with nothing when the kernel lives on, with its exit status when it does not.
+   *
+   * @throws E_CODE_KERNEL when it speaks garbage
+   */
+  async run(id: string, code: string, collector: Collector): Promise<number | undefined> {
+    const marks = Promise.all([this.#stdout.until(id), this.#stderr.until(id)]);
+    this.#interruptWanted = false;
+    const answered = new Promise<void>((resolve, reject) => {
+      this.#cell = { id, collector, answered: resolve, failed: reject, started: false };
+    });
+    try {
+      this.#process.stdin.write(this.#kind.cell(id, code));
+      const exit = await Promise.race([answered, this.#gone]);
+      if (exit === undefined) await Promise.race([marks, this.#gone, later(CODE_CAPS.markMs)]);
+      this.#stdout.finish();
+      this.#stderr.finish();
+      return exit ?? (this.alive ? undefined : await this.#gone);
+    } finally {
+      this.#cell = undefined;
+    }
+  }
+
+  /** Interrupts the cell, once it has begun: before, a signal could hit the kernel's own reading. */
+  interrupt(): void {
+    this.#interruptWanted = true;
+    if (this.#cell?.started !== true) return;
+    this.#process.kill(SIGNAL_NUMBERS['SIGINT'] ?? 2);
+    if (this.#kind.interrupt !== undefined) this.#process.stdin.write(this.#kind.interrupt);
+  }
+
+  async end(): Promise<void> {
+    this.#process.kill(SIGNAL_NUMBERS['SIGKILL'] ?? 9);
+    await this.#gone.catch(() => undefined);
+    this.#process.abandon();
+  }
+
+  async #open(source: Buffer): Promise<void> {
+    const answered = new Promise<void>((resolve) => {
+      this.#ready = resolve;
+    });
+    // What the interpreter itself said at its start is nobody's output.
+    const ready = Promise.all([answered, this.#stdout.until('-'), this.#stderr.until('-')]).then(
+      () => undefined,
+    );
+    this.#process.stdin.write(this.#kind.opening(source));
+    const late = later(CODE_CAPS.startMs).then(() => 'late' as const);
+    const first = await Promise.race([ready, this.#gone, late]);
+    if (first === undefined) return;
+    const why = first === 'late' ? `not within ${CODE_CAPS.startMs} ms` : `it ended with status ${first}`;
+    throw new GloveboxError('E_CODE_KERNEL', { what: 'the kernel did not answer', why });
+  }
+
+  async #read(stream: AsyncIterable<unknown>, take: (data: Buffer) => void): Promise<void> {
+    try {
+      for await (const data of stream) if (Buffer.isBuffer(data)) take(data);
+    } catch (error) {
+      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  #accept(data: Buffer): void {
+    for (const frame of this.#frames.push(data)) this.#take(frame);
+  }
+
+  /** A frame that fits nothing is old: a cell that was given up may still have sent it. */
+  #take({ kind, id, body }: KernelFrame): void {
+    if (kind === 'ready') return this.#ready?.();
+    const cell = this.#cell;
+    if (cell === undefined || id !== cell.id) return;
+    if (kind === 'started') {
+      cell.started = true;
+      if (this.#interruptWanted) this.interrupt();
+    } else if (kind === 'result') {
+      cell.collector.result(body);
+    } else if (kind === 'done') {
+      cell.collector.done(body);
+      cell.answered();
+    }
+  }
+
+  #fail(error: Error): void {
+    this.alive = false;
+    this.#cell?.failed(error);
+  }
+}
+
+/** Does not keep the process alive by itself. */
+function later(limitMs: number): Promise<undefined> {
+  return new Promise((resolve) => {
+    setTimeout(() => resolve(undefined), limitMs).unref();
+  });
+}
+
+function languageError(error: unknown, language: CodeLanguage, kind: KernelKind): unknown {
+  if (!isGloveboxError(error) || !error.code.startsWith('E_COMMAND_NOT_')) return error;
+  return new GloveboxError('E_CODE_LANGUAGE', {
+    what: `the sandbox has no ${kind.argv[0]} for ${language}`,
+    next: `Use a base system that has it (Debian package ${kind.debian}), or make it visible with \`read\`.`,
+    cause: error,
+  });
+}

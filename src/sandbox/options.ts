@@ -1,0 +1,64 @@
+import type { GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
+import type { Tier } from '../policy/contract.ts';
+import type { NetworkChange } from './network.ts';
+
+/** What a sandbox is made from. Everything left out comes from the organisation, user and trusted project policy. */
+export interface SandboxOptions {
+  /** A name for `getOrCreate` and `list`; at most one living sandbox of a user has it. */
+  readonly name?: string;
+  /** Labels of the caller's own, for `list`. */
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Built-in profiles by name. */
+  readonly profile?: string | readonly string[];
+  /** A policy besides the organisation's and the user's: the path of a file, or the policy itself as an object. */
+  readonly policy?: string | Readonly<Record<string, unknown>>;
+  /** The one writable tree; default the current directory. Relative paths below are meant inside it. */
+  readonly workspace?: string;
+  /** In place of a workspace: an empty directory that goes with the sandbox. */
+  readonly temporary?: boolean;
+  readonly tier?: Tier;
+  /** What stands at `/`: an image of the store by name, or the directory of an unpacked root file system; default the host's own. */
+  readonly image?: string;
+  /** `host` or `host:port`. */
+  readonly allow?: readonly string[];
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  readonly deny?: readonly string[];
+  /** Variables of the sandbox's commands. */
+  readonly envs?: Readonly<Record<string, string>>;
+  /** As in the policy: `{ memory: '1GiB', pids: '256', timeout: '10m' }`. */
+  readonly limits?: Readonly<Record<string, string>>;
+  /** Ports of the sandbox to reach on the host's 127.0.0.1: `8080`, or `9000:8080`. */
+  readonly publish?: readonly string[];
+  /** Life of the sandbox in milliseconds, 0 for no end; default what the policy says, else none. `setTimeout` sets it anew. */
+  readonly timeoutMs?: number;
+  /** Milliseconds without a command, connection or call after which the sandbox ends; default never. */
+  readonly idleTimeoutMs?: number;
+  /** Ends the sandbox when aborted. */
+  readonly signal?: AbortSignal;
+  /** Every decision of the gateway as it is made. */
+  readonly onNetwork?: (event: NetworkEvent) => void;
+  /** Asked about hosts that no rule knows, where the policy says `ask`; nobody to ask means denial. */
+  readonly onAsk?: GatewayOptions['onAsk'];
+  /** The policy says `overBudget: pause` and a budget is used up: everything inside stands still until `resume` or `kill`. */
+  readonly onPause?: (reason: string) => void;
+  /** Other ways to the network than this machine's own, such as a tunnel. Every guard stands before them. */
+  readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
+  /** Host environment that the policy may pass variables from; default `process.env`. */
+  readonly hostEnv?: NodeJS.ProcessEnv;
+}
+
+/** The way out of a running sandbox. */
+export interface Network {
+  /**
+   * Puts other rules in force within a second and closes what they no longer allow; a policy that is wrong changes nothing. What is
+   * not named stays as it was at `create`.
+   *
+   * @throws E_POLICY_INVALID, E_UNSUPPORTED for a change that a running sandbox cannot take
+   */
+  update(change: Pick<SandboxOptions, 'policy' | 'profile' | 'allow'>): Promise<NetworkChange>;
+  /** Reads the source of a credential again. @throws E_CREDENTIAL_SOURCE; its requests are refused until a later read works */
+  refresh(credential: string): Promise<void>;
+  /** Ends the use of a credential at once: later requests with it are refused, and those under way are cut, WebSockets and streams too. */
+  revoke(credential: string): void;
+}
