@@ -1,5 +1,8 @@
 import { defineConfig } from 'vitest/config';
 
+/** Finds out whether the container tier can be tested here. */
+const GUEST = ['test/support/guest-setup.ts'];
+
 // Real sandboxes on two cores: a few workers, generous limits, no retries (a flake is a defect).
 export default defineConfig({
   test: {
@@ -11,8 +14,11 @@ export default defineConfig({
       { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'] } },
       { extends: true, test: { name: 'pins', include: ['test/*.test.ts', 'test/pins/**/*.test.ts'] } },
       { extends: true, test: { name: 'gateway', include: ['test/gateway/**/*.test.ts'] } },
-      { extends: true, test: { name: 'integration', include: ['test/integration/**/*.test.ts'] } },
-      { extends: true, test: { name: 'attack', include: ['test/attack/**/*.test.ts'] } },
+      {
+        extends: true,
+        test: { name: 'integration', include: ['test/integration/**/*.test.ts'], globalSetup: GUEST },
+      },
+      { extends: true, test: { name: 'attack', include: ['test/attack/**/*.test.ts'], globalSetup: GUEST } },
     ],
   },
 });

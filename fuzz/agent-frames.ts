@@ -27,7 +27,7 @@ function readsOrRefuses(read: () => void): void {
 /** An entry, an event, a process and a port with something in every field. */
 const RECORDS: readonly Uint8Array[] = [
   Buffer.from(
-    '0300010002000000a4010000e8030000e803000015cd5b07050000000000000000f1536500000000' + '61' + '2e2e',
+    '0300010002000000a4010000e8030000e803000015cd5b07050000000000000000f1536500000000612e2e',
     'hex',
   ),
   Buffer.from('0402010001006162', 'hex'),

@@ -139,18 +139,52 @@ export const NET_TARGETS: readonly FuzzTarget[] = [
   },
 ];
 
-/** Runs one target `iterations` times from a seed; deterministic, so a failure is its own reproduction. */
+/** As `FuzzTarget`, for what works in steps: streams, files, connections. */
+export interface AsyncFuzzTarget extends Pick<FuzzTarget, 'name' | 'seeds'> {
+  readonly run: (bytes: Uint8Array) => Promise<void>;
+}
+
+/** How often a target is run, and from which seed; deterministic, so a failure is its own reproduction. */
+export interface FuzzRun {
+  readonly seed: number;
+  readonly iterations: number;
+}
+
+/** Runs one target `iterations` times. */
 export function fuzz(target: FuzzTarget, seed: number, iterations: number): void {
-  const random = generator(seed);
-  for (let i = 0; i < iterations; i++) {
-    const input = mutate(target.seeds[random(target.seeds.length)] ?? new Uint8Array(), random);
+  for (const { input, place } of inputs(target, { seed, iterations })) {
     try {
       target.run(input);
     } catch (error) {
-      throw new Error(`${target.name}, seed ${seed}, iteration ${i}: ${Buffer.from(input).toString('hex')}`, {
-        cause: error,
-      });
+      throw new Error(place, { cause: error });
     }
+  }
+}
+
+/** As `fuzz`. */
+export async function fuzzAsync(target: AsyncFuzzTarget, run: FuzzRun): Promise<void> {
+  for (const { input, place } of inputs(target, run)) {
+    try {
+      await target.run(input);
+    } catch (error) {
+      throw new Error(place, { cause: error });
+    }
+  }
+}
+
+function* inputs(
+  target: Pick<FuzzTarget, 'name' | 'seeds'>,
+  { seed, iterations }: FuzzRun,
+): Generator<{ readonly input: Uint8Array; readonly place: string }, void, void> {
+  const random = generator(seed);
+  for (let i = 0; i < iterations; i++) {
+    const input = mutate(target.seeds[random(target.seeds.length)] ?? new Uint8Array(), random);
+    yield {
+      input,
+      get place() {
+        return `${target.name}, seed ${seed}, iteration ${i}: ${Buffer.from(input).toString('hex')}`;
+      },
+    };
   }
 }
 

@@ -123,9 +123,10 @@ function withOwnPath(source) {
   return source.replaceAll(detour, '__filename');
 }
 
-/** The SDK: an ES module with its lazy parts beside it. */
+/** The SDK and its double: ES modules that share what they have in common, with lazy parts beside them. */
 async function bundleLibrary() {
-  const build = await rolldown({ cwd: root, input: { index: 'src/index.ts' }, platform: 'node', external });
+  const input = { index: 'src/index.ts', testing: 'src/testing.ts' };
+  const build = await rolldown({ cwd: root, input, platform: 'node', external });
   await build.write({ dir: path.join(out, 'lib'), format: 'esm', chunkFileNames: 'chunks/[name].js' });
   await build.close();
 }
@@ -146,8 +147,11 @@ async function bundleGuests() {
   const file = path.join(out, 'guest/javascript.cjs');
   await build.write({ file, format: 'cjs', minify: true, codeSplitting: false });
   await build.close();
-  for (const name of ['python.py', 'shell.bash'])
-    cpSync(path.join(source, name), path.join(out, 'guest', name));
+  const python = ['channel', 'show', 'charts', 'kernel'].map((part) =>
+    readFileSync(path.join(source, 'python', `${part}.py`), 'utf8'),
+  );
+  writeFileSync(path.join(out, 'guest/python.py'), python.join('\n\n'));
+  cpSync(path.join(source, 'shell.bash'), path.join(out, 'guest/shell.bash'));
 }
 
 /**

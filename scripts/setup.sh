@@ -9,11 +9,13 @@ cd "$(dirname "$0")/.."
 # bubblewrap: the jail. gcc, libc6-dev, musl-tools: the agent, one small static C program. ca-certificates: TLS of npm.
 packages=(bubblewrap gcc libc6-dev musl-tools ca-certificates)
 demo_packages=(python3 curl openssl)
-# git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer; the others are real clients and
-# servers that the gateway is tried with.
+# git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer; docker.io has the engine that the
+# tests start for themselves (the service that it may bring along is not used); the others are real clients and servers that the
+# gateway is tried with.
 dev_packages=(git util-linux procps iproute2 clang libclang-rt-14-dev
   openssh-client openssh-server python3-requests python3-grpcio golang-go openjdk-17-jdk-headless
-  mmdebstrap zstd redis-server postgresql)
+  mmdebstrap zstd redis-server postgresql docker.io
+  python3-matplotlib python3-pandas)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 

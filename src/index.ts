@@ -43,6 +43,8 @@ export type {
   Result,
   RunCodeOptions,
 } from './sandbox/code/contract.ts';
+export { runCodeOnce, type CodeOnce, type CodeReport } from './sandbox/code/one-shot.ts';
+export type { CodeDenial, CodeStatus } from './sandbox/code/verdict.ts';
 export type { EndReport } from './sandbox/end.ts';
 export type { PublishedPort } from './sandbox/publish.ts';
 export { ERRORS, GloveboxError, isGloveboxError, type ErrorCode } from './base/errors.ts';

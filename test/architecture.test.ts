@@ -12,7 +12,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['audit', 'agent'],
   ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity', 'images'],
   ['sandbox'],
-  ['server', 'mcp', 'index.ts'],
+  ['server', 'mcp', 'index.ts', 'testing.ts'],
   ['cli'],
 ];
 

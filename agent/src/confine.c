@@ -64,8 +64,12 @@ static void apply_landlock(const struct boot_spec *spec, struct confinement *out
 static void drop_capabilities(struct confinement *out) {
     fail_stage("capabilities");
     bool bounded = true;
-    for (int cap = 0; cap < 64; cap++)
-        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno != EINVAL) bounded = false;
+    for (int cap = 0; cap < 64; cap++) {
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) == 0) continue;
+        /* The kernel knows no further ones. */
+        if (errno == EINVAL) break;
+        bounded = false;
+    }
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     struct k_cap_header header = {.version = K_CAP_VERSION_3};
     struct k_cap_data none[2] = {{0}, {0}};

@@ -17,8 +17,13 @@ static void become_init(void) {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail_sys("prctl", "PR_SET_PDEATHSIG");
     if (setsid() < 0 && errno != EPERM) fail_sys("setsid", NULL);
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail_sys("prctl", "PR_SET_DUMPABLE");
-    for (int signo = 1; signo <= 64; signo++) signal(signo, SIG_DFL);
     signal(SIGPIPE, SIG_IGN);
+}
+
+/* What whoever started us ignored, the commands would ignore too. The first process of a guest kernel has nothing to inherit. */
+static void reset_signals(const struct boot_spec *spec) {
+    for (int signo = 1; !spec->guest && signo <= 64; signo++)
+        if (signo != SIGPIPE) signal(signo, SIG_DFL);
 }
 
 /* keyctl(2): without this the jail would share the caller's session keyring. */
@@ -56,6 +61,7 @@ static _Noreturn void serve(int out) {
     if (got == 0) _exit(EXIT_REFUSED);
     const char *problem = got < 0 ? "malformed frame" : boot_parse((struct slice){payload, len}, &boot);
     if (problem != NULL) fail_with(&(struct failure){.code = ERR_PROTOCOL, .op = "parse", .message = problem});
+    reset_signals(&boot);
     verify_masks(&boot);
     guest_network(&boot);
     relay_listen(&boot);
@@ -64,6 +70,10 @@ static _Noreturn void serve(int out) {
     relay_start();
     struct loop loop = {.boot = &boot, .out_fd = out, .signal_fd = -1};
     queue_hello(&loop, &confinement);
+    /* Starting a thread takes a guest kernel milliseconds, in which the host can go on. */
+    if (!write_all(out, buf_head(&loop.out), loop.out.len)) _exit(EXIT_REFUSED);
+    buf_consume(&loop.out, loop.out.len);
+    relay_release();
     loop_run(&loop);
 }
 

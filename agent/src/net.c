@@ -132,6 +132,37 @@ static bool add_address(uint32_t address) {
     return ask_kernel(&request, sizeof request);
 }
 
+struct address6_request {
+    uint32_t len;
+    uint16_t type, flags;
+    uint32_t seq, pid;
+    uint8_t family, prefix_len, address_flags, scope;
+    uint32_t index;
+    uint16_t local_len, local_type;
+    struct in6_addr local;
+    uint16_t address_len, address_type;
+    struct in6_addr address;
+};
+
+bool net_add_ipv6(unsigned interface, const char *address, uint8_t prefix_len) {
+    struct address6_request request = {
+        .len = sizeof request,
+        .type = NL_RTM_NEWADDR,
+        .flags = NL_REQUEST_ACK_CREATE,
+        .seq = 1,
+        .family = AF_INET6,
+        .prefix_len = prefix_len,
+        .index = interface,
+        .local_len = 20,
+        .local_type = ADDR_ATTR_LOCAL,
+        .address_len = 20,
+        .address_type = ADDR_ATTR_ADDRESS,
+    };
+    if (inet_pton(AF_INET6, address, &request.local) != 1) return false;
+    request.address = request.local;
+    return ask_kernel(&request, sizeof request);
+}
+
 bool net_every_address(void) { return add_address(0x00000001) && add_address(0x80000001); }
 
 static bool bind_any(int fd, uint16_t port, bool ipv6) {

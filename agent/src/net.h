@@ -17,6 +17,8 @@ int net_datagram(uint16_t port, int family);
  * subnet for its own, and has no local routes.
  */
 bool net_every_address(void);
+/* Gives an interface an address with a subnet; what lies in it leads there. False with errno. */
+bool net_add_ipv6(unsigned interface, const char *address, uint8_t prefix_len);
 /* Hands every listener to the host over Node's IPC socket, then says that it is ready. Fails closed. */
 void net_hand_over(const struct airlock_spec *spec, bool ipv6, int ipc);
 

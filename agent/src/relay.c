@@ -15,6 +15,7 @@
 #include "net.h"
 #include "proto.h"
 #include "relay_link.h"
+#include "tunnel.h"
 
 /* One socket for TCP, two for UDP: a reply has to leave from the address that was asked, and each family says it in its own way. */
 static struct {
@@ -34,11 +35,16 @@ static void add_listener(const struct listener *l, int family) {
     relay.items[relay.count++] = (struct relay_listener){.fd = fd, .udp = l->proto == PROTO_UDP, .family = family};
 }
 
-/* Linux has routes for this, gVisor only subnets. */
-static bool own_every_address(const struct boot_spec *spec) {
-    if ((spec->flags & BOOT_OWN_NETWORK) == 0 || !net_any_ip(AF_INET)) return net_every_address();
-    net_any_ip(AF_INET6);
-    return true;
+/* Linux has routes for this, gVisor only subnets, and those for IPv4 alone. Answers the tunnel of IPv6, or -1 where none is needed. */
+static int own_every_address(const struct boot_spec *spec) {
+    if ((spec->flags & BOOT_OWN_NETWORK) != 0 && net_any_ip(AF_INET)) {
+        net_any_ip(AF_INET6);
+        return -1;
+    }
+    if (!net_every_address()) fail_sys("address", "0.0.0.0/0");
+    int tunnel = tunnel_open();
+    if (tunnel < 0) fail_sys("tunnel", "::/0");
+    return tunnel;
 }
 
 void relay_listen(const struct boot_spec *spec) {
@@ -47,7 +53,7 @@ void relay_listen(const struct boot_spec *spec) {
     if (strlen(spec->relay) >= sizeof relay.gateway.sun_path) fail_msg("relay", spec->relay, "the path is too long");
     relay.gateway.sun_family = AF_UNIX;
     strcpy(relay.gateway.sun_path, spec->relay);
-    if (!own_every_address(spec)) fail_sys("address", "0.0.0.0/0");
+    int tunnel = own_every_address(spec);
     for (size_t i = 0; i < spec->listeners.count; i++) {
         const struct listener *l = &spec->listeners.items[i];
         if (l->proto != PROTO_UDP) continue;
@@ -57,6 +63,8 @@ void relay_listen(const struct boot_spec *spec) {
     }
     for (size_t i = 0; i < spec->listeners.count; i++)
         if (spec->listeners.items[i].proto == PROTO_TCP) add_listener(&spec->listeners.items[i], AF_INET6);
+    if (tunnel >= 0 && relay.count == RELAY_LISTENERS_MAX) fail_msg("listen", "tunnel", "too many listeners");
+    if (tunnel >= 0) relay.items[relay.count++] = (struct relay_listener){.fd = tunnel, .tunnel = true};
 }
 
 /* A table of our own: what the main thread forks must not keep connections open, and we must not keep its channel. */
@@ -90,6 +98,10 @@ void relay_start(void) {
     errno = pthread_create(&thread, NULL, relay_main, NULL);
     if (errno != 0) fail_sys("pthread_create", NULL);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+void relay_release(void) {
+    if (relay.count == 0) return;
     while (sem_wait(&relay.taken) < 0) continue;
     for (size_t i = 0; i < relay.count; i++) close(relay.items[i].fd);
 }

@@ -11,5 +11,7 @@
 void relay_listen(const struct boot_spec *spec);
 /* Serves them in a thread of its own, which no signal from inside reaches. After `confine`, whose filter it inherits. */
 void relay_start(void);
+/* Waits until the thread has the listeners, and lets go of them here. Before anything of the user's runs. */
+void relay_release(void);
 
 #endif

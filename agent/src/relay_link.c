@@ -13,6 +13,7 @@
 
 #include "mailbox.h"
 #include "proto.h"
+#include "tunnel.h"
 
 enum {
     CHUNK = 64 * 1024,
@@ -228,6 +229,7 @@ static void take_connection(int client) {
         close_with_reset(client);
         return;
     }
+    tunnel_destination(client, &local);
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     l->client = client;
     l->gateway = open_gateway(RELAY_TCP, l->id, &local);
@@ -248,7 +250,8 @@ static void on_event(const struct relay_listener *listeners, uint64_t tag) {
     size_t index = tag & 0xffffffffu;
     enum what what = (enum what)(tag >> 48);
     if (what == ON_LISTENER && listeners[index].udp) mailbox_questions(index);
-    if (what == ON_LISTENER && !listeners[index].udp) on_listener(&listeners[index]);
+    if (what == ON_LISTENER && listeners[index].tunnel) tunnel_packets(listeners[index].fd);
+    if (what == ON_LISTENER && !listeners[index].udp && !listeners[index].tunnel) on_listener(&listeners[index]);
     if (what == ON_CONTROL) read_control();
     if (what == ON_MAILBOX) mailbox_answers(index);
     if (what != ON_CLIENT && what != ON_GATEWAY) return;

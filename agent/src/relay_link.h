@@ -16,6 +16,8 @@ enum {
 
 struct relay_listener {
     int fd;
+    /* The end of a tunnel, which is no socket; comes last in the list. */
+    bool tunnel;
     bool udp;
     int family;
 };

@@ -6,6 +6,7 @@
 #include "../src/memory.h"
 #include "../src/proto.h"
 #include "../src/spec.h"
+#include "../src/tunnel.h"
 #include "../src/work.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -38,9 +39,18 @@ static void parse_work(struct slice payload) {
     free(line);
 }
 
+static void turn(struct slice payload) {
+    uint8_t *copy = malloc(payload.len + 1);
+    if (copy == NULL) return;
+    memcpy(copy, payload.ptr, payload.len);
+    tunnel_turn(copy, payload.len);
+    free(copy);
+}
+
 static void parse(uint16_t type, struct slice payload) {
     parse_memory(payload);
     parse_work(payload);
+    turn(payload);
     struct airlock_spec airlock = {0};
     struct boot_spec boot = {0};
     struct exec_spec exec = {0};

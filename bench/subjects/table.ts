@@ -1,11 +1,14 @@
 import type { Subject } from '../lib/context.ts';
 import { audit } from './audit.ts';
+import { code } from './code.ts';
+import { container } from './container.ts';
 import { dlp } from './dlp.ts';
 import { files } from './files.ts';
 import { footprint } from './footprint.ts';
 import { gatewayAlone } from './gateway-alone.ts';
 import { gateway } from './gateway.ts';
 import { h2 } from './h2.ts';
+import { image } from './image.ts';
 import { inspected } from './inspected.ts';
 import { masks } from './masks.ts';
 import { policy } from './policy.ts';
@@ -18,7 +21,10 @@ export const SUBJECTS: readonly Subject[] = [
   start,
   startTree,
   sdk,
+  code,
+  container,
   files,
+  image,
   footprint,
   gateway,
   gatewayAlone,

@@ -130,7 +130,10 @@ export function encodeBootSpec(spec: BootSpec): Buffer {
   if (spec.seccomp !== undefined) out.bytes(n.BOOT_TAG.seccomp, spec.seccomp);
   writeLimits(out, n.BOOT_TAG.rlimit, spec.limits);
   if (spec.exec !== undefined) out.bytes(n.BOOT_TAG.exec, encodeExecSpec(spec.exec));
-  if (spec.keepCapabilities === true) out.u32(n.BOOT_TAG.flags, n.BOOT_FLAG.keepCapabilities);
+  const flags =
+    (spec.keepCapabilities === true ? n.BOOT_FLAG.keepCapabilities : 0) |
+    (spec.guest?.ownNetwork === true ? n.BOOT_FLAG.ownNetwork : 0);
+  if (flags !== 0) out.u32(n.BOOT_TAG.flags, flags);
   if (spec.guest !== undefined) writeGuest(out, spec.guest);
   return encodeFrame(n.FRAME.boot, 0, out.finish());
 }

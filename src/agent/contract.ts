@@ -165,6 +165,8 @@ export interface GuestSpec {
   readonly identity: Identity;
   /** Where connections to the listeners go; none of them answers without it. */
   readonly relay?: { readonly path: string; readonly listeners: readonly ListenerSpec[] };
+  /** The kernel is the host's and lends no capability: the stage makes a network namespace of its own. */
+  readonly ownNetwork?: boolean;
 }
 
 /** What the inside stage reached, said before the first command. */

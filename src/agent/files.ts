@@ -62,7 +62,7 @@ export class AgentFiles implements AgentFileAccess {
   async list(path: PathBytes, options: ListOptions = {}): Promise<Listing> {
     return this.#slots.run(`listing ${shownPath(path)}`, options.signal, async () => {
       const entries: FileEntry[] = [];
-      const walk = this.#walk(path, options);
+      const walk = this.#walk(path, options, CAPS.answerBytes);
       let step = await walk.next();
       for (; step.done !== true; step = await walk.next()) entries.push(step.value);
       const { truncated, unreadable } = step.value;
@@ -173,12 +173,16 @@ export class AgentFiles implements AgentFileAccess {
     return this.#start(this.#order('read', path, { op: 'read', path, offset, length }, signal));
   }
 
-  async *#walk(path: PathBytes, options: ListOptions): AsyncGenerator<FileEntry, WorkResult, undefined> {
+  async *#walk(
+    path: PathBytes,
+    options: ListOptions,
+    mostBytes?: number,
+  ): AsyncGenerator<FileEntry, WorkResult, undefined> {
     const max = options.maxEntries ?? CAPS.fileEntries;
     const spec: WorkSpec = { op: 'list', path, depth: options.depth ?? 1, max };
     const work = this.#start(this.#order('list', path, spec, options.signal));
     const directory = textOf(path);
-    const records = recordsOf(work);
+    const records = recordsOf(work, mostBytes);
     let count = 0;
     try {
       for (;;) {

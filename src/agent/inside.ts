@@ -39,7 +39,7 @@ async function listOf<T>(start: StartWork, options: Abortable, kind: Kind<T>): P
     error: (result) => fileError('list', kind.what, result),
     signal: options.signal,
   });
-  const records = recordsOf(work);
+  const records = recordsOf(work, CAPS.answerBytes);
   const found: T[] = [];
   let step = await records.next();
   for (; step.done !== true; step = await records.next()) {

@@ -82,7 +82,7 @@ export const BOOT_TAG = {
   relay: 10,
   listener: 11,
 } as const;
-export const BOOT_FLAG = { keepCapabilities: 1 } as const;
+export const BOOT_FLAG = { keepCapabilities: 1, ownNetwork: 2 } as const;
 /** First byte of the preface of each connection to the gateway's relay socket, and the length of the preface. */
 export const RELAY_KIND = { tcp: 1, udp: 2, control: 3 } as const;
 export const RELAY_PREFACE_BYTES = 24;

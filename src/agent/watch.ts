@@ -5,6 +5,9 @@ import { RECORD_TAG } from './numbers.ts';
 import { readEvent, readOverflow, type WorkRecord, type WorkResult } from './records.ts';
 import type { WorkStream } from './work.ts';
 
+/** The first look says at most that there are too many directories. */
+const EARLY_MAX = 16;
+
 /** Resolves when the agent says that the watch is in force. */
 export async function openWatch(work: WorkStream): Promise<FileWatch> {
   const records = recordsOf(work);
@@ -14,6 +17,7 @@ export async function openWatch(work: WorkStream): Promise<FileWatch> {
     const step = await records.next();
     if (step.done === true) throw protocolError('a watch that ended before it began');
     if (step.value.tag === RECORD_TAG.watching) return new Watch(work, records, early);
+    if (early.length >= EARLY_MAX) throw protocolError('a watch that never begins');
     early.push(eventOf(step.value));
   }
 }

@@ -20,6 +20,8 @@ export const CAPS = {
   fileOperations: 16,
   /** Entries of one listing, unless the caller says otherwise: some 60 MB on the host. */
   fileEntries: 200_000,
+  /** One answer from inside that is kept whole, such as a listing: `fileEntries` of the longest names in one directory fit. */
+  answerBytes: 64 * 1024 * 1024,
   /** A file that is read in one piece; larger ones are streamed. */
   fileReadBytes: 256 * 1024 * 1024,
   /** Directories of one recursive watch: half of what older kernels allow a user. */
@@ -56,6 +58,8 @@ export const CAPS = {
   imageBytes: 32 * 1024 ** 3,
   /** Files, directories and links of all layers together: a large desktop image has half a million. */
   imageEntries: 2_000_000,
+  /** The paths of all of them: they are held in memory while a layer is unpacked. Half a million take some 40 MB. */
+  imageNamesBytes: 512 * 1024 * 1024,
   /** Compressed to plain: a compiler's object files reach 20, an archive of zeros 1000. Counts beyond `imageRatioFreeBytes`. */
   imageRatio: 200,
   imageRatioFreeBytes: 256 * 1024 * 1024,
@@ -66,6 +70,8 @@ export const CAPS = {
   imagePathBytes: 4096,
   /** Extended headers of one tar entry: they hold names and times. */
   imageHeaderBytes: 1024 * 1024,
+  /** And how many of them in a row: pax writes two, GNU tar two. */
+  imageHeaders: 8,
   /** Skipped entries that are listed by name; all are counted. */
   imageSkippedShown: 20,
   /** A registry that sends nothing for this long is given up. */

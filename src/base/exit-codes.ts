@@ -47,3 +47,8 @@ export const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
   SIGWINCH: 28,
   SIGSYS: 31,
 };
+
+/** `SIGKILL` of 9, or the number itself. */
+export function signalName(number: number): string {
+  return Object.keys(SIGNAL_NUMBERS).find((name) => SIGNAL_NUMBERS[name] === number) ?? `signal ${number}`;
+}

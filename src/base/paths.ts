@@ -52,6 +52,7 @@ export function ensurePrivateDir(dir: string): string {
       });
     }
     if ((stat.mode & 0o077) !== 0) chmodSync(dir, 0o700);
+    refuseForeignParents(dir);
     return dir;
   } catch (error) {
     if (error instanceof GloveboxError) throw error;
@@ -60,5 +61,26 @@ export function ensurePrivateDir(dir: string): string {
       why: systemCode(error) ?? String(error),
       cause: error,
     });
+  }
+}
+
+/** Owner of what lies outside of a user namespace (user_namespaces(7), overflowuid). */
+const OVERFLOW_UID = 65_534;
+
+/** Whoever owns a directory above, or may write to it, can put another one in ours' place. */
+function refuseForeignParents(dir: string): void {
+  for (let parent = path.dirname(dir); ; parent = path.dirname(parent)) {
+    const { uid, mode } = statSync(parent);
+    const foreign = uid !== 0 && uid !== OVERFLOW_UID && uid !== process.getuid?.();
+    // A sticky one lets everybody make names, and nobody take those of others.
+    const open = (mode & 0o002) !== 0 && (mode & 0o1000) === 0;
+    if (foreign || open) {
+      throw new GloveboxError('E_IO', {
+        what: `${dir} is not private`,
+        why: foreign ? `${parent} belongs to uid ${uid}` : `everybody may write to ${parent}`,
+        next: 'Set HOME and XDG_RUNTIME_DIR to directories of your own.',
+      });
+    }
+    if (parent === path.dirname(parent)) return;
   }
 }

@@ -25,6 +25,21 @@ export const COMMANDS: readonly TableRow[] = [
     load: async () => (await import('./commands/code.ts')).codeCommand,
   },
   {
+    name: 'list',
+    summary: 'list the living sandboxes of this user',
+    load: async () => (await import('./commands/list.ts')).listCommand,
+  },
+  {
+    name: 'exec',
+    summary: 'run a command in a living sandbox',
+    load: async () => (await import('./commands/exec.ts')).execCommand,
+  },
+  {
+    name: 'kill',
+    summary: 'end living sandboxes',
+    load: async () => (await import('./commands/kill.ts')).killCommand,
+  },
+  {
     name: 'explain',
     summary: 'print the plan: what a command would see, reach and spend',
     load: async () => (await import('./commands/explain.ts')).explainCommand,

@@ -44,6 +44,7 @@ export const ETC_ENTRIES: readonly BaseEntry[] = [
   { path: '/etc/python3', why: 'Debian settings of Python' },
   { path: '/etc/python3.11', why: 'Debian settings of Python 3.11' },
   { path: '/etc/python3.13', why: 'Debian settings of Python 3.13' },
+  { path: '/etc/matplotlibrc', why: 'Debian settings of matplotlib, which fails to load without them' },
   { path: '/etc/java-17-openjdk', why: 'settings of the Java runtime' },
   { path: '/etc/java-21-openjdk', why: 'settings of the Java runtime' },
   { path: '/etc/debian_version', why: 'package tools ask for it' },

@@ -8,6 +8,37 @@ export interface TierChoice {
   readonly notice?: string;
 }
 
+/** What the container tier is made with: gVisor in the jail, or an engine that builds its own. */
+export type ContainerDriver = 'gvisor' | 'docker' | 'podman';
+
+const DRIVERS: readonly ContainerDriver[] = ['gvisor', 'docker', 'podman'];
+
+/**
+ * The container tier's driver: `GLOVEBOX_DRIVER`, or gVisor. Other tiers have one each.
+ *
+ * @throws E_USAGE for a name that is none
+ */
+export function containerDriver(env: NodeJS.ProcessEnv): ContainerDriver {
+  const wanted = env['GLOVEBOX_DRIVER'];
+  if (wanted === undefined || wanted === '') return 'gvisor';
+  const found = DRIVERS.find((name) => name === wanted);
+  if (found !== undefined) return found;
+  throw new GloveboxError('E_USAGE', {
+    what: `GLOVEBOX_DRIVER is "${wanted}"`,
+    why: `the drivers of the container tier are ${DRIVERS.join(', ')}`,
+    next: 'Set one of them, or unset the variable.',
+  });
+}
+
+/** The engine that a plan is run by; undefined where Glovebox builds the jail itself. @throws E_USAGE */
+export function engineOf(
+  { tier }: Pick<Plan, 'tier'>,
+  env: NodeJS.ProcessEnv,
+): Exclude<ContainerDriver, 'gvisor'> | undefined {
+  const driver = tier === 'container' ? containerDriver(env) : 'gvisor';
+  return driver === 'gvisor' ? undefined : driver;
+}
+
 /**
  * Chooses the tier and refuses what it cannot hold: a setting that would be ignored is a hole.
  *

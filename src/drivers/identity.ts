@@ -14,11 +14,20 @@ import { realPath } from './facts.ts';
 export function treeIdentities(plan: Plan): readonly VerifyIdentity[] {
   return plan.view.flatMap((mount) => {
     if (mount.kind !== 'bind' || !mount.writable) return [];
-    const stat = lstatSync(fsPath(mount.source), { bigint: true, throwIfNoEntry: false });
-    if (stat === undefined || realPath(mount.source) !== mount.source) throw moved(mount.source);
-    const { major, minor } = deviceNumbers(stat.dev);
-    return [{ path: pathToBytes(mount.target), ino: stat.ino, major, minor }];
+    return [identityOf(mount.source, mount.target)];
   });
+}
+
+/**
+ * Which thing a path of the host is at this moment, to be found at `target` inside.
+ *
+ * @throws E_MASK_LOST when the path leads elsewhere
+ */
+export function identityOf(source: string, target: string): VerifyIdentity {
+  const stat = lstatSync(fsPath(source), { bigint: true, throwIfNoEntry: false });
+  if (stat === undefined || realPath(source) !== source) throw moved(source);
+  const { major, minor } = deviceNumbers(stat.dev);
+  return { path: pathToBytes(target), ino: stat.ino, major, minor };
 }
 
 /** The two halves of a device number as glibc packs them (makedev(3)). */

@@ -82,17 +82,31 @@ export interface VerifyEntry {
   readonly kind: Mask['kind'];
 }
 
+/** A mask where it shows inside. */
+export interface ShownMask {
+  readonly mask: Mask;
+  readonly path: string;
+  /** Whether the tree it lies in is mounted writable. */
+  readonly writable: boolean;
+}
+
 /** Where each mask shows inside the view. One that an inner mount covers shows nowhere, and needs no check. */
 export function verifyEntries(plan: Plan, absent: ReadonlySet<string>): readonly VerifyEntry[] {
+  return shownMasks(plan, absent).map(({ mask, path: shown }) => ({ path: shown, kind: mask.kind }));
+}
+
+/** The masks that show inside, at each place where they do; those of `absent` paths are left out. */
+export function shownMasks(plan: Plan, absent: ReadonlySet<string>): readonly ShownMask[] {
   const mounted = plan.masks.filter((mask) => !absent.has(mask.path));
   const roots = [...new Set(mounted.map((mask) => mask.root))];
   return plan.view.flatMap((bind) => {
     // Most of the view is the base system, which holds no tree with a mask.
     if (bind.kind !== 'bind' || !roots.some((root) => related(root, bind.source))) return [];
     const above = plan.view.filter((mount) => related(mount.target, bind.target));
+    const { writable } = bind;
     return mounted
       .filter((mask) => isWithin(mask.path, bind.source))
-      .map((mask) => ({ path: bind.target + mask.path.slice(bind.source.length), kind: mask.kind }))
+      .map((mask) => ({ mask, path: bind.target + mask.path.slice(bind.source.length), writable }))
       .filter((entry) => topMount(above, entry.path) === bind);
   });
 }

@@ -148,6 +148,8 @@ export interface BodyWatch {
 
 /** Takes secrets out of one response. Holds back at most the longest spelling of a secret. */
 export interface Scrubber {
+  /** Answers may come in parts (206): nothing that is looked for can be cut by them. */
+  readonly partsPass: boolean;
   headers(headers: RawHeaders): string[];
   update(chunk: Uint8Array): Uint8Array;
   end(): Uint8Array;
@@ -157,6 +159,8 @@ export interface Scrubber {
 export interface CredentialBroker {
   /** True when the decision or the swap needs the whole body. */
   wantsBody(request: OutgoingRequest): boolean;
+  /** True when the body is a form whose fields are judged: best before the head leaves, where it is short; else as it passes. */
+  readsForm(request: OutgoingRequest): boolean;
   /** Checks the pin, refuses foreign, stray and real credentials, and puts the secret in. Called after the origin's certificate was verified. */
   authorize(request: OutgoingRequest): Promise<CredentialVerdict>;
   /** What `authorize` would refuse for the head alone; nothing is revealed. Not for a request whose body it wants. */

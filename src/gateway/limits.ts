@@ -47,6 +47,8 @@ export interface GatewayLimits {
   readonly bufferedBytes: number;
   /** Bytes of one request body that is held back for its rule, where the rule has no limit of its own. */
   readonly bodyBytes: number;
+  /** Bytes of a form for a pinned host that is held back until its fields were judged; a longer one is judged as it passes. */
+  readonly formBytes: number;
   /** Decoded bytes of one response for each encoded one, beyond a first MiB: more is a bomb. */
   readonly inflateRatio: number;
   /** Upstream HTTP connections at once per host, and kept idle for this long. */
@@ -84,6 +86,7 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   flushMs: 10_000,
   bufferedBytes: 64 * 1024 * 1024,
   bodyBytes: 10 * 1024 * 1024,
+  formBytes: 1024 * 1024,
   inflateRatio: 200,
   poolSockets: 64,
   poolIdleMs: 30_000,

@@ -132,6 +132,7 @@ async function openSsh(journey: Journey): Promise<void> {
   const gate = await passSshGate(client, upstream, target, core.limits);
   if (gate.state === 'pass') {
     recordAllow(core, entrance.entry, target, dialled.address);
+    meterFor(core, target).up(gate.upBytes);
     meterFor(core, target).down(gate.downBytes);
     return join(journey, upstream, gate.first);
   }

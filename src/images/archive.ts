@@ -16,8 +16,9 @@ import {
 import { invalid, shown, tooLarge } from './invalid.ts';
 import { fileProblem } from './store/layout.ts';
 import { writeStream } from './store/blobs.ts';
-import { readTar } from './tar/reader.ts';
+import { readTar, type TarEntry } from './tar/reader.ts';
 import { statOf } from './tree.ts';
+import { UnpackBudget } from './unpack/budget.ts';
 
 /** What a tar file holds. */
 export type ArchiveKind = 'oci' | 'docker' | 'rootfs';
@@ -36,10 +37,20 @@ export function archiveBytes(file: string): AsyncGenerator<Buffer, void, void> {
   return plainBytes(createReadStream(file, { highWaterMark: 256 * 1024 }));
 }
 
-/** Looks at names until it is certain; of a root file system that is the first. @throws E_IMAGE_INVALID */
+/** The entries of an archive of members, as many and as long as those of an image may be: their names are kept. */
+async function* membersOf(file: string): AsyncGenerator<TarEntry, void, void> {
+  const budget = new UnpackBudget();
+  for await (const entry of readTar(archiveBytes(file))) {
+    budget.entry(entry.name + entry.link);
+    budget.bytes(entry.size);
+    yield entry;
+  }
+}
+
+/** Looks at names until it is certain; of a root file system that is the first. @throws E_IMAGE_INVALID, E_IMAGE_TOO_LARGE */
 export async function archiveKind(file: string): Promise<ArchiveKind> {
   const names = new Set<string>();
-  for await (const entry of readTar(archiveBytes(file))) {
+  for await (const entry of membersOf(file)) {
     if (!IMAGE_MEMBER.test(entry.name)) return 'rootfs';
     names.add(entry.name.replace(/^\.\//, ''));
   }
@@ -51,15 +62,11 @@ export async function archiveKind(file: string): Promise<ArchiveKind> {
 export async function spreadArchive(file: string, dir: string): Promise<Members> {
   const files = new Map<string, string>();
   const links = new Map<string, string>();
-  let bytes = 0;
-  for await (const entry of readTar(archiveBytes(file))) {
+  for await (const entry of membersOf(file)) {
     const name = path.posix.normalize(entry.name);
     if (entry.type === 'symlink') links.set(name, path.posix.join(path.posix.dirname(name), entry.link));
     if (entry.type === 'hardlink') links.set(name, path.posix.normalize(entry.link));
     if (entry.type !== 'file') continue;
-    bytes += entry.size;
-    if (bytes > CAPS.imageBytes || files.size >= CAPS.imageEntries)
-      throw tooLarge('the archive is too large', `at most ${CAPS.imageBytes} bytes`);
     const target = path.join(dir, String(files.size));
     await writeStream(target, entry.body);
     files.set(name, target);

@@ -61,7 +61,7 @@ class TreeCopy {
   async dir(from: string, to: string, name: string): Promise<void> {
     const stat = statOf(from);
     if (stat?.isDirectory() !== true) throw invalid('a directory is gone', shown(from));
-    if (name.split('/').length > CAPS.imageDepth) throw tooLarge('the tree is too deep', shown(name));
+    if (name.split('/').length - 1 > CAPS.imageDepth) throw tooLarge('the tree is too deep', shown(name));
     mkdirSync(fsPath(to), { mode: 0o700 });
     this.#note('dir', name, stat.mode & 0o1777);
     const names = readdirSync(fsPath(from), { encoding: 'buffer' }).sort((a, b) => a.compare(b));
@@ -74,7 +74,7 @@ class TreeCopy {
   }
 
   async entry(from: string, to: string, name: string): Promise<void> {
-    this.#budget.entry();
+    this.#budget.entry(name);
     const stat = statOf(from);
     if (stat === undefined) return;
     if (stat.isDirectory()) return this.dir(from, to, name);

@@ -54,7 +54,7 @@ async function* rejoin(
   }
 }
 
-/** Small archives of zeros are common and harmless, so the ratio counts only beyond a size. */
+/** What comes out, and out of how much. Small archives of zeros are common and harmless: the ratio counts only beyond a size. */
 class Proportion {
   #in = 0;
   #out = 0;
@@ -65,6 +65,9 @@ class Proportion {
 
   out(bytes: number): void {
     this.#out += bytes;
+    // Headers take a place too, but never more than the content may.
+    if (this.#out > 2 * CAPS.imageBytes)
+      throw tooLarge('the archive unpacks to too much', `at most ${2 * CAPS.imageBytes} bytes`);
     if (this.#out > CAPS.imageRatioFreeBytes && this.#out > this.#in * CAPS.imageRatio)
       throw tooLarge(
         'the archive unpacks to more than it could honestly hold',

@@ -26,7 +26,6 @@ export interface Manifest {
 
 /** What of an image's configuration is looked at. */
 export interface ImageConfig {
-  readonly platform: Platform;
   readonly diffIds: readonly Digest[];
   /** `NAME=value`, as written. */
   readonly env: readonly string[];
@@ -143,7 +142,6 @@ export function readConfig(document: Json): ImageConfig {
   const config = isObject(document['config']) ? document['config'] : {};
   const { WorkingDir: workingDir, User: user } = config;
   return {
-    platform: platformOf(document),
     diffIds: list(rootfs['diff_ids'], 'diff_ids').map((one) => digestOf(one, 'a layer of the configuration')),
     env: texts(config['Env']),
     ...(typeof workingDir === 'string' && workingDir !== '' ? { workingDir } : {}),

@@ -52,10 +52,16 @@ describe('names', () => {
     expect(nameOfReference(`ghcr.io/a/b:t@${digest}`)).toBe('ghcr.io/a/b:t');
   });
 
-  it.each(['a@sha256:12', 'a@md5:x', 'Host.example/A', 'host:99999999/a', 'user:pw@host/a', 'http://host/a'])(
-    'refuses the reference %j',
-    (text) => {
-      expect(code(() => parseReference(text))).toBe('E_IMAGE_NAME');
-    },
-  );
+  it.each([
+    'a@sha256:12',
+    'a@md5:x',
+    '[:1]:5000/a',
+    'host:65536/a',
+    'Host.example/A',
+    'host:99999999/a',
+    'user:pw@host/a',
+    'http://host/a',
+  ])('refuses the reference %j', (text) => {
+    expect(code(() => parseReference(text))).toBe('E_IMAGE_NAME');
+  });
 });

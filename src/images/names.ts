@@ -32,7 +32,7 @@ export function localName(text: string): string {
   const [host, rest] = splitHost(name);
   const [repository, tag] = splitTag(rest);
   const fine =
-    (host === undefined || HOST.test(host)) && PATH.test(repository) && (tag === undefined || TAG.test(tag));
+    (host === undefined || isHost(host)) && PATH.test(repository) && (tag === undefined || TAG.test(tag));
   if (!fine || name.length > NAME_MAX) throw badName(text);
   return name;
 }
@@ -44,12 +44,7 @@ export function parseReference(text: string): RegistryReference {
   const [host = DEFAULT_HOST, rest] = splitHost(at === -1 ? text : text.slice(0, at));
   const [path, tag] = splitTag(rest);
   const repository = host === DEFAULT_HOST && !path.includes('/') ? `library/${path}` : path;
-  if (
-    !HOST.test(host) ||
-    !PATH.test(repository) ||
-    (tag !== undefined && !TAG.test(tag)) ||
-    text.length > 512
-  )
+  if (!isHost(host) || !PATH.test(repository) || (tag !== undefined && !TAG.test(tag)) || text.length > 512)
     throw badName(text);
   if (digest !== undefined && !isDigest(digest)) throw badName(text);
   return {
@@ -87,12 +82,17 @@ export function endpointOf(reference: RegistryReference): string {
   return reference.host === DEFAULT_HOST ? DEFAULT_ENDPOINT : reference.host;
 }
 
+/** Ports and addresses that only look like some are none. */
+function isHost(text: string): boolean {
+  return HOST.test(text) && URL.canParse(`https://${text}`);
+}
+
 /** The first part is a host when it looks like one: it has a dot or port, or is `localhost`. */
 function splitHost(text: string): readonly [string | undefined, string] {
   const slash = text.indexOf('/');
   const first = slash === -1 ? '' : text.slice(0, slash);
-  const isHost = first === 'localhost' || /[.:\]]/.test(first);
-  return isHost ? [first, text.slice(slash + 1)] : [undefined, text];
+  const looksLikeHost = first === 'localhost' || /[.:\]]/.test(first);
+  return looksLikeHost ? [first, text.slice(slash + 1)] : [undefined, text];
 }
 
 function splitTag(text: string): readonly [string, string | undefined] {

@@ -7,12 +7,14 @@ import { invalid, shown, tooLarge } from './invalid.ts';
 /** Symlinks in a row: the kernel's own limit (path_resolution(7)). */
 const LINKS = 40;
 
-/** `lstat`, or undefined where nothing is. */
+/** `lstat`, or undefined where nothing is. @throws E_IMAGE_TOO_LARGE for a path that the kernel does not take */
 export function statOf(path: string): Stats | undefined {
   try {
     return lstatSync(fsPath(path), { throwIfNoEntry: false });
   } catch (error) {
     if (systemCode(error) === 'ENOTDIR') return undefined;
+    if (systemCode(error) === 'ENAMETOOLONG')
+      throw tooLarge('a path in the image is too long', `${shown(path)}: with the directory that it lies in`);
     throw error;
   }
 }

@@ -1,4 +1,4 @@
-import { foldCase } from './http-path-case.ts';
+import { FoldedNames } from './folded-names.ts';
 import { scanJson } from './json-scan.ts';
 import type { JsonValue, JsonVisitor } from './json-scan.ts';
 
@@ -48,11 +48,11 @@ class EnvelopeVisitor implements JsonVisitor<Place> {
   batch = false;
   problem: string | undefined;
   readonly #wanted: ReadonlySet<string>;
-  readonly #folded: ReadonlySet<string>;
+  readonly #folded: FoldedNames;
 
   constructor(wanted: readonly string[]) {
     this.#wanted = new Set(wanted);
-    this.#folded = new Set(wanted.map(foldCase));
+    this.#folded = new FoldedNames(wanted);
   }
 
   value(place: Place, value: JsonValue): void {
@@ -71,7 +71,7 @@ class EnvelopeVisitor implements JsonVisitor<Place> {
     const full = prefix + name;
     // A dot in a name must not make it look like a nested one.
     if (this.#wanted.has(full) && !name.includes('.')) return { kind: 'wanted', name: full, into };
-    if (this.#folded.has(foldCase(full)))
+    if (this.#folded.find(full) !== undefined)
       this.problem ??= 'a name that differs from one that is judged in case only';
     if (place.kind === 'wanted') into.othersIn.add(place.name);
     else into.others = true;

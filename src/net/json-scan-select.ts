@@ -1,3 +1,4 @@
+import { FoldedNames } from './folded-names.ts';
 import { foldCase } from './http-path-case.ts';
 import { scanJson } from './json-scan.ts';
 import type { JsonResult, JsonValue } from './json-scan.ts';
@@ -57,6 +58,7 @@ export function selectJson(
     },
     member: (place, name) => automaton.next(place, name),
     element: (place) => automaton.next(place, OTHER),
+    wants: (place) => place.hits.length > 0,
   });
 }
 
@@ -82,21 +84,21 @@ interface Place {
 class Automaton {
   readonly start: Place;
   readonly #selectors: readonly JsonSelector[];
-  readonly #names: ReadonlySet<string>;
+  readonly #names: FoldedNames;
   readonly #places = new Map<string, Place>();
 
   constructor(selectors: readonly JsonSelector[]) {
     this.#selectors = selectors;
     const steps = selectors.flatMap((selector) => selector.steps);
-    this.#names = new Set(steps.flatMap((step) => (step.kind === 'each' ? [] : [step.name])));
+    this.#names = new FoldedNames(steps.flatMap((step) => (step.kind === 'each' ? [] : [step.name])));
     this.start = this.#place(selectors.map((_, selector) => ({ selector, step: 0 })));
   }
 
   /** What is known one level below; undefined: nothing there is of interest. */
   next(place: Place, name: string): Place | undefined {
-    const folded = foldCase(name);
-    const known = this.#names.has(folded) ? folded : OTHER;
-    if (place.next.has(known)) return place.next.get(known);
+    const known = name === OTHER ? OTHER : (this.#names.find(name) ?? OTHER);
+    const reached = place.next.get(known);
+    if (reached !== undefined || place.next.has(known)) return reached;
     const states = this.#step(place.states, known);
     const next = states.length === 0 ? undefined : this.#place(states);
     place.next.set(known, next);

@@ -88,6 +88,34 @@ function exposedEnv(entry: CredentialWritten, sources: Sources): Readonly<Record
   );
 }
 
+/**
+ * A rule that lists the headers that pass, with those in which its credentials may stand: no other header passes for looking like one.
+ * Undefined credentials bring none; the pin's own places narrow the pinned one's.
+ */
+export function withCredentialHeaders(
+  rule: NetworkRule,
+  credentials: readonly CredentialPolicy[],
+): NetworkRule {
+  const { requests } = rule;
+  if (requests?.requestHeaders === undefined || requests.credentials.length === 0) return rule;
+  const { pin } = requests;
+  const places = credentials
+    .filter(({ name }) => requests.credentials.includes(name))
+    .flatMap(({ name, places: own }) => (pin?.credential === name ? (pin.places ?? own) : own));
+  const headers = [...new Set([...requests.requestHeaders, ...places.flatMap(headersOf)])];
+  return { ...rule, requests: { ...requests, requestHeaders: headers } };
+}
+
+/** The headers of a place, lower case; of a signature those that it cannot do without. */
+function headersOf(place: CredentialPlace): readonly string[] {
+  if (place.kind === 'header') return [place.name];
+  if (place.kind === 'cookie') return ['cookie'];
+  if (place.kind === 'ws-protocol') return ['sec-websocket-protocol'];
+  return place.kind === 'sigv4'
+    ? ['authorization', 'x-amz-date', 'x-amz-content-sha256', 'x-amz-security-token']
+    : [];
+}
+
 /** The hosts of the rules that name a credential, where the policy gives it none itself. */
 export function withRuleHosts(credential: CredentialPolicy, rules: readonly NetworkRule[]): CredentialPolicy {
   if (credential.hosts.length > 0) return credential;

@@ -11,7 +11,7 @@ import type {
   ProcessPolicy,
 } from './contract.ts';
 import { hostCovers } from './host-entry.ts';
-import { withRuleHosts } from './credential-rules.ts';
+import { withCredentialHeaders, withRuleHosts } from './credential-rules.ts';
 import { decidingRules } from './deciding.ts';
 import { baseOf } from './base-text.ts';
 import { definedOnly } from './defined.ts';
@@ -53,12 +53,13 @@ export function mergePolicy(input: MergeInput): MergeResult {
   const notices: string[] = [];
   const env = mergeEnv(fragments);
   const network = mergeNetwork(fragments, scalars, notices);
+  const credentials = mergeCredentials(fragments).map((entry) => withRuleHosts(entry, network.allow));
   const policy: Policy = {
     version: 1,
     tier: settled(scalars)['tier'],
     filesystem: mergeFilesystem(input, scalars, notices),
-    network,
-    credentials: mergeCredentials(fragments).map((entry) => withRuleHosts(entry, network.allow)),
+    network: { ...network, allow: network.allow.map((rule) => withCredentialHeaders(rule, credentials)) },
+    credentials,
     process: processOf(scalars, env),
     limits: limitsOf(fragments, scalars),
     reserved: mergeReserved(fragments),

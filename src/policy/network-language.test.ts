@@ -60,7 +60,7 @@ describe('the network language', () => {
       http2: false,
       encodedSlash: 'deny',
       websocket: 'inspect',
-      requestHeaders: ['accept'],
+      requestHeaders: ['accept', 'x-api-key', 'authorization'],
       setHeaders: { 'x-org': 'one' },
       removeHeaders: [],
       stripResponseHeaders: ['set-cookie'],

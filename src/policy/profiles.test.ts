@@ -32,6 +32,7 @@ describe('built-in profiles', () => {
     expect(profileNames()).toEqual([
       'claude-code',
       'claude-code-pinned',
+      'code',
       'codex',
       'codex-pinned',
       'default',
@@ -57,6 +58,7 @@ describe('built-in profiles', () => {
   it.each([
     ['empty', [], [], []],
     ['default', [], [], []],
+    ['code', [], [], []],
     ['python', ['pypi.org:443', 'files.pythonhosted.org:443'], [], []],
     ['node', ['registry.npmjs.org:443'], [], []],
     ['git', [], ['.gitconfig', '.config/git/config', '.config/git/ignore', '.config/git/attributes'], []],

@@ -263,6 +263,18 @@ monitor: {}
       'network.allow[0].host: found "host-loopback", expected protocol: tcp, http or https beside it: what a service on this machine speaks cannot be told from its port',
     ],
     [
+      '{ host: a.com, mcp: { tools: [ok] }, websocket: allow }',
+      'network.allow[0].websocket: found "allow", expected inspect, or deny: mcp judges every message, and allow reads none',
+    ],
+    [
+      '{ host: a.com, graphql: {}, websocket: allow }',
+      'network.allow[0].websocket: found "allow", expected inspect, or deny: graphql judges every message, and allow reads none',
+    ],
+    [
+      '{ host: a.com, preset: llm-api, websocket: allow }',
+      'network.allow[0].websocket: found "allow", expected inspect, or deny: preset llm-api judges every message, and allow reads none',
+    ],
+    [
       '{ host: a.com, matchers: { method: GET } }',
       'network.allow[0].matchers: there is no such key; known here: id, host, port, ports, protocol, private, allowNoSni, tls, hostKeys, keys, budget, preset, methods, paths, requests, refuse, mode, http2, encodedSlash, websocket, requestHeaders, setHeaders, removeHeaders, stripResponseHeaders, json, mcp, graphql, credential, pin, credentials, dlp, limits, why',
     ],

@@ -1,10 +1,11 @@
-import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { canonicalHash } from '../base/canonical-json.ts';
 import { isWithin } from '../base/path-bytes.ts';
 import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import { isAlive, processIdentity } from '../base/process-identity.ts';
+import { removeTree } from '../base/remove-tree.ts';
 import type { Mount, Plan } from '../drivers/contract.ts';
 import type { RecipeRunner, RecipeStep } from '../images/contract.ts';
 import { statOf } from '../images/tree.ts';
@@ -43,7 +44,7 @@ export class SandboxRecipeRunner implements RecipeRunner {
     try {
       return await this.#runIn(workspace, step, output);
     } finally {
-      rmSync(workspace, { recursive: true, force: true });
+      await removeTree(workspace);
     }
   }
 

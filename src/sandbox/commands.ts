@@ -74,6 +74,15 @@ export class Programs {
     return program;
   }
 
+  /** A line is the shell's of the base system: an image may have no bash. */
+  argvOf(command: CommandWords): readonly string[] {
+    return typeof command === 'string' ? [this.shell, '-c', command] : command;
+  }
+
+  get shell(): string {
+    return this.#chamber.settings.env['SHELL'] ?? '/bin/bash';
+  }
+
   list(): readonly Program[] {
     return [...this.#running.values()];
   }
@@ -121,7 +130,11 @@ export class Commands {
 
   /** Starts a command and answers at once: await its `wait()`, or iterate over its output. It waits for its reader. */
   start(command: CommandWords, options: CommandOptions = {}): Command {
-    const process = this.#programs.start({ argv: argvOf(command), options, stdio: ['pipe', 'pipe', 'pipe'] });
+    const process = this.#programs.start({
+      argv: this.#programs.argvOf(command),
+      options,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     return new Command(nameOf(command), process, options);
   }
 
@@ -160,7 +173,7 @@ export class Commands {
 
   async #background(command: CommandWords, options: BackgroundOptions): Promise<CommandHandle> {
     const program = await this.#programs.background({
-      argv: argvOf(command),
+      argv: this.#programs.argvOf(command),
       cmd: nameOf(command),
       options,
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -173,9 +186,6 @@ export class Commands {
 
 const isBackground = (options: CommandOptions | BackgroundOptions): options is BackgroundOptions =>
   'background' in options && options.background;
-
-const argvOf = (command: CommandWords): readonly string[] =>
-  typeof command === 'string' ? ['/bin/bash', '-c', command] : command;
 
 /** For error texts and lists. */
 export const nameOf = (command: CommandWords): string =>

@@ -1,101 +1,116 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Deadline, type DeadlineInput } from './deadline.ts';
+import { Deadline, type DeadlineInput, type TimeUp } from './deadline.ts';
 
-interface Made {
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function deadline(input: Partial<DeadlineInput> = {}): {
   readonly deadline: Deadline;
-  readonly over: string[];
+  readonly over: TimeUp[];
   readonly persisted: (number | undefined)[];
-  busy: boolean;
-}
-
-function make(input: Partial<DeadlineInput>): Made {
-  const over: string[] = [];
+} {
+  const over: TimeUp[] = [];
   const persisted: (number | undefined)[] = [];
-  const state = { busy: false };
-  const deadline = new Deadline({
-    busy: () => state.busy,
+  const made = new Deadline({
+    busy: () => false,
     over: (why) => over.push(why),
     persist: (endAt) => persisted.push(endAt),
     ...input,
   });
-  return Object.assign(state, { deadline, over, persisted });
+  return { deadline: made, over, persisted };
 }
 
-beforeEach(() => vi.useFakeTimers());
-afterEach(() => vi.useRealTimers());
-
-describe('the end of a sandbox', () => {
-  it('comes at its time, once', () => {
-    const { over, persisted } = make({ ttlMs: 1000 });
-    expect(persisted).toEqual([Date.now() + 1000]);
+describe('a deadline', () => {
+  it('is over once, at its time, and refuses a renewal from then on', () => {
+    const { deadline: one, over } = deadline({ ttlMs: 1000 });
     vi.advanceTimersByTime(999);
     expect(over).toEqual([]);
-    vi.advanceTimersByTime(5000);
+    vi.advanceTimersByTime(1);
     expect(over).toEqual(['ttl']);
-  });
-
-  it('moves with a renewal, forth and back, and the old one no longer counts', () => {
-    const { deadline, over } = make({ ttlMs: 1000 });
-    vi.advanceTimersByTime(900);
-    deadline.renew(1000);
-    vi.advanceTimersByTime(999);
-    expect(over).toEqual([]);
-    deadline.renew(10);
-    vi.advanceTimersByTime(10);
-    expect(over).toEqual(['ttl']);
-  });
-
-  it('cannot be renewed when it has come', () => {
-    const { deadline } = make({ ttlMs: 1000 });
-    vi.advanceTimersByTime(1000);
-    expect(() => deadline.renew(1000)).toThrow(expect.objectContaining({ code: 'E_SANDBOX_CLOSED' }));
-  });
-
-  it('never passes what the policy allows, counted from the start', () => {
-    const { deadline, over } = make({ ttlMs: 5000, mostMs: 2000 });
-    vi.advanceTimersByTime(1500);
-    for (const ms of [0, 501, 60_000])
-      expect(() => deadline.renew(ms)).toThrow(expect.objectContaining({ code: 'E_LIMIT_EXCEEDED' }));
-    deadline.renew(500);
-    vi.advanceTimersByTime(500);
-    expect(over).toEqual(['ttl']);
-  });
-
-  it('is taken away by 0, and waits longer than a timer can', () => {
-    const { deadline, over, persisted } = make({ ttlMs: 1000 });
-    deadline.renew(0);
-    expect(persisted.at(-1)).toBeUndefined();
-    expect(deadline.endAt).toBeUndefined();
+    expect(() => one.renew(1000)).toThrow(expect.objectContaining({ code: 'E_SANDBOX_CLOSED' }));
     vi.advanceTimersByTime(10_000);
-    deadline.renew(2 ** 31 + 5000);
+    expect(over).toEqual(['ttl']);
+  });
+
+  it('that was renewed forgets the old end, and tells the new one before it counts', () => {
+    const { deadline: one, over, persisted } = deadline({ ttlMs: 1000 });
+    const first = one.endAt;
+    vi.advanceTimersByTime(999);
+    one.renew(1000);
+    expect(persisted).toEqual([first, one.endAt]);
+    vi.advanceTimersByTime(999);
+    expect(over).toEqual([]);
+    one.renew(0);
+    expect(persisted.at(-1)).toBeUndefined();
+    expect(one.endAt).toBeUndefined();
+    vi.advanceTimersByTime(100_000);
+    expect(over).toEqual([]);
+  });
+
+  it('whose renewal cannot be told stays as it was', () => {
+    let broken = false;
+    const { deadline: one, over } = deadline({
+      ttlMs: 1000,
+      persist: () => {
+        if (broken) throw new Error('disk full');
+      },
+    });
+    broken = true;
+    expect(() => one.renew(5000)).toThrow('disk full');
+    expect(() => one.renew(0)).toThrow('disk full');
+    vi.advanceTimersByTime(1000);
+    expect(over).toEqual(['ttl']);
+  });
+
+  it('never passes what the policy allows', () => {
+    const { deadline: one, over } = deadline({ ttlMs: 10_000, mostMs: 3000 });
+    vi.advanceTimersByTime(1000);
+    for (const beyond of [0, 2001, 1e9])
+      expect(() => one.renew(beyond)).toThrow(expect.objectContaining({ code: 'E_LIMIT_EXCEEDED' }));
+    one.renew(2000);
+    vi.advanceTimersByTime(2000);
+    expect(over).toEqual(['ttl']);
+  });
+
+  it.each([-1, Number.NaN, Number.POSITIVE_INFINITY])('refuses %d', (ms) => {
+    expect(() => deadline().deadline.renew(ms)).toThrow(expect.objectContaining({ code: 'E_USAGE' }));
+  });
+
+  it('beyond what a timer can wait does not fire at once', () => {
+    const { over } = deadline({ ttlMs: 2 ** 31 + 5000 });
     vi.advanceTimersByTime(2 ** 31);
     expect(over).toEqual([]);
     vi.advanceTimersByTime(5000);
     expect(over).toEqual(['ttl']);
   });
-
-  it.each([Number.NaN, -1, Number.POSITIVE_INFINITY])('%s is no time', (ms) => {
-    expect(() => make({}).deadline.renew(ms)).toThrow(expect.objectContaining({ code: 'E_USAGE' }));
-  });
 });
 
 describe('idleness', () => {
-  it('ends a sandbox that nobody uses', () => {
-    const { over } = make({ idleMs: 1000 });
+  it('counts from the last use, and not while something runs', () => {
+    let busy = true;
+    const { deadline: one, over } = deadline({ idleMs: 1000, busy: () => busy });
+    vi.advanceTimersByTime(5500);
+    expect(over).toEqual([]);
+    busy = false;
+    one.touch();
+    vi.advanceTimersByTime(900);
+    one.touch();
+    vi.advanceTimersByTime(999);
+    expect(over).toEqual([]);
     vi.advanceTimersByTime(1000);
     expect(over).toEqual(['idle']);
   });
 
-  it('starts anew with each use, and waits while something runs', () => {
-    const made = make({ idleMs: 1000 });
-    vi.advanceTimersByTime(900);
-    made.deadline.touch();
-    vi.advanceTimersByTime(900);
-    made.busy = true;
-    vi.advanceTimersByTime(5000);
-    expect(made.over).toEqual([]);
-    made.busy = false;
-    vi.advanceTimersByTime(2000);
-    expect(made.over).toEqual(['idle']);
+  it('does not put the end off', () => {
+    const { over } = deadline({ ttlMs: 3000, idleMs: 1000, busy: () => true });
+    vi.advanceTimersByTime(3000);
+    expect(over).toEqual(['ttl']);
+  });
+
+  it('is over for good when it was stopped', () => {
+    const { deadline: one, over } = deadline({ ttlMs: 1000, idleMs: 500 });
+    one.stop();
+    vi.advanceTimersByTime(10_000);
+    expect(over).toEqual([]);
   });
 });

@@ -26,7 +26,9 @@ const LONGEST_TIMER_MS = 2 ** 31 - 1;
 export class Deadline {
   readonly #input: DeadlineInput;
   #born = performance.now();
+  /** The end on the clock of `performance.now()`, which nobody sets, and what it was called on the wall clock. */
   #endsAt: number | undefined;
+  #endAt: number | undefined;
   #lastUse = performance.now();
   #timer: NodeJS.Timeout | undefined;
   #over = false;
@@ -40,8 +42,7 @@ export class Deadline {
 
   /** Milliseconds since the epoch; undefined without an end. */
   get endAt(): number | undefined {
-    if (this.#endsAt === undefined) return undefined;
-    return Math.round(Date.now() + (this.#endsAt - performance.now()));
+    return this.#endAt;
   }
 
   /**
@@ -56,8 +57,9 @@ export class Deadline {
     }
     this.#refuseBeyond(ttlMs);
     if (ttlMs === 0) {
-      this.#endsAt = undefined;
       this.#input.persist(undefined);
+      this.#endsAt = undefined;
+      this.#endAt = undefined;
     } else {
       this.#put(ttlMs);
     }
@@ -71,8 +73,9 @@ export class Deadline {
     this.touch();
     const ttl = smaller(ttlMs === 0 ? undefined : ttlMs, this.#input.mostMs);
     if (ttl === undefined) {
-      this.#endsAt = undefined;
       this.#input.persist(undefined);
+      this.#endsAt = undefined;
+      this.#endAt = undefined;
     } else {
       this.#put(ttl);
     }
@@ -102,7 +105,9 @@ export class Deadline {
   }
 
   #put(ttlMs: number): void {
-    this.#input.persist(Date.now() + ttlMs);
+    const endAt = Date.now() + ttlMs;
+    this.#input.persist(endAt);
+    this.#endAt = endAt;
     this.#endsAt = performance.now() + ttlMs;
   }
 

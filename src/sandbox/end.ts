@@ -13,7 +13,7 @@ import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
 import type { TeardownReceipt } from './receipt.ts';
 import { placeholdersOf } from './registry.ts';
-import { removeTemporary } from './sweep.ts';
+import { sweepTemporaries } from './sweep.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** Why a sandbox ended. */
@@ -69,12 +69,21 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
     // Settled below; a gateway that fails to close must not leave it unhandled.
     finished.catch(() => undefined);
     await sandbox.gateway.close();
-    const known = reportOf(input, sandbox.usage(), await finished);
+    let failure: { readonly error: unknown } | undefined;
+    // The end is one, and is recorded, also where nobody can say what appeared: in a workspace that was removed, for example.
+    const findings = await finished.catch((error: unknown) => {
+      failure = { error };
+      return { appeared: [], appearedTruncated: true };
+    });
+    const known = reportOf(input, sandbox.usage(), findings);
     await sandbox.teardown.run();
     const report = { ...known, receipt: sandbox.inventory.receipt() };
     await recordEnd(input, report, input.audit);
+    if (failure !== undefined) throw failure.error;
     return report;
   } finally {
+    // Also when there is nothing to report, because finding out what was left has failed.
+    await sandbox.teardown.run();
     finisher.dismiss();
   }
 }
@@ -133,7 +142,7 @@ async function sweep({ sandbox, env }: EndInput, finisher: Finisher): Promise<Fi
     ...(writable ? { scan: scanOf(sandbox, env) } : {}),
   });
   // What another run still holds is its own to release; the entry of a dead one stays until nothing is left of it.
-  for (const entry of dead) removeTemporary(entry, gloveboxDirs(env));
+  await sweepTemporaries(gloveboxDirs(env));
   if (result.kept === 0) for (const entry of dead) sandbox.registry.remove(entry.id);
   return {
     appeared: result.appeared.filter(isTelling).map(nameOf),

@@ -1,6 +1,7 @@
 import type { AgentExit, AgentProcess } from '../agent/contract.ts';
 import type { KeptOutput, OutputCursor } from '../agent/kept-output.ts';
 import { commandError } from '../agent/process.ts';
+import { abortedError } from '../agent/file-errors.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { CAPS } from '../base/caps.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
@@ -79,7 +80,7 @@ export class CommandHandle implements AsyncDisposable {
     return { ...this.#cursor };
   }
 
-  /** Resolves at the command's end. @throws CommandExitError when it ends with another code than 0 */
+  /** Resolves at the command's end. @throws CommandExitError when it ends with another code than 0, E_ABORTED, E_OUTPUT_GONE */
   async wait(): Promise<CommandResult> {
     const result = await this.#ended;
     if (result.exitCode !== 0) throw new CommandExitError(this.#program.cmd, result);
@@ -119,6 +120,8 @@ export class CommandHandle implements AsyncDisposable {
       this.#exit = exit;
       const failed = commandError(exit, this.#program.cmd);
       if (failed !== undefined) throw failed;
+      const { signal } = this.#options;
+      if (signal?.aborted === true) throw abortedError(this.#program.cmd, signal);
       return resultOf(exit, {
         stdout: this.#stdout,
         stderr: this.#stderr,

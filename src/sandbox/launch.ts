@@ -5,7 +5,9 @@ import { ensurePrivateDir } from '../base/paths.ts';
 import type { Teardown } from '../base/teardown.ts';
 import { spawnJail, type Jail, type MakeBootInput, type SpawnedJail } from '../drivers/bubblewrap/driver.ts';
 import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
+import { engineOf } from '../drivers/choose.ts';
 import type { MadeContent, Plan } from '../drivers/contract.ts';
+import type { EngineName } from '../drivers/docker/index.ts';
 import { fillMade, RELAY_PATH } from '../drivers/inspection.ts';
 import type { Gateway } from '../gateway/contract.ts';
 import type { EnforcedLimits } from './limits.ts';
@@ -29,7 +31,10 @@ export interface Launched extends Pick<SpawnedJail, 'kill'> {
 
 /** Starts the plan's tier. @throws E_TIER_UNAVAILABLE */
 export async function launch(input: LaunchInput): Promise<Launched> {
-  return input.start.prepared.plan.tier === 'container' ? launchContainer(input) : launchProcess(input);
+  const { plan } = input.start.prepared;
+  if (plan.tier !== 'container') return launchProcess(input);
+  const engine = engineOf(plan, input.start.env);
+  return engine === undefined ? launchContainer(input) : launchEngine(input, engine);
 }
 
 function launchProcess(input: LaunchInput): Launched {
@@ -66,6 +71,34 @@ async function launchContainer(input: LaunchInput): Promise<Launched> {
   });
   const boot: Launched['boot'] = (gateway, make) => {
     // The guest's agent connects before it says hello.
+    gateway.attachRelay(plan.network.listeners, relay.server);
+    return jail.boot(make);
+  };
+  return { boot, kill: () => jail.kill() };
+}
+
+async function launchEngine(input: LaunchInput, engine: EngineName): Promise<Launched> {
+  const { id, start, limits } = input;
+  const { plan } = start.prepared;
+  const { findEngine, spawnEngine } = await import('../drivers/docker/index.ts');
+  const { filesLimit } = await import('../drivers/gvisor/index.ts');
+  const client = findEngine(engine, start.env, plan.workspace);
+  const relay = await openRelay(input);
+  const made = new Map([...input.made, [RELAY_PATH, { source: relay.path }] as const]);
+  const { GLOVEBOX_ENGINE_RUNTIME: runtime, GLOVEBOX_ENGINE_APPARMOR: apparmor } = start.env;
+  const jail = spawnEngine({
+    client,
+    id,
+    plan: fillMade(plan, made),
+    agent: locateAgent(start.env),
+    mode: start.exec === undefined ? 'serve' : 'oneshot',
+    scratch: ensurePrivateDir(`${start.dirs.runtime}/scratch`),
+    directory: `${start.dirs.runtime}/engine`,
+    files: filesLimit(limits.rlimits),
+    ...(runtime === undefined || runtime === '' ? {} : { runtime }),
+    ...(apparmor === undefined || apparmor === '' ? {} : { apparmor }),
+  });
+  const boot: Launched['boot'] = (gateway, make) => {
     gateway.attachRelay(plan.network.listeners, relay.server);
     return jail.boot(make);
   };

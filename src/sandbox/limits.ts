@@ -73,6 +73,19 @@ export function enforceLimits(
   };
 }
 
+/** What holds where an engine makes the control group: all of it, or the engine refuses. The agent holds the rest. */
+export function engineLimits({ limits }: Pick<Plan, 'limits'>, engine: string): EnforcedLimits {
+  const parents = { memory: engine, pids: engine, cpu: engine, cpuacct: engine };
+  const plan = planLimits({
+    limits,
+    facts: { version: 0, parents, detail: `held by ${engine}` },
+    guestKernel: true,
+    euid: process.geteuid?.() ?? 0,
+    hard: readHardLimits(),
+  });
+  return { rlimits: plan.rlimits, notices: plan.notices, ...NO_GROUP };
+}
+
 function unavailable(names: readonly string[], detail: string, fix: string | undefined): GloveboxError {
   return new GloveboxError('E_LIMIT_UNAVAILABLE', {
     what: `this machine cannot hold limits.${names.join(', limits.')}`,

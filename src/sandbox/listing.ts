@@ -1,3 +1,4 @@
+import { GloveboxError, isGloveboxError } from '../base/errors.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import { askOwner } from './attach/client.ts';
 import type { SandboxInfo } from './chamber.ts';
@@ -19,29 +20,42 @@ export async function* listSandboxes(
 ): AsyncGenerator<SandboxInfo, void> {
   for (const entry of new RunRegistry(gloveboxDirs(env).state).living()) {
     const info = await infoOf(entry);
-    if (info !== undefined && matches(info, query)) yield info;
+    if (info !== undefined && info !== 'silent' && matches(info, query)) yield info;
   }
 }
 
-export async function findSandbox(
-  query: SandboxQuery,
-  env: NodeJS.ProcessEnv,
-): Promise<SandboxInfo | undefined> {
-  for await (const info of listSandboxes(query, env)) return info;
+/**
+ * The living sandbox of a name.
+ *
+ * @throws E_NAME_TAKEN when its owner lives and does not answer: nobody can tell that it has ended
+ */
+export async function findSandbox(name: string, env: NodeJS.ProcessEnv): Promise<SandboxInfo | undefined> {
+  const named = new RunRegistry(gloveboxDirs(env).state)
+    .living()
+    .filter(({ served }) => served?.name === name);
+  for (const entry of named) {
+    const info = await infoOf(entry);
+    if (info === 'silent')
+      throw new GloveboxError('E_NAME_TAKEN', {
+        what: `the owner of the sandbox ${name} (process ${entry.owner.pid}) does not answer`,
+        next: 'Let that process go on, or end it; or use another name.',
+      });
+    if (info?.name === name) return info;
+  }
   return undefined;
 }
 
-/** Undefined for one that is starting, ending, or whose owner hangs. */
-async function infoOf({ served }: RunEntry): Promise<SandboxInfo | undefined> {
+/** Undefined for one that is starting or ending; `silent` where the owner hangs. */
+async function infoOf({ served }: RunEntry): Promise<SandboxInfo | 'silent' | undefined> {
   if (served?.socket === undefined) return undefined;
   try {
     return readInfo(await askOwner(served.socket, { ask: 'info' }));
-  } catch {
-    return undefined;
+  } catch (error) {
+    return isGloveboxError(error) && error.code === 'E_TIMEOUT' ? 'silent' : undefined;
   }
 }
 
-function matches(info: SandboxInfo, { metadata = {}, name, state }: SandboxQuery): boolean {
+export function matches(info: SandboxInfo, { metadata = {}, name, state }: SandboxQuery): boolean {
   if (name !== undefined && info.name !== name) return false;
   if (state !== undefined && info.state !== state) return false;
   return Object.entries(metadata).every(([key, value]) => info.metadata[key] === value);

@@ -1,12 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import path from 'node:path';
 import type { AgentChannel } from '../agent/contract.ts';
 import { shareSession } from '../agent/share.ts';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { bootMoment } from '../base/boot-clock.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
-import { ensurePrivateDir, gloveboxDirs, homeDirectory } from '../base/paths.ts';
+import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import { processIdentity } from '../base/process-identity.ts';
 import type { Plan } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
@@ -19,14 +17,14 @@ import { endSandbox, type EndCause, type EndReport } from './end.ts';
 import { baseDirectory, layerOf } from './layer.ts';
 import { Meter } from './metrics.ts';
 import { networkOf } from './network.ts';
-import type { Network, SandboxOptions } from './options.ts';
+import { withDefaults, type Network, type SandboxOptions } from './options.ts';
 import { preparePlan } from './prepare.ts';
 import type { TakeOptions } from './pool.ts';
 import type { PublishedPort } from './publish.ts';
 import type { RootStores } from './root-stores.ts';
 import { socketPath } from './socket-files.ts';
 import { awaitHello, startSandbox, type StartedSandbox, type StartInput } from './start.ts';
-import { sweepOverdue, temporaryRoot } from './sweep.ts';
+import { makeTemporary, removeTemporary, sweepOverdue } from './sweep.ts';
 
 interface Parts {
   readonly started: StartedSandbox;
@@ -73,7 +71,8 @@ export class LocalChamber implements Chamber {
   }
 
   /** @throws E_POLICY_INVALID, E_WORKSPACE_INVALID, E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_SANDBOX_START, E_ABORTED */
-  static async start(options: SandboxOptions, roots: RootStores): Promise<LocalChamber> {
+  static async start(wanted: SandboxOptions, roots: RootStores): Promise<LocalChamber> {
+    const options = withDefaults(wanted);
     const { signal } = options;
     if (isAborted(signal)) throw abortedStart(signal);
     const env = options.hostEnv ?? process.env;
@@ -106,7 +105,7 @@ export class LocalChamber implements Chamber {
 
   /** The record is written first in order; a command that cannot be recorded ends the sandbox. */
   record(argv: readonly string[], cwd: string): void {
-    this.#recorded(argv, cwd).catch(() => void this.kill());
+    this.#recorded(argv, cwd).catch(() => this.kill().catch(() => undefined));
   }
 
   touch(): void {
@@ -229,7 +228,7 @@ export class LocalChamber implements Chamber {
       ...(most === undefined ? {} : { mostMs: most }),
       ...(options.idleTimeoutMs === undefined ? {} : { idleMs: options.idleTimeoutMs }),
       busy: () => started.session.streamCount > 0 && this.#state === 'running',
-      over: (why) => void this.#finish(why, why === 'ttl' ? ['ttl'] : []),
+      over: (why) => void this.#finish(why, why === 'ttl' ? ['ttl'] : []).catch(() => undefined),
       persist: (endAt) => this.#publish(endAt),
     });
   }
@@ -254,14 +253,17 @@ export class LocalChamber implements Chamber {
   }
 
   #follow({ signal }: SandboxOptions): void {
-    const abort = (): void => void this.kill();
+    const abort = (): void => void this.kill().catch(() => undefined);
     signal?.addEventListener('abort', abort, { once: true });
-    void this.channel.closed.then(() => {
+    const lost = async (): Promise<void> => {
+      await this.channel.closed;
       signal?.removeEventListener('abort', abort);
-      return this.#finish('lost', []);
-    });
+      await this.#finish('lost', []);
+    };
+    lost().catch(() => undefined);
   }
 
+  /** What goes wrong is told by `kill`: an end that comes by itself has nobody to tell, and must not end the whole process. */
   #finish(cause: EndCause, hit: readonly LimitName[]): Promise<EndReport> {
     this.#end ??= this.#endNow(cause, hit);
     return this.#end;
@@ -284,7 +286,7 @@ async function bringUp(
 ): Promise<StartedSandbox> {
   const { env } = parts;
   const dirs = gloveboxDirs(env);
-  const temporary = options.temporary === true ? makeTemporary(temporaryRoot(dirs)) : undefined;
+  const temporary = options.temporary === true ? makeTemporary(dirs) : undefined;
   try {
     const placed = temporary === undefined ? options : { ...options, workspace: temporary };
     return await startSandbox({
@@ -300,7 +302,7 @@ async function bringUp(
       ...(options.transport === undefined ? {} : { transport: options.transport }),
     });
   } catch (error) {
-    if (temporary !== undefined) rmSync(temporary, { recursive: true, force: true });
+    if (temporary !== undefined) await removeTemporary(temporary, dirs).catch(() => undefined);
     throw error;
   }
 }
@@ -312,10 +314,6 @@ async function planFor(
   const layer = layerOf(options, gloveboxDirs(env).cache);
   const { policy, hash } = await loadPolicy(policyContext(env, baseDirectory(options)), layer);
   return { prepared: await preparePlan({ policy, env, home: homeDirectory(env) }), policyHash: hash };
-}
-
-function makeTemporary(root: string): string {
-  return mkdtempSync(path.join(ensurePrivateDir(root), 'ws-'));
 }
 
 /** A question of its own, because the answer changes while a start waits. */

@@ -1,3 +1,4 @@
+import { GloveboxError } from '../base/errors.ts';
 import type { GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
 import type { Tier } from '../policy/contract.ts';
 import type { NetworkChange } from './network.ts';
@@ -12,7 +13,10 @@ export interface SandboxOptions {
   readonly profile?: string | readonly string[];
   /** A policy besides the organisation's and the user's: the path of a file, or the policy itself as an object. */
   readonly policy?: string | Readonly<Record<string, unknown>>;
-  /** The one writable tree; default the current directory. Relative paths below are meant inside it. */
+  /**
+   * The one writable tree; default the current directory, and with a `tier` stronger than process a temporary one. Relative paths below
+   * are meant inside it.
+   */
   readonly workspace?: string;
   /** In place of a workspace: an empty directory that goes with the sandbox. */
   readonly temporary?: boolean;
@@ -30,7 +34,10 @@ export interface SandboxOptions {
   readonly limits?: Readonly<Record<string, string>>;
   /** Ports of the sandbox to reach on the host's 127.0.0.1: `8080`, or `9000:8080`. */
   readonly publish?: readonly string[];
-  /** Life of the sandbox in milliseconds, 0 for no end; default what the policy says, else none. `setTimeout` sets it anew. */
+  /**
+   * Life of the sandbox in milliseconds, 0 for no end; default what the policy says, else none; with a `tier` stronger than process five
+   * minutes. `setTimeout` sets it anew.
+   */
   readonly timeoutMs?: number;
   /** Milliseconds without a command, connection or call after which the sandbox ends; default never. */
   readonly idleTimeoutMs?: number;
@@ -61,4 +68,20 @@ export interface Network {
   refresh(credential: string): Promise<void>;
   /** Ends the use of a credential at once: later requests with it are refused, and those under way are cut, WebSockets and streams too. */
   revoke(credential: string): void;
+}
+
+/** What code of others gets where nothing else is said: E2B's life of a sandbox, in milliseconds. */
+const STRANGERS_LIFE_MS = 5 * 60_000;
+
+/** A stronger tier is asked for because the code is not trusted: then it sees no directory of the host, and does not live for ever. */
+export function withDefaults(options: SandboxOptions): SandboxOptions {
+  if (options.temporary === true && options.workspace !== undefined) {
+    throw new GloveboxError('E_USAGE', {
+      what: '`workspace` and `temporary` cannot both be given',
+      next: 'Name a directory, or let one be made that goes with the sandbox.',
+    });
+  }
+  if (options.tier === undefined || options.tier === 'process' || options.tier === 'auto') return options;
+  const { workspace, temporary = workspace === undefined, timeoutMs = STRANGERS_LIFE_MS } = options;
+  return { ...options, temporary, timeoutMs };
 }

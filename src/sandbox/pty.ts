@@ -23,7 +23,7 @@ export class Pty {
 
   /** Starts a terminal; `onData` gets its bytes. */
   async create(options: PtyCreateOptions): Promise<CommandHandle> {
-    const { command = ['/bin/bash', '-i', '-l'], cwd, envs, cols, rows } = options;
+    const { command = [this.#programs.shell, '-i', '-l'], cwd, envs, cols, rows } = options;
     const program = await this.#programs.background({
       argv: command,
       cmd: command[0] ?? '',

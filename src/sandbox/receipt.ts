@@ -3,7 +3,7 @@ import { isAlive, type ProcessIdentity } from '../base/process-identity.ts';
 
 /** One thing that a sandbox had on this machine. */
 export interface ReceiptItem {
-  readonly kind: 'process' | 'cgroup' | 'socket' | 'directory' | 'entry';
+  readonly kind: 'process' | 'cgroup' | 'socket' | 'directory' | 'entry' | 'container';
   /** A path, or the number of a process. */
   readonly name: string;
   readonly gone: boolean;
@@ -28,13 +28,18 @@ interface Listed {
 export class Inventory {
   readonly #listed: Listed[] = [];
 
-  path(kind: Exclude<ReceiptItem['kind'], 'process'>, name: string): void {
+  path(kind: Exclude<ReceiptItem['kind'], 'process' | 'container'>, name: string): void {
     this.#listed.push({ kind, name, present: () => existsSync(name) });
   }
 
   process(identity: ProcessIdentity | undefined): void {
     if (identity === undefined) return;
     this.#listed.push({ kind: 'process', name: String(identity.pid), present: () => isAlive(identity) });
+  }
+
+  /** Something that only its driver can look for. */
+  driven(items: readonly Listed[] = []): void {
+    this.#listed.push(...items);
   }
 
   receipt(): TeardownReceipt {

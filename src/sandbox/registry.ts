@@ -41,8 +41,6 @@ export interface RunEntry {
   readonly id: string;
   readonly owner: ProcessIdentity;
   readonly held: readonly HeldPath[];
-  /** A directory that goes with the run. */
-  readonly temporary?: string;
   readonly served?: ServedFacts;
 }
 
@@ -55,11 +53,11 @@ export class RunRegistry {
   }
 
   /** Preconditions: written before anything is created that would have to be swept. Returns the entry's file. */
-  add(id: string, held: readonly HeldPath[], extra: Pick<RunEntry, 'temporary'> = {}): string {
+  add(id: string, held: readonly HeldPath[]): string {
     ensurePrivateDir(this.#dir);
     const owner = processIdentity(process.pid) ?? { pid: process.pid, startTicks: '0' };
     const file = this.#file(id);
-    this.#write(file, { id, owner, held, ...extra });
+    this.#write(file, { id, owner, held });
     return file;
   }
 

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Duplex } from 'node:stream';
 import type { Abortable, ListeningPort, SandboxProcess } from '../agent/files-contract.ts';
 import { GloveboxError } from '../base/errors.ts';
@@ -12,12 +13,13 @@ import { SandboxFiles } from './files.ts';
 import { findSandbox, listSandboxes, type SandboxQuery } from './listing.ts';
 import { LocalChamber } from './local.ts';
 import { claimName } from './names.ts';
-import type { Network, SandboxOptions } from './options.ts';
+import { withDefaults, type Network, type SandboxOptions } from './options.ts';
 import { availableMemory } from './metrics.ts';
 import { SandboxPool, type PoolOptions } from './pool.ts';
 import { Pty } from './pty.ts';
 import type { PublishedPort } from './publish.ts';
 import { RootStores } from './root-stores.ts';
+import { StartGate } from './start-gate.ts';
 
 /**
  * A sealed chamber for commands: `await using box = await Sandbox.create({ profile: 'python' })`.
@@ -26,6 +28,8 @@ import { RootStores } from './root-stores.ts';
 export class Sandbox implements AsyncDisposable {
   /** A cache of what does not change, for all that `create` makes. */
   static readonly #roots = new RootStores();
+  /** Starts are work for the processors; more at once than they can do are only slower. */
+  static readonly #gate = new StartGate(2 * availableParallelism());
   readonly id: string;
   readonly commands: Commands;
   readonly pty: Pty;
@@ -51,6 +55,7 @@ export class Sandbox implements AsyncDisposable {
     });
     this.#code = new CodeRunner({
       cwd: chamber.settings.cwd,
+      outputBytes: chamber.plan?.limits.outputBytes,
       start: ({ argv, cwd, env }) =>
         programs.start({ argv, options: { cwd, envs: env }, stdio: ['control', 'pipe', 'pipe'] }),
     });
@@ -63,15 +68,19 @@ export class Sandbox implements AsyncDisposable {
    */
   static async create(options: SandboxOptions = {}): Promise<Sandbox> {
     const { name } = options;
-    if (name === undefined) return new Sandbox(await LocalChamber.start(options, Sandbox.#roots));
+    if (name === undefined) return new Sandbox(await Sandbox.#start(options));
     const env = options.hostEnv ?? process.env;
     const claim = await claimName(name, env);
     try {
-      if ((await findSandbox({ name }, env)) !== undefined) throw claim.taken();
-      return new Sandbox(await LocalChamber.start(options, Sandbox.#roots));
+      if ((await findSandbox(name, env)) !== undefined) throw claim.taken();
+      return new Sandbox(await Sandbox.#start(options));
     } finally {
       await claim[Symbol.asyncDispose]();
     }
+  }
+
+  static #start(options: SandboxOptions): Promise<LocalChamber> {
+    return Sandbox.#gate.run(() => LocalChamber.start(options, Sandbox.#roots));
   }
 
   /**
@@ -89,9 +98,9 @@ export class Sandbox implements AsyncDisposable {
     // Not `await using`: Node 20 cannot read it.
     const claim = await claimName(options.name, env);
     try {
-      const known = await findSandbox({ name: claim.name }, env);
+      const known = await findSandbox(claim.name, env);
       if (known !== undefined) return await Sandbox.connect(known.sandboxId, { hostEnv: env });
-      return new Sandbox(await LocalChamber.start(options, Sandbox.#roots));
+      return new Sandbox(await Sandbox.#start(options));
     } finally {
       await claim[Symbol.asyncDispose]();
     }
@@ -104,14 +113,15 @@ export class Sandbox implements AsyncDisposable {
 
   /** Sandboxes that are started before anybody asks for them. */
   static pool(options: PoolOptions): SandboxPool {
-    const { sandbox, languages = [], ...sizes } = options;
+    const { languages = [], ...sizes } = options;
+    const sandbox = withDefaults(options.sandbox);
     const wanted = sandbox.workspace === undefined ? { ...sandbox, temporary: true } : sandbox;
     // Its life begins when it is taken.
     const waiting = { ...wanted, timeoutMs: 0 };
     return new SandboxPool(sizes, {
       available: availableMemory,
       start: async () => {
-        const chamber = await LocalChamber.start(waiting, Sandbox.#roots);
+        const chamber = await Sandbox.#start(waiting);
         const made = new Sandbox(chamber);
         await Promise.all(languages.map((language) => made.#code.warm(language)));
         return {
@@ -146,10 +156,11 @@ export class Sandbox implements AsyncDisposable {
     return this.#chamber.metrics();
   }
 
-  /** True while commands can be run. */
+  /** True while commands can be run: false when it has ended, and during a pause. */
   async isRunning(): Promise<boolean> {
     try {
       this.#chamber.refuseEnded();
+      if ((await this.#chamber.info()).state === 'paused') return false;
       await this.#chamber.channel.ping();
       return true;
     } catch {

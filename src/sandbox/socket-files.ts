@@ -3,8 +3,12 @@ import { connect } from 'node:net';
 import path from 'node:path';
 import { systemCode } from '../base/errors.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
+import { isAlive, processIdentity } from '../base/process-identity.ts';
 
-/** Where one sandbox's socket of a kind stands on the host; what dead launchers left beside it is removed. */
+/**
+ * Where one sandbox's socket of a kind stands on the host; what dead launchers left beside it is removed. The name says whose it is,
+ * so that nobody has to ask a socket that serves.
+ */
 export async function socketPath(
   dirs: GloveboxDirs,
   kind: 'agents' | 'relays' | 'sandboxes',
@@ -12,24 +16,34 @@ export async function socketPath(
 ): Promise<string> {
   const dir = ensurePrivateDir(path.join(dirs.runtime, kind));
   await sweep(dir);
-  return path.join(dir, `${id}.sock`);
+  const owner = processIdentity(process.pid);
+  return path.join(dir, `${id}.${owner?.pid ?? 0}-${owner?.startTicks ?? 0}.sock`);
 }
 
-/** A launcher that was killed leaves its socket: nobody answers on it any more. */
+const OWNER = /\.(\d+)-(\d+)\.sock$/;
+
+/** Removes the sockets of launchers that were killed. */
 async function sweep(dir: string): Promise<void> {
+  const living = new Map<string, boolean>();
   for (const name of readdirSync(dir)) {
+    const [owner = '', pid, startTicks] = OWNER.exec(name) ?? [];
+    if (pid !== undefined && startTicks !== undefined && !living.has(owner))
+      living.set(owner, isAlive({ pid: Number(pid), startTicks }));
     const file = path.join(dir, name);
-    if (!(await isAlive(file))) unlinkQuietly(file);
+    // The process table may be that of another container with the same directory, so the last word is the socket's.
+    if (living.get(owner) !== true && (await isAbandoned(file))) unlinkQuietly(file);
   }
 }
 
-function isAlive(file: string): Promise<boolean> {
+function isAbandoned(file: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(file);
     // Refused: nobody listens. Anything else, such as a full queue, is no proof of that.
-    socket.once('connect', () => resolve(true));
-    socket.once('error', (error) => resolve(systemCode(error) !== 'ECONNREFUSED'));
-    socket.once('connect', () => socket.destroy());
+    socket.once('error', (error) => resolve(systemCode(error) === 'ECONNREFUSED'));
+    socket.once('connect', () => {
+      socket.destroy();
+      resolve(false);
+    });
   });
 }
 

@@ -12,6 +12,7 @@ import { relativeInside } from '../base/path-bytes.ts';
 import type { GloveboxDirs } from '../base/paths.ts';
 import { processIdentity } from '../base/process-identity.ts';
 import { Teardown } from '../base/teardown.ts';
+import { engineOf } from '../drivers/choose.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { Jail, JailStdio } from '../drivers/bubblewrap/driver.ts';
 import type { BootInput } from '../drivers/bubblewrap/spec.ts';
@@ -23,7 +24,7 @@ import { RootStores } from './root-stores.ts';
 import { startGateway } from './gateway.ts';
 import { GuardWatch } from './guard-watch.ts';
 import { launch } from './launch.ts';
-import { enforceLimits, type EnforcedLimits } from './limits.ts';
+import { enforceLimits, engineLimits, type EnforcedLimits } from './limits.ts';
 import type { PreparedPlan } from './prepare.ts';
 import { publishPorts, type PublishedPort } from './publish.ts';
 import { Inventory } from './receipt.ts';
@@ -144,6 +145,8 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     return boot;
   });
   if (jail.pid !== undefined) inventory.process(processIdentity(jail.pid));
+  inventory.driven(jail.outside);
+  const measured = measuredBy(limits, jail);
   const guard: GuardState = { lost: undefined };
   const stopWatching = watchGuards(prepared, jail, guard);
   teardown.add('guard watch', stopWatching);
@@ -161,32 +164,40 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     guard,
     stopWatching,
     held,
-    limits,
+    limits: measured,
     ports,
     startedAt,
     teardown,
     inventory,
-    usage: () => limits.usage(),
+    usage: () => measured.usage(),
   };
+}
+
+/** An engine's container is counted by its driver. */
+function measuredBy(limits: EnforcedLimits, { measured }: Jail): EnforcedLimits {
+  if (measured === undefined) return limits;
+  return { ...limits, usage: () => measured.usage(), current: () => measured.current() };
 }
 
 type Groundwork = Pick<StartedSandbox, 'registry' | 'held' | 'limits'>;
 
 /** What has to stand before the first process: the note for whoever sweeps, and the control groups. */
 function groundwork(
-  { dirs, prepared, temporary }: StartInput,
+  { dirs, env, prepared, temporary }: StartInput,
   made: { readonly id: string; readonly teardown: Teardown; readonly inventory: Inventory },
 ): Groundwork {
   const { id, teardown, inventory } = made;
   const registry = new RunRegistry(dirs.state);
   const held = heldPaths(prepared);
-  inventory.path('entry', registry.add(id, held, temporary === undefined ? {} : { temporary }));
+  inventory.path('entry', registry.add(id, held));
   teardown.add('registry', () => registry.remove(id));
   if (temporary !== undefined) {
     inventory.path('directory', temporary);
-    teardown.add('temporary workspace', () => removeTemporary({ temporary }, dirs));
+    teardown.add('temporary workspace', () => removeTemporary(temporary, dirs));
   }
-  const limits = enforceLimits(id, prepared.plan, teardown);
+  const engine = engineOf(prepared.plan, env);
+  const limits =
+    engine === undefined ? enforceLimits(id, prepared.plan, teardown) : engineLimits(prepared.plan, engine);
   for (const group of limits.groups) inventory.path('cgroup', group);
   return { registry, held, limits };
 }

@@ -1,10 +1,11 @@
-import { rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync } from 'node:fs';
 import path from 'node:path';
 import { msUntil } from '../base/boot-clock.ts';
-import type { GloveboxDirs } from '../base/paths.ts';
-import { isAlive } from '../base/process-identity.ts';
+import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
+import { isAlive, processIdentity } from '../base/process-identity.ts';
+import { removeTree } from '../base/remove-tree.ts';
 import { TEMPORARY } from '../policy/workspace.ts';
-import type { RunEntry, RunRegistry } from './registry.ts';
+import type { RunRegistry } from './registry.ts';
 
 /** An owner that lives ends its sandboxes itself; one that is this late is stopped or hangs. */
 const OVERDUE_MS = 5000;
@@ -30,14 +31,37 @@ function killed(pid: number): boolean {
   }
 }
 
-/** Removes the directory that a dead run had for itself alone. Only one that stands where we make them. */
-export function removeTemporary(entry: Pick<RunEntry, 'temporary'>, dirs: GloveboxDirs): void {
-  const { temporary } = entry;
-  if (temporary === undefined || path.dirname(temporary) !== temporaryRoot(dirs)) return;
-  rmSync(temporary, { recursive: true, force: true });
+/** An empty workspace. Its name says whose it is, so that one of a dead process is known whatever else that left. */
+export function makeTemporary(dirs: GloveboxDirs): string {
+  const owner = processIdentity(process.pid) ?? { pid: process.pid, startTicks: '0' };
+  return mkdtempSync(
+    path.join(ensurePrivateDir(temporaryRoot(dirs)), `ws-${owner.pid}-${owner.startTicks}-`),
+  );
+}
+
+/** Removes the workspaces of processes that are dead. One that cannot be removed is nobody's end: the next sweep tries again. */
+export async function sweepTemporaries(dirs: GloveboxDirs): Promise<void> {
+  for (const name of namesIn(temporaryRoot(dirs))) {
+    const [, pid, startTicks] = /^ws-(\d+)-(\d+)-/.exec(name) ?? [];
+    if (pid === undefined || startTicks === undefined || isAlive({ pid: Number(pid), startTicks })) continue;
+    await removeTemporary(path.join(temporaryRoot(dirs), name), dirs).catch(() => undefined);
+  }
+}
+
+/** Removes a workspace that goes with its sandbox. Only one that stands where we make them. */
+export async function removeTemporary(temporary: string, dirs: GloveboxDirs): Promise<void> {
+  if (path.dirname(temporary) === temporaryRoot(dirs)) await removeTree(temporary);
+}
+
+function namesIn(dir: string): readonly string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
 }
 
 /** Where workspaces are made that go with their sandbox. */
-export function temporaryRoot(dirs: GloveboxDirs): string {
+function temporaryRoot(dirs: GloveboxDirs): string {
   return path.join(dirs.cache, TEMPORARY);
 }

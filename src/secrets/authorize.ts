@@ -9,7 +9,7 @@ import type { Desk } from './desk.ts';
 import { applyEdits, findInHead } from './edits.ts';
 import type { Edit } from './edits.ts';
 import { judgeForm } from './form-judge.ts';
-import { isHomeHost, swappableFor } from './homes.ts';
+import { swappableFor } from './homes.ts';
 import { judgePlaces } from './judge.ts';
 import type { Judged, Swap } from './judge.ts';
 import type { Keyring } from './keyring.ts';
@@ -112,11 +112,7 @@ function write(
   const { desk, request, judged, signature, refusals } = passing;
   const edits = judged.swaps.map((swap) => editOf(swap, secrets.get(swap.credential)));
   const written = applyEdits(request, edits);
-  const plain = wantsPlainReply(passing);
-  let head = {
-    target: written.target,
-    headers: plain ? plainReplyHeaders(written.headers) : written.headers,
-  };
+  let head = { target: written.target, headers: plainReplyHeaders(passing, written.headers) };
   if (signature !== undefined) {
     const resigned = resignWith(request, head, signature, secrets.get(signature.credential));
     if (resigned === undefined) return refusals.signature(signature.credential, 'it cannot be made again');
@@ -170,23 +166,19 @@ function findStray(passing: Passing): RefuseVerdict | undefined {
   return inBody === undefined ? undefined : refusals.known(inBody, 'the body');
 }
 
-/** A reply that is scrubbed must not come in pieces of the client's choosing, nor compressed. A signature alone cannot be echoed. */
-function wantsPlainReply(passing: Passing): boolean {
-  const { desk, request } = passing;
-  return [...desk.keyring.all()].some(
-    ({ policy }) =>
-      policy.scrub &&
-      isHomeHost(policy, request.host, request.port) &&
-      policy.places.some((place) => place.kind !== 'sigv4'),
-  );
-}
-
-function plainReplyHeaders(headers: readonly string[]): string[] {
+/** A reply that is scrubbed must not come compressed, nor in pieces of the client's choosing where a secret could be cut by them. */
+function plainReplyHeaders(
+  { desk: { keyring }, request: { host, port } }: Passing,
+  headers: readonly string[],
+): readonly string[] {
+  if (!keyring.isScrubbedAt(host, port)) return headers;
+  const dropped = keyring.partsPassAt(host, port)
+    ? ['accept-encoding']
+    : ['range', 'if-range', 'accept-encoding'];
   const out: string[] = [];
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] ?? '';
-    if (!['range', 'if-range', 'accept-encoding'].includes(name.toLowerCase()))
-      out.push(name, headers[i + 1] ?? '');
+    if (!dropped.includes(name.toLowerCase())) out.push(name, headers[i + 1] ?? '');
   }
   return valuesOf(headers, 'accept-encoding').length === 0 ? out : [...out, 'accept-encoding', 'identity'];
 }

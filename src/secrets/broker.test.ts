@@ -144,6 +144,29 @@ describe('a broker', () => {
     broker.dispose();
   });
 
+  it('goes on scrubbing what was in use, when its credential or its host has gone', async () => {
+    const scrubbed = (broker: Broker): string | undefined => {
+      const scrubber = broker.scrubber('git.allowed.test', 443);
+      const text = Buffer.from(`[${SECRETS.GH}]`);
+      return scrubber && Buffer.concat([scrubber.update(text), scrubber.end()]).toString();
+    };
+    for (const left of [
+      [LLM],
+      [LLM, { ...GH, hosts: [{ host: 'moved.test', port: 443 }] }],
+      [LLM, { ...GH, sources: { value: { kind: 'env', name: 'LLM' } as const } }],
+    ]) {
+      await using broker = await testBroker();
+      expect(scrubbed(broker)).toHaveLength(42);
+      await broker.update(left);
+      expect(scrubbed(broker)).toHaveLength(42);
+      expect(scrubbed(broker)).not.toContain(SECRETS.GH);
+      expect(broker.scrubber('elsewhere.test', 443)).toBeUndefined();
+    }
+    await using lifted = await testBroker();
+    await lifted.update([{ ...GH, scrub: false }]);
+    expect(scrubbed(lifted)).toBeUndefined();
+  });
+
   it('overwrites what it held, and refuses from then on', async () => {
     const broker = await testBroker();
     const held = [...broker.knownSecrets()].map(({ bytes }) => bytes);

@@ -17,8 +17,9 @@ import type {
   SourceContext,
 } from './contract.ts';
 import type { Desk } from './desk.ts';
+import { formHead } from './form-fields.ts';
 import { watchForm } from './form-judge.ts';
-import { bodyOwners, isHomeHost, needsBody, swappableFor } from './homes.ts';
+import { bodyOwners, needsBody, swappableFor } from './homes.ts';
 import type { Held } from './held.ts';
 import { Keyring } from './keyring.ts';
 import { maskContent, maskFile } from './masked-files.ts';
@@ -73,6 +74,10 @@ class SandboxBroker implements Broker {
     return needsBody(this.#keyring, request);
   }
 
+  readsForm(request: OutgoingRequest): boolean {
+    return request.rule.requests?.pin !== undefined && formHead(request.headers) !== undefined;
+  }
+
   authorize(request: OutgoingRequest): Promise<CredentialVerdict> {
     return authorizeRequest(this.#desk(), request);
   }
@@ -104,7 +109,7 @@ class SandboxBroker implements Broker {
 
   scrubber(host: string, port: number): Scrubber | undefined {
     const table = this.#tableFor(host, port);
-    return table === undefined ? undefined : new ReplyScrubber(table);
+    return table === undefined ? undefined : new ReplyScrubber(table, this.#keyring.partsPassAt(host, port));
   }
 
   environment(): Record<string, string> {
@@ -206,15 +211,10 @@ class SandboxBroker implements Broker {
   #tableFor(host: string, port: number): ScrubTable | undefined {
     const key = `${host} ${port}`;
     if (this.#tables.has(key)) return this.#tables.get(key);
-    const scrubbed = [...this.#keyring.all()]
-      .filter(({ policy }) => policy.scrub && isHomeHost(policy, host, port))
-      .flatMap((held): Scrubbed[] =>
-        [...held.known()].flatMap(({ known, bytes }) =>
-          known.kind === 'placeholder'
-            ? []
-            : [{ secret: bytes, placeholder: held.placeholders.get(known.field) ?? '' }],
-        ),
-      );
+    const scrubbed = [...this.#keyring.scrubbedAt(host, port)].map(({ known, bytes }): Scrubbed => {
+      const { credential, field } = known;
+      return { secret: bytes, placeholder: this.#keyring.get(credential)?.placeholders.get(field) ?? '' };
+    });
     const table = scrubbed.length === 0 ? undefined : new ScrubTable(scrubbed);
     this.#tables.set(key, table);
     return table;

@@ -61,6 +61,8 @@ export interface BodyWatch {
 }
 
 export interface Scrubber {
+  /** Answers may come in parts: nothing that is looked for can be cut by them. */
+  readonly partsPass: boolean;
   headers(headers: RawHeaders): string[];
   update(chunk: Uint8Array): Uint8Array;
   end(): Uint8Array;
@@ -68,6 +70,8 @@ export interface Scrubber {
 
 export interface BrokerShape {
   wantsBody(request: OutgoingRequest): boolean;
+  /** True when the body is a form whose fields are judged: in `authorize` where it is there, else in `watchBody`. */
+  readsForm(request: OutgoingRequest): boolean;
   authorize(request: OutgoingRequest): Promise<CredentialVerdict>;
   /** What `authorize` would refuse for the head alone; nothing is revealed. Not for a request whose body it wants. */
   check(request: OutgoingRequest): RefuseVerdict | undefined;

@@ -94,7 +94,7 @@ class UrlencodedWatch implements FieldWatch {
 
 const DISPOSITION = 'content-disposition';
 /** Parameters of that header that name a field, wherever readers of quotes see one begin; with a star, in a coding of RFC 2231. */
-const PARAMETER = /(?:^|[;\s"'])name\s*(\*[^=;\s]*)?\s*=\s*/gi;
+const PARAMETER = /(?:^|[;\s"'])name\s*(?:(\*[^=;\s]*)\s*)?=\s*/gi;
 const PART_NAMES_MAX = 4;
 
 /** Every Content-Disposition in the body, wherever the parts begin: boundaries are read differently, and a name stands nowhere else. */
@@ -120,6 +120,7 @@ class MultipartWatch implements FieldWatch {
       }
       const problem = this.#judge(text.slice(header.lastIndex, end));
       if (problem !== undefined) return problem;
+      header.lastIndex = end;
     }
     this.#pending = text.slice(open);
     return undefined;

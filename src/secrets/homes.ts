@@ -2,6 +2,7 @@ import { allowsPath, parsePathGlob } from '../net/http-path-glob.ts';
 import type { CredentialPlace, CredentialPolicy } from '../policy/contract.ts';
 import { bodyForm } from './body-swap.ts';
 import type { OutgoingRequest } from './contract.ts';
+import { isHomeHost } from './home-host.ts';
 import type { Keyring } from './keyring.ts';
 import { signsBody } from './sigv4.ts';
 
@@ -15,11 +16,6 @@ export function swappableFor(keyring: Keyring, request: OutgoingRequest): readon
   return [...keyring.all()]
     .map(({ policy }) => policy)
     .filter((policy) => named.has(policy.name) && isAtHome(policy, request));
-}
-
-/** True when a destination is one of the credential's own. */
-export function isHomeHost(policy: CredentialPolicy, host: string, port: number): boolean {
-  return policy.hosts.some((home) => home.host === host && home.port === port);
 }
 
 /** True when the whole body is needed: a secret may go into it, or a signature covers it. */

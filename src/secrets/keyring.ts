@@ -3,6 +3,7 @@ import { GloveboxError } from '../base/errors.ts';
 import type { CredentialPolicy } from '../policy/contract.ts';
 import { Held } from './held.ts';
 import type { HeldContext } from './held.ts';
+import { isHomeHost } from './home-host.ts';
 import { Recognizer } from './recognizer.ts';
 import type { Known, KnownBytes } from './recognizer.ts';
 import { ConstantTime } from './same.ts';
@@ -16,6 +17,8 @@ export class Keyring {
   readonly #constantTime = new ConstantTime();
   readonly #held = new Map<string, Held>();
   #gone: KnownBytes[] = [];
+  /** Policies of credentials that were replaced or removed: what they named is scrubbed where it was at home. */
+  #former: CredentialPolicy[] = [];
   #recognizer: Recognizer | undefined;
   #table: ((text: string) => Known | undefined) | undefined;
   #disposed = false;
@@ -60,8 +63,10 @@ export class Keyring {
     for (const held of this.#held.values()) if (!names.has(held.name)) this.#retire(held);
     for (const policy of credentials) {
       const held = this.#held.get(policy.name);
-      if (held !== undefined && sameSources(held.policy, policy)) held.policy = policy;
-      else {
+      if (held !== undefined && sameSources(held.policy, policy)) {
+        if (!sameHomes(held.policy, policy)) this.#former.push(held.policy);
+        held.policy = policy;
+      } else {
         if (held !== undefined) this.#retire(held, 'values');
         this.#held.set(policy.name, new Held(policy, this.#context, held?.placeholders));
       }
@@ -71,6 +76,40 @@ export class Keyring {
     if (this.#disposed) return;
     for (const held of this.#held.values()) held.fillPlaceholders(this.#taken());
     this.#forget();
+  }
+
+  /** Secrets that answers of a host are scrubbed of, former ones too: an origin may still give back what it once got. */
+  *scrubbedAt(host: string, port: number): Generator<KnownBytes> {
+    const names = new Set(this.#scrubPolicies(host, port).map(({ name }) => name));
+    for (const entry of this.known())
+      if (names.has(entry.known.credential) && isSecret(entry.known)) yield entry;
+  }
+
+  isScrubbedAt(host: string, port: number): boolean {
+    return this.#scrubPolicies(host, port).length > 0;
+  }
+
+  /**
+   * True when answers of a host may come in parts although they are scrubbed: of a signature's secrets none is sent but a session token,
+   * so that none can come back a few bytes at a time.
+   */
+  partsPassAt(host: string, port: number): boolean {
+    return this.#scrubPolicies(host, port).every(
+      ({ places, sources }) =>
+        places.every(({ kind }) => kind === 'sigv4') && !Object.hasOwn(sources, 'sessionToken'),
+    );
+  }
+
+  #scrubPolicies(host: string, port: number): CredentialPolicy[] {
+    const held = [...this.#held.values()].map(({ policy }) => policy);
+    const isAtHome = (policy: CredentialPolicy): boolean => isHomeHost(policy, host, port);
+    // A policy that says now that it is not to be scrubbed there is obeyed.
+    const lifted = new Set(
+      held.filter((policy) => !policy.scrub && isAtHome(policy)).map(({ name }) => name),
+    );
+    return [...held, ...this.#former].filter(
+      (policy) => policy.scrub && isAtHome(policy) && !lifted.has(policy.name),
+    );
   }
 
   renew(name: string): void {
@@ -133,6 +172,8 @@ export class Keyring {
       if (known.kind !== 'placeholder') this.#remember({ ...known, kind: 'revoked' }, Buffer.from(bytes));
       else if (what === 'all') this.#remember({ ...known, kind: 'stale' }, bytes);
     }
+    this.#former.push(held.policy);
+    this.#former.splice(0, Math.max(0, this.#former.length - GONE_MAX));
     held.wipe();
     this.#held.delete(held.name);
   }
@@ -141,6 +182,14 @@ export class Keyring {
     this.#gone.push({ known, bytes });
     for (const entry of this.#gone.splice(0, Math.max(0, this.#gone.length - GONE_MAX))) entry.bytes.fill(0);
   }
+}
+
+function isSecret({ kind }: Known): boolean {
+  return kind === 'secret' || kind === 'revoked';
+}
+
+function sameHomes(a: CredentialPolicy, b: CredentialPolicy): boolean {
+  return canonicalJson(a.hosts) === canonicalJson(b.hosts);
 }
 
 function sameSources(a: CredentialPolicy, b: CredentialPolicy): boolean {

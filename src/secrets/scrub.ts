@@ -69,6 +69,7 @@ interface Hit {
 
 /** Takes secrets out of one reply. Lengths never change. */
 export class ReplyScrubber implements Scrubber {
+  readonly partsPass: boolean;
   readonly #table: ScrubTable;
   #state: number;
   /** Bytes that are not out yet, and the absolute offset of the first. */
@@ -78,7 +79,8 @@ export class ReplyScrubber implements Scrubber {
   #history: Buffer = Buffer.alloc(0);
   #hits: Hit[] = [];
 
-  constructor(table: ScrubTable) {
+  constructor(table: ScrubTable, partsPass = false) {
+    this.partsPass = partsPass;
     this.#table = table;
     this.#state = table.match.start();
   }

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Broker } from './contract.ts';
-import { placeholder, rawRequest, SECRETS, testBroker } from './fixture.ts';
+import { AWS, LLM, placeholder, rawRequest, SECRETS, testBroker } from './fixture.ts';
 import { canonicalRequest, sha256 } from './sigv4-canonical.ts';
 import type { SignedRequest } from './sigv4-canonical.ts';
 import { readSignature, resign, sign } from './sigv4.ts';
@@ -223,7 +223,8 @@ describe('a signed request through the broker', () => {
         ...more,
       ],
     };
-    const signedHeaders = ['host', 'x-amz-content-sha256', 'x-amz-date'];
+    const others = more.filter((_, i) => i % 2 === 0).map((name) => name.toLowerCase());
+    const signedHeaders = [...others, 'host', 'x-amz-content-sha256', 'x-amz-date'].sort();
     const coverage = { scope: SCOPE, signedHeaders, date: DATE, payloadHash: 'UNSIGNED-PAYLOAD' };
     const facts = { accessKeyId, signature: '', coverage, sessionToken: undefined, expires: undefined };
     const again = resign(
@@ -277,6 +278,32 @@ describe('a signed request through the broker', () => {
     const signed = read(upstream);
     expect(signed.accessKeyId).toBe(SECRETS.AWS_ID);
     expect(sign(upstream, signed, Buffer.from(SECRETS.AWS_SECRET))).toBe(signed.signature);
+  });
+
+  // botocore signs nearly every header that it sets, `range` among them (botocore/auth.py, SIGNED_HEADERS_BLACKLIST).
+  it('signs what really leaves: a range is kept where nothing can be cut by it, a coding is not', async () => {
+    const signedRange = signedBy(id, key, ['Range', 'bytes=0-9', 'Accept-Encoding', 'gzip']);
+    const check = async (by: Broker, raw: string): Promise<readonly string[]> => {
+      const verdict = await by.authorize(rawRequest(raw));
+      if (verdict.state !== 'pass') throw new Error(JSON.stringify(verdict));
+      const upstream = { method: 'PUT', target: verdict.target, headers: verdict.headers };
+      const signed = read(upstream);
+      expect(sign(upstream, signed, Buffer.from(SECRETS.AWS_SECRET))).toBe(signed.signature);
+      return signed.coverage.signedHeaders;
+    };
+    const rest = ['host', 'x-amz-content-sha256', 'x-amz-date'];
+    expect(await check(broker, signedRange)).toEqual(['accept-encoding', 'host', 'range', ...rest.slice(1)]);
+    expect(broker.scrubber('s3.allowed.test', 443)?.partsPass).toBe(true);
+    // A credential that leaves as it is could come back in pieces.
+    await using mixed = await testBroker({
+      clock: () => now,
+      credentials: [AWS, { ...LLM, hosts: AWS.hosts }],
+    });
+    const pair = ['accessKeyId', 'secretAccessKey'].map((field) => placeholder(mixed, 'AWS', field));
+    const [mixedId = '', mixedKey = ''] = pair;
+    const again = signedBy(mixedId, mixedKey, ['Range', 'bytes=0-9', 'Accept-Encoding', 'gzip']);
+    expect(await check(mixed, again)).toEqual(['accept-encoding', ...rest]);
+    expect(mixed.scrubber('s3.allowed.test', 443)?.partsPass).toBe(false);
   });
 
   it.each([

@@ -83,7 +83,10 @@ export function resign(request: AwsRequest, signed: AwsSignature, keys: AwsKeys)
 function resignHeader(request: AwsRequest, signed: AwsSignature, keys: AwsKeys): SignedRequest | undefined {
   const others = dropHeaders(request.headers, ['authorization', TOKEN_HEADER]);
   const token = keys.sessionToken === undefined ? [] : [TOKEN_HEADER, keys.sessionToken];
-  const named = signed.coverage.signedHeaders.filter((name) => name !== TOKEN_HEADER);
+  // A header that was taken out, such as a range, is not signed any more.
+  const named = signed.coverage.signedHeaders.filter(
+    (name) => name !== TOKEN_HEADER && (name === 'host' || valuesOf(request, name).length > 0),
+  );
   const signedHeaders = token.length === 0 ? named : [...named, TOKEN_HEADER].sort();
   const unsigned = { ...request, headers: [...others, ...token] };
   const coverage = { ...signed.coverage, signedHeaders };

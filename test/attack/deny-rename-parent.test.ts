@@ -2,7 +2,14 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
-import { AttackBox, expectRecorded, expectRefused, expectUnseen, forEachTier } from '../support/attack.ts';
+import {
+  AttackBox,
+  expectRecorded,
+  expectRefused,
+  expectUnseen,
+  forEachTier,
+  inGuest,
+} from '../support/attack.ts';
 
 forEachTier('parents of a denied file cannot be moved', async (tier) => {
   using box = new AttackBox(tier);
@@ -22,7 +29,7 @@ for name in ('app/conf/.env', 'app/conf2/.env', 'app2/conf/.env', 'swap/conf/.en
     result,
     ['conf', 'app', 'workspace', 'exchange'],
     // gVisor has no exchange of two names.
-    ['EBUSY', 'EROFS', 'EACCES', 'EPERM', 'EXDEV', ...(tier === 'container' ? ['EINVAL'] : [])],
+    ['EBUSY', 'EROFS', 'EACCES', 'EPERM', 'EXDEV', ...inGuest(tier, 'EINVAL')],
   );
   expectRefused(
     result,

@@ -28,3 +28,40 @@ control()
   // How many are one depends on how fast they came.
   expect(asked.length).toBeLessThan(6000);
 });
+
+// Source: MITRE ATT&CK T1621 (a person is asked until they say yes).
+forEachTier('who has said no is not asked again, and nobody is asked without end', async (tier) => {
+  await using box = new EgressBox(tier, { network: { ask: { timeout: '30s', pending: 4 } } });
+  const asked: string[] = [];
+  const result = await box.probe(
+    `
+import urllib.parse
+proxy = urllib.parse.urlsplit(os.environ['HTTP_PROXY'])
+def knock(name, port):
+    with socket.create_connection((proxy.hostname, proxy.port)) as link:
+        link.sendall(f'CONNECT evil.attacker.test:{port} HTTP/1.1\\r\\nHost: evil.attacker.test:{port}\\r\\n\\r\\n'.encode())
+        show(name, drain(link))
+for at in range(20):
+    knock(f'again{at}', 443)
+for port in range(1000, 1100):
+    knock(f'port{port}', port)
+control()
+`,
+    {
+      onAsk: ({ host, port }) => {
+        asked.push(`${host}:${port}`);
+        return Promise.resolve('deny');
+      },
+    },
+  );
+  const names = [
+    ...Array.from({ length: 20 }, (_, at) => `again${at}`),
+    ...Array.from({ length: 100 }, (_, at) => `port${1000 + at}`),
+  ];
+  box.expectHeld(result, Object.fromEntries(names.map((name) => [name, '403 default.deny'])));
+  expect(asked.filter((place) => place.endsWith(':443'))).toHaveLength(1);
+  expect(asked).toHaveLength(60);
+  const answers = box.records().filter(({ kind }) => kind === 'network.asked');
+  expect(answers.filter(({ data }) => data['answer'] === 'deny').length).toBeGreaterThan(0);
+  expect(answers.filter(({ data }) => data['answer'] === 'full').length).toBeGreaterThan(0);
+});

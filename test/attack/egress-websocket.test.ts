@@ -8,8 +8,11 @@ forEachTier('frames are read like bodies, and a failed handshake is no tunnel', 
   let frames = '';
   await using box = new EgressBox(tier, {
     dlp: true,
-    allow: [{ id: 'ws', host: 'ws.wild.test', paths: ['/ws', '/fake'], websocket: 'inspect' }],
-    names: { 'ws.wild.test': '93.184.216.40' },
+    allow: [
+      { id: 'ws', host: 'ws.wild.test', paths: ['/ws', '/fake'], websocket: 'inspect' },
+      { id: 'mcp', host: 'mcp.wild.test', mcp: { tools: ['ok'] }, websocket: 'inspect' },
+    ],
+    names: { 'ws.wild.test': '93.184.216.40', 'mcp.wild.test': '93.184.216.41' },
     script: (_, response) => void response.end('the origin'),
     upgrade: (request, socket) => {
       if (request.url === '/fake')
@@ -31,10 +34,10 @@ def frame(data, first=0x81, masked=True):
     body = bytes(byte ^ mask[at % 4] for at, byte in enumerate(data)) if masked else data
     size = bytes([len(data) | (0x80 if masked else 0)]) if len(data) < 126 else bytes([126 | (0x80 if masked else 0)]) + struct.pack('>H', len(data))
     return bytes([first]) + size + mask + body
-def speak(name, *frames, target='/ws', lines=UP):
+def speak(name, *frames, target='/ws', lines=UP, host=WS):
     try:
-        with secure(WS, timeout=3) as link:
-            link.sendall(head('GET', target, lines, WS))
+        with secure(host, timeout=3) as link:
+            link.sendall(head('GET', target, lines, host))
             first = link.recv(4096)
             if b' 101 ' not in first: return show(name, first)
             for one in frames: link.sendall(one)
@@ -47,6 +50,13 @@ speak('split', frame(canary[:9], 0x01), frame(canary[9:], 0x80))
 speak('binary', frame(b'\\0\\1' + canary, 0x82))
 speak('ping', frame(canary, 0x89))
 speak('base64', frame(base64.b64encode(canary)))
+def call(tool):
+    return json.dumps({'jsonrpc': '2.0', 'id': 1, 'method': 'tools/call', 'params': {'name': tool}}).encode()
+speak('tool', frame(call('ok')), host='mcp.wild.test')
+speak('evil-tool', frame(call('evil')), host='mcp.wild.test')
+speak('evil-split', frame(call('evil')[:30], 0x01), frame(call('evil')[30:], 0x80), host='mcp.wild.test')
+speak('evil-binary', frame(call('evil'), 0x82), host='mcp.wild.test')
+speak('no-mcp', frame(b'tools/call evil'), host='mcp.wild.test')
 speak('unmasked', frame(b'hello', masked=False))
 speak('reserved', frame(b'hello', 0xC1))
 speak('deflate', frame(b'x', 0xC1), lines=(*UP, 'Sec-WebSocket-Extensions: permessage-deflate'))
@@ -62,6 +72,11 @@ control()
   expect(seen['control']).toMatch(/^200/);
   for (const name of ['canary', 'split', 'binary', 'ping', 'base64'])
     expect([name, seen[name]]).toEqual([name, expect.stringContaining('network.dlp')]);
+  for (const name of ['evil-tool', 'evil-split', 'evil-binary', 'no-mcp'])
+    expect([name, seen[name]]).toEqual([name, expect.stringContaining('mcp.mcp')]);
+  expect(frames).toContain('"name": "ok"');
+  expect(frames).not.toContain('evil');
+  expect(box.refusals()).toContainEqual(expect.objectContaining({ rule: 'mcp.mcp.tools' }));
   for (const name of ['no-key', 'version', 'h2c'])
     expect([name, seen[name]]).toEqual([name, expect.stringMatching(/^400 structural/)]);
   expect(seen['not-named']).toMatch(/^403 llm/);

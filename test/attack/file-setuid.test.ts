@@ -2,7 +2,7 @@
 import { readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
-import { AttackBox, expectRecorded, expectRefused, forEachTier } from '../support/attack.ts';
+import { AttackBox, expectRecorded, expectRefused, forEachTier, inGuest } from '../support/attack.ts';
 
 forEachTier('no way to set the set-user-ID bit', async (tier) => {
   using box = new AttackBox(tier);
@@ -20,7 +20,7 @@ attempt('capability', lambda: os.setxattr('tool', 'security.capability', bytes.f
   expectRefused(
     result,
     ['chmod', 'setgid', 'fchmod', 'fchmodat2', 'open', 'mknod', 'capability'],
-    ['EPERM', 'ENOSYS', 'EACCES', ...(tier === 'container' ? ['ENOTSUP'] : [])],
+    ['EPERM', 'ENOSYS', 'EACCES', ...inGuest(tier, 'ENOTSUP')],
   );
   const modes = readdirSync(box.workspace).map(
     (name) => statSync(path.join(box.workspace, name)).mode & 0o6000,

@@ -4,7 +4,7 @@ import { readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { Sandbox } from '../../src/index.ts';
-import { AttackBox, expectRecorded, forEachTier } from '../support/attack.ts';
+import { AttackBox, expectRecorded, forEachTier, policyTier } from '../support/attack.ts';
 
 const PERMISSION = expect.objectContaining({ code: 'E_FILE_PERMISSION' });
 
@@ -16,7 +16,7 @@ forEachTier('denied and protected files are refused to the file API as to comman
   symlinkSync('.env', path.join(box.workspace, 'alias'));
   symlinkSync(outside, path.join(box.workspace, 'out'));
   await using sandbox = await Sandbox.create({
-    tier,
+    tier: policyTier(tier),
     workspace: box.workspace,
     hostEnv: box.env(),
     deny: ['.env'],
@@ -62,7 +62,7 @@ forEachTier(
     const outside = box.plant('outside');
     box.write('target', 'harmless');
     await using sandbox = await Sandbox.create({
-      tier,
+      tier: policyTier(tier),
       workspace: box.workspace,
       hostEnv: box.env(),
       deny: ['.env'],
@@ -95,7 +95,11 @@ done`;
 forEachTier('a tree that is moved while it is removed takes nothing else along', async (tier) => {
   using box = new AttackBox(tier);
   box.write('kept/deep/file', 'kept');
-  await using sandbox = await Sandbox.create({ tier, workspace: box.workspace, hostEnv: box.env() });
+  await using sandbox = await Sandbox.create({
+    tier: policyTier(tier),
+    workspace: box.workspace,
+    hostEnv: box.env(),
+  });
   await using moving = sandbox.commands.start(`while :; do
   mkdir -p gone/a/b 2>/dev/null; touch gone/a/b/{1..50} 2>/dev/null; mv gone/a kept/moved 2>/dev/null; mv kept/moved gone/a 2>/dev/null
   ln -sfn ../kept/deep gone/b 2>/dev/null; rm -rf kept/moved

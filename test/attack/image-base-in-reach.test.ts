@@ -1,5 +1,5 @@
 // A base directory that the sandbox could write, or that shows the home directory: links planted there would be followed by the next run.
-import { mkdirSync, symlinkSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { expect } from 'vitest';
 import { AttackBox, forEachTier } from '../support/attack.ts';
@@ -37,8 +37,9 @@ forEachTier(
   async (tier) => {
     using box = new AttackBox(tier);
     mkdirSync(path.join(box.base, 'usr'));
-    const elsewhere = '/var/tmp/gbx-elsewhere';
+    const elsewhere = mkdtempSync('/var/tmp/gbx-elsewhere-');
     const result = await box.run(['/bin/true'], { flags: ['--image', box.base, '--workspace', elsewhere] });
+    rmSync(elsewhere, { recursive: true });
     expect(result.stderr).toContain('which no sandbox sees');
     expect(result.code).toBe(125);
     expect(box.records().at(-1)).toMatchObject({ kind: 'run.refused', data: { code: 'E_POLICY_INVALID' } });

@@ -82,6 +82,7 @@ function broker(more: Partial<CredentialBroker>): CredentialBroker {
     wantsBody: () => false,
     check: () => undefined,
     authorize: ({ target, headers }) => Promise.resolve({ state: 'pass', target, headers: [...headers] }),
+    readsForm: () => false,
     watchBody: () => undefined,
     scrubber: () => undefined,
     ...more,
@@ -338,10 +339,26 @@ describe('credentials', () => {
 
 describe('scrubbing', () => {
   const scrubber = (): Scrubber => ({
+    partsPass: false,
     headers: (headers) => headers.map((text) => text.replaceAll('SECRET', 'xxxxxx')),
     update: (chunk) =>
       Buffer.from(Buffer.from(chunk).toString('latin1').replaceAll('SECRET', 'xxxxxx'), 'latin1'),
     end: () => new Uint8Array(),
+  });
+
+  test('ranges are passed on where nothing can be cut by them', async () => {
+    const answer =
+      'HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-7/9\r\nContent-Length: 8\r\n\r\n[SECRET]';
+    const w = await world(answer, {
+      broker: broker({ scrubber: () => ({ ...scrubber(), partsPass: true }) }),
+    });
+    const got = await w.ask(get('/', 'Range: bytes=0-7\r\nA-IM: vcdiff\r\nAccept-Encoding: gzip\r\n'));
+    expect(sent(w)).toContain('Range: bytes=0-7');
+    expect(sent(w)).toContain('Accept-Encoding: identity');
+    expect(sent(w)).not.toMatch(/A-IM|gzip/);
+    expect(got).toContain('206 Partial Content');
+    expect(got).toContain('Content-Range: bytes 0-7/9');
+    expect(got).toContain('[xxxxxx]');
   });
 
   test('identity is asked for, ranges are not passed on', async () => {

@@ -380,6 +380,38 @@ describe('ssh rules', () => {
     expect(origin.received[0]?.toString()).toBe('SSH-2.0-late\r\n');
   });
 
+  test.each([
+    ['that is SSH', 'SSH-2.0-server\r\n', true],
+    ['that also speaks the first version', 'SSH-1.99-server\r\n', true],
+    ['that is none', '220 mail ESMTP\r\n', false],
+    ['that speaks the first version alone', 'SSH-1.5-server\r\n', false],
+    ['that waits for the client', '', true],
+    ['that answers as another', '', false],
+  ])('a client that greets first reaches a server %s: %j, %s', async (_what, greeting, passes) => {
+    const answer = passes ? 'SSH-2.0-server\r\n' : 'HTTP/1.1 400 Bad Request\r\n';
+    const origin = await startOrigin((socket, all) => {
+      if (greeting === '' && all.length > 0) socket.write(answer);
+    });
+    if (greeting !== '') origin.server.on('connection', (socket: Socket) => void socket.write(greeting));
+    closing.push(() => origin.close());
+    const on = await bench([ssh], origin.port);
+    const socket = await enter(on, 'connect', 22, 'git.allowed.test');
+    socket.write('SSH-2.0-client\r\nKEXINIT');
+    if (passes) {
+      expect(String((await once(socket, 'data'))[0])).toBe(greeting || answer);
+      await until('all of it', () => Buffer.concat(origin.received).includes('KEXINIT'));
+      expect(Buffer.concat(origin.received).toString()).toBe('SSH-2.0-client\r\nKEXINIT');
+      return;
+    }
+    socket.resume();
+    await until('cut', () => socket.closed);
+    // A server that waits gets the greeting, and nothing that follows it.
+    expect(Buffer.concat(origin.received).toString()).toBe(greeting === '' ? 'SSH-2.0-client\r\n' : '');
+    expect(on.events).toMatchObject([
+      { action: 'deny', rule: 'structural.ssh', reason: expect.stringContaining('server') },
+    ]);
+  });
+
   test('a server that is not SSH is cut too', async () => {
     const origin = await sshOrigin('220 mail ESMTP\r\n');
     const on = await bench([ssh], origin.port);

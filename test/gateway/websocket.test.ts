@@ -217,7 +217,7 @@ test.each<
     '{"session":{"tools":[{"type":"mcp"}]}}',
     '.json[0]',
   ],
-])('a message is judged as a body is: %s', async (_what, requests, passes, refused, by) => {
+])('a message is judged as a body is: %s', async (...[, requests, passes, refused, by]) => {
   // `allow` is refused when a policy is loaded; a policy that came another way reads the frames all the same.
   for (const websocket of ['inspect', 'allow'] as const) {
     const origin = await wsOrigin();

@@ -42,7 +42,10 @@ container(`a run in the container tier${missing === undefined ? '' : ` (skipped:
     using box = new TestBox();
     const out = path.join(box.base, 'out.log');
     const words = [...TIER, '--', 'bash', '-c', 'echo inside; sleep 0.2; echo inside'].join(' ');
-    writeFileSync(path.join(box.base, 'both.sh'), `(${process.execPath} "$1" run ${TIER.join(' ')} -- sh -c 'echo a; echo b') >> "$2"; echo c >> "$2"\n`);
+    writeFileSync(
+      path.join(box.base, 'both.sh'),
+      `(${process.execPath} "$1" run ${TIER.join(' ')} -- sh -c 'echo a; echo b') >> "$2"; echo c >> "$2"\n`,
+    );
     expect(words).toContain('container');
     execFileSync('sh', [path.join(box.base, 'both.sh'), path.resolve('dist/bin/glovebox.js'), out], {
       cwd: box.workspace,
@@ -60,7 +63,9 @@ container(`a run in the container tier${missing === undefined ? '' : ` (skipped:
 
   it('says which limit ended it, and leaves nothing', async () => {
     using box = new TestBox();
-    const result = await box.sh('head -c 300M /dev/zero > /tmp/fill', { flags: [...TIER, '--memory', '128MiB'] });
+    const result = await box.sh('head -c 300M /dev/zero > /tmp/fill', {
+      flags: [...TIER, '--memory', '128MiB'],
+    });
     if (process.getuid?.() !== 0) return;
     expect(result.code).toBe(137);
     expect(result.stderr).toContain('its limit: memory');
@@ -158,7 +163,9 @@ async function untilDialled(sandbox: Sandbox, port: number): Promise<string> {
 /** The process that is the guest's kernel, found by the environment of its launcher's children: a jail of this test process. */
 function kernelOf(id: string, box: TestBox): number {
   expect(id).not.toBe('');
-  const mine = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && isKernel(name) && below(name, process.pid));
+  const mine = readdirSync('/proc').filter(
+    (name) => /^\d+$/.test(name) && isKernel(name) && below(name, process.pid),
+  );
   expect(mine.length, box.base).toBe(1);
   return Number(mine[0]);
 }
@@ -168,7 +175,11 @@ function isKernel(pid: string): boolean {
 }
 
 function below(pid: string, ancestor: number): boolean {
-  for (let at = Number(pid); at > 1; at = Number(/^PPid:\s+(\d+)$/m.exec(read(`/proc/${at}/status`))?.[1] ?? 0))
+  for (
+    let at = Number(pid);
+    at > 1;
+    at = Number(/^PPid:\s+(\d+)$/m.exec(read(`/proc/${at}/status`))?.[1] ?? 0)
+  )
     if (at === ancestor) return true;
   return false;
 }

@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { questionLines } from '../../src/cli/ask/question.ts';
 import { TestBox } from '../support/box.ts';
+import { hostProgram } from '../support/users.ts';
 
 const ROOT = path.resolve(import.meta.dirname, '../..');
 const GUIDES = [
@@ -44,7 +45,25 @@ describe('examples of the guide', () => {
     expect(shown?.text.startsWith(`${questionLines(question, 0).join('\n')}\n`)).toBe(true);
   });
 
+  test.each(examples('js').map(({ where, text }) => [where, text] as const))(
+    'the program at %s does what it says',
+    async (_where, text) => {
+      using box = new TestBox();
+      mkdirSync(path.join(box.workspace, 'node_modules'));
+      symlinkSync(ROOT, path.join(box.workspace, 'node_modules/glovebox'));
+      box.write('example.mjs', text);
+      const { stdout, stderr, code } = await hostProgram(box, [process.execPath, 'example.mjs']);
+      expect(stderr).toBe('');
+      expect(code).toBe(0);
+      const promised = [...text.matchAll(/\/\/ → (.+)$/gm)].map(([, shown]) => shown);
+      expect(promised.length).toBeGreaterThan(0);
+      const lines = stdout.split('\n');
+      for (const shown of promised) expect(lines).toContain(shown);
+    },
+  );
+
   test('there are some', () => {
+    expect(examples('js').length).toBeGreaterThan(8);
     expect(examples('yaml').length).toBeGreaterThan(5);
   });
 });

@@ -146,21 +146,39 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
   });
 });
 
+const SETUP = "from setuptools import setup\nsetup(name='demo', version='1.0', packages=['demo'])\n";
+/** What the guide says a step can do, with what lies in the context alone; and what it cannot. */
+const PIP_RECIPE = `FROM python
+COPY source /srv/source
+RUN pip install --no-index --no-build-isolation --break-system-packages /srv/source
+RUN python3 -m venv --system-site-packages /srv/venv && /srv/venv/bin/python -c 'import demo'
+RUN useradd bob && id bob && ! chown bob /srv/source
+`;
+
 const noMmdebstrap = needsProgram('mmdebstrap');
 
 describe.skipIf(noMmdebstrap !== undefined)(
   `scripts/bases.sh${noMmdebstrap === undefined ? '' : ` (skipped: ${noMmdebstrap})`}`,
   () => {
-    it('makes a base of Debian packages that a sandbox stands on', async () => {
+    it('makes a base of Debian packages that a sandbox stands on, and a recipe installs into', async () => {
       using box = new TestBox();
       const script = path.resolve(import.meta.dirname, '../../scripts/bases.sh');
       const env = { ...box.env(), GLOVEBOX: `${process.execPath} ${path.resolve('dist/bin/glovebox.js')}` };
-      const made = spawnSync('bash', [script, 'minimal'], { env, encoding: 'utf8', timeout: 280_000 });
+      const made = spawnSync('bash', [script, 'python'], { env, encoding: 'utf8', timeout: 500_000 });
       expect([made.status, made.status === 0 ? '' : made.stderr]).toEqual([0, '']);
       const run = await box.run(['sh', '-c', '. /etc/os-release; echo $ID; perl -e "print 6*7"'], {
-        flags: ['--image', 'minimal'],
+        flags: ['--image', 'python'],
       });
       expect(run.stdout).toBe('debian\n42');
-    }, 300_000);
+      mkdirSync(path.join(box.workspace, 'context/source/demo'), { recursive: true });
+      const sources = { 'setup.py': SETUP, 'demo/__init__.py': 'VALUE = 42\n' };
+      for (const [name, text] of Object.entries(sources))
+        writeFileSync(path.join(box.workspace, 'context/source', name), text);
+      expect(await build(box, PIP_RECIPE)).toMatchObject({ code: 0 });
+      const inside = await box.run(['/srv/venv/bin/python', '-c', 'import demo; print(demo.VALUE)'], {
+        flags: ['--image', 'made'],
+      });
+      expect(inside.stdout).toBe('42\n');
+    }, 600_000);
   },
 );

@@ -1,7 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
 import path from 'node:path';
+import type { Duplex } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { needsProgram } from '../support/attack.ts';
 import { TestBox, type BoxResult } from '../support/box.ts';
@@ -285,10 +288,90 @@ describe.skipIf(noOpenssl !== undefined)(
       });
       expect(trusted).toMatchObject({ code: 0 });
     });
+
+    it('goes through the proxy of the environment, which alone resolves the name', async () => {
+      using box = new TestBox();
+      const { key, cert, file } = certificate(box.base);
+      await using registry = await TestRegistry.start({ tls: { key, cert } });
+      await using proxy = await ConnectProxy.start(registry.port);
+      registry.add('hello', 'latest', HELLO);
+      const pull = (more: Readonly<Record<string, string>>): Promise<BoxResult> =>
+        box.cli(['image', 'pull', 'registry.test/hello', '--name', 'hello'], {
+          env: { NODE_EXTRA_CA_CERTS: file, HTTPS_PROXY: `http://u:p@${proxy.host}`, ...more },
+        });
+      proxy.status = 403;
+      const refused = await pull({});
+      expectRefused(box, refused, 'E_IMAGE_REGISTRY');
+      expect(refused.stderr).toContain(`the proxy ${proxy.host} does not lead to registry.test`);
+      expect(refused.stderr).not.toContain('u:p');
+      proxy.status = 200;
+      proxy.seen.length = 0;
+      expectRefused(box, await pull({ NO_PROXY: 'registry.test' }), 'E_IMAGE_REGISTRY');
+      expect(proxy.seen).toEqual([]);
+      expect(await pull({})).toMatchObject({ code: 0 });
+      const login = `Basic ${Buffer.from('u:p').toString('base64')}`;
+      expect(new Set(proxy.seen)).toEqual(new Set([`registry.test:443 ${login}`]));
+      expect(registry.seen.map(({ host }) => host)).toContain('registry.test');
+    });
+
+    it('behind a proxy, no redirect leads to an address inside', async () => {
+      using box = new TestBox();
+      const { key, cert, file } = certificate(box.base);
+      await using registry = await TestRegistry.start({
+        tls: { key, cert },
+        redirect: (digest) => `https://10.9.9.9/${digest}`,
+      });
+      await using proxy = await ConnectProxy.start(registry.port);
+      registry.add('hello', 'latest', HELLO);
+      const result = await box.cli(['image', 'pull', 'registry.test/hello'], {
+        env: { NODE_EXTRA_CA_CERTS: file, HTTPS_PROXY: `http://${proxy.host}` },
+      });
+      expectRefused(box, result, 'E_IMAGE_REGISTRY');
+      expect(result.stderr).toContain('registry.test leads to 10.9.9.9');
+      expect(proxy.seen.filter((line) => !line.startsWith('registry.test:443 '))).toEqual([]);
+    });
   },
 );
 
-/** A certificate of its own authority for 127.0.0.1. */
+/** A proxy that leads every CONNECT to one port of this machine. */
+class ConnectProxy implements AsyncDisposable {
+  /** Authority and Proxy-Authorization of each request. */
+  readonly seen: string[] = [];
+  status = 200;
+  readonly #server = createServer();
+  readonly #open = new Set<Duplex>();
+
+  static async start(port: number): Promise<ConnectProxy> {
+    const proxy = new ConnectProxy();
+    proxy.#server.on('connect', (request, client) => {
+      proxy.seen.push(`${request.url} ${request.headers['proxy-authorization']}`);
+      if (proxy.status !== 200) return void client.end(`HTTP/1.1 ${proxy.status} No\r\n\r\n`);
+      const upstream = connect(port, '127.0.0.1', () => {
+        client.write('HTTP/1.1 200 OK\r\n\r\n');
+        client.pipe(upstream).pipe(client);
+      });
+      for (const socket of [client, upstream]) {
+        proxy.#open.add(socket);
+        socket.on('error', () => undefined);
+        socket.on('close', () => [client, upstream].forEach((one) => one.destroy()));
+      }
+    });
+    await new Promise<void>((resolve) => proxy.#server.listen(0, '127.0.0.1', resolve));
+    return proxy;
+  }
+
+  get host(): string {
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#open) socket.destroy();
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+}
+
+/** A certificate of its own authority for 127.0.0.1 and registry.test. */
 function certificate(dir: string): { readonly key: Buffer; readonly cert: Buffer; readonly file: string } {
   const [key, cert] = [path.join(dir, 'key.pem'), path.join(dir, 'cert.pem')];
   const words = [
@@ -304,7 +387,7 @@ function certificate(dir: string): { readonly key: Buffer; readonly cert: Buffer
     '-subj',
     '/CN=registry',
     '-addext',
-    'subjectAltName=IP:127.0.0.1',
+    'subjectAltName=IP:127.0.0.1,DNS:registry.test',
     '-keyout',
     key,
     '-out',

@@ -1,14 +1,20 @@
 import { once } from 'node:events';
+import { chmodSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { Sandbox, type SandboxInfo, type SandboxQuery } from '../../src/index.ts';
-import { forEachTier } from '../support/attack.ts';
 import { TestBox } from '../support/box.ts';
-import { codeOf, create, expectAllGone, Script } from '../support/sdk.ts';
-
-const socketOf = (box: TestBox, id: string): string =>
-  path.join(box.base, 'run/glovebox/sandboxes', `${id}.sock`);
+import {
+  codeOf,
+  create,
+  eventually,
+  expectAllGone,
+  forEachOwnTier,
+  Script,
+  socketOf,
+} from '../support/sdk.ts';
+import { hostProgram, isRoot } from '../support/users.ts';
 
 async function listed(box: TestBox, query: SandboxQuery = {}): Promise<readonly SandboxInfo[]> {
   const found: SandboxInfo[] = [];
@@ -17,7 +23,7 @@ async function listed(box: TestBox, query: SandboxQuery = {}): Promise<readonly 
 }
 
 describe('another handle', () => {
-  forEachTier('of the same process runs commands, works on files and dials', async (tier) => {
+  forEachOwnTier('of the same process runs commands, works on files and dials', async (tier) => {
     using box = new TestBox();
     await using sandbox = await create(box, { tier, metadata: { job: '7' } });
     const other = await Sandbox.connect(sandbox.id, { hostEnv: box.env() });
@@ -29,14 +35,17 @@ describe('another handle', () => {
     expect(await other.isRunning()).toBe(true);
     expect((await other.getMetrics()).memTotal).toBeGreaterThan(0);
     expect(await codeOf(other.dial(9))).toBe('E_IO');
-    expect((await other.processes()).length).toBeGreaterThan(0);
+    const sleeper = await other.commands.run('exec sleep 300', { background: true });
+    const running = async (): Promise<unknown> => (await other.processes()).map(({ argv }) => argv);
+    await eventually(running).toContainEqual(['sleep', '300']);
+    await sleeper.kill();
     expect((await other.runCode('print(6 * 7)')).logs.stdout.join('')).toBe('42\n');
     const argvs = box.records().flatMap(({ kind, data }) => (kind === 'run.command' ? [data['argv']] : []));
     expect(argvs).toContainEqual(['/bin/bash', '-c', 'echo "$(pwd)"']);
     await sandbox.files.remove('from-other');
   });
 
-  forEachTier('of another process uses it, and leaves it alive when it goes', async (tier) => {
+  forEachOwnTier('of another process uses it, and leaves it alive when it goes', async (tier) => {
     using box = new TestBox();
     await using sandbox = await create(box, { tier });
     using script = new Script(
@@ -53,12 +62,12 @@ describe('another handle', () => {
     await script.ended;
     // What it had started goes with it; the sandbox does not.
     expect((await sandbox.commands.run('echo alive')).stdout).toBe('alive\n');
-    await expect
-      .poll(async () => (await sandbox.processes()).filter(({ name }) => name === 'sleep').length)
-      .toBe(0);
+    await eventually(
+      async () => (await sandbox.processes()).filter(({ name }) => name === 'sleep').length,
+    ).toBe(0);
   });
 
-  forEachTier('of another process ends it, with the same report', async (tier) => {
+  forEachOwnTier('of another process ends it, with the same report', async (tier) => {
     using box = new TestBox();
     const sandbox = await create(box, { tier });
     using script = new Script(
@@ -173,7 +182,7 @@ describe('a name', () => {
     expect(await codeOf(create(box, { name }))).toBe('E_USAGE');
   });
 
-  forEachTier('that four processes ask for at once is made once', async (tier) => {
+  forEachOwnTier('that four processes ask for at once is made once', async (tier) => {
     using box = new TestBox();
     const source = `const box = await Sandbox.getOrCreate({ ...options, name: 'shared' });
       const { ownerPid } = await box.getInfo();
@@ -196,11 +205,12 @@ describe('a name', () => {
 describe('a hostile client of the socket', () => {
   async function send(box: TestBox, id: string, data: string | Uint8Array): Promise<string> {
     const socket = connect(socketOf(box, id));
+    await once(socket, 'connect');
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     socket.on('error', () => undefined);
     socket.write(data);
-    await once(socket, 'close');
+    await new Promise((resolve) => socket.once('close', resolve));
     return Buffer.concat(chunks).toString('latin1');
   }
 
@@ -213,7 +223,10 @@ describe('a hostile client of the socket', () => {
     ['a request of the wrong shape', '{"ask":"set-timeout","timeoutMs":"soon"}\n'],
     ['a line without end', 'x'.repeat(3 * 1024 * 1024)],
     ['a session of garbage', `${SESSION}${'\xff'.repeat(4096)}`],
-    ['a session with a frame beyond every size', Buffer.concat([Buffer.from(SESSION), Buffer.alloc(64, 0xff)])],
+    [
+      'a session with a frame beyond every size',
+      Buffer.concat([Buffer.from(SESSION), Buffer.alloc(64, 0xff)]),
+    ],
   ])('is cut off for %s, and nobody else notices', async (_what, data) => {
     using box = new TestBox();
     await using sandbox = await create(box);
@@ -229,6 +242,17 @@ describe('a hostile client of the socket', () => {
     await using sandbox = await create(box);
     expect(await send(box, sandbox.id, '')).toBe('');
     expect(await sandbox.isRunning()).toBe(true);
+  });
+
+  it.skipIf(!isRoot)('is not even reached when it is another user (as root)', async () => {
+    using box = new TestBox();
+    await using sandbox = await create(box);
+    for (const dir of [box.base, path.join(box.base, 'run')]) chmodSync(dir, 0o755);
+    const source = `require('net').connect(${JSON.stringify(socketOf(box, sandbox.id))})
+      .on('connect', () => console.log('reached')).on('error', (error) => console.log(error.code))`;
+    const identity = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'];
+    const { stdout } = await hostProgram(box, [...identity, process.execPath, '-e', source], { cwd: '/' });
+    expect(stdout).toBe('EACCES\n');
   });
 
   it('gets a typed refusal for a time that is none', async () => {

@@ -30,6 +30,9 @@ describe('the public surface', () => {
       'E_COMMAND_FAILED 125 422',
       'E_SANDBOX_START 125 503',
       'E_SANDBOX_LOST 125 500',
+      'E_SANDBOX_NOT_FOUND 125 404',
+      'E_NAME_TAKEN 125 409',
+      'E_SANDBOX_CRASHED 125 500',
       'E_SANDBOX_CLOSED 125 409',
       'E_MASK_LOST 125 503',
       'E_LIMIT_UNAVAILABLE 125 503',
@@ -42,6 +45,8 @@ describe('the public surface', () => {
       'E_CREDENTIAL_INVALID 125 400',
       'E_AUDIT_BROKEN 125 500',
       'E_AUDIT_UNWRITABLE 125 503',
+      'E_CODE_LANGUAGE 125 400',
+      'E_CODE_KERNEL 125 502',
       'E_PORT_TAKEN 125 409',
       'E_IMAGE_NAME 125 400',
       'E_IMAGE_NOT_FOUND 125 404',
@@ -88,6 +93,7 @@ describe('the public surface', () => {
   it('audit event kinds, each under its own name', () => {
     expect(Object.keys(EVENT_SPECS)).toEqual([
       'run.start',
+      'run.taken',
       'run.command',
       'run.end',
       'run.refused',
@@ -115,6 +121,10 @@ describe('the public surface', () => {
     expect(COMMANDS.map((row) => row.name)).toEqual([
       'run',
       'shell',
+      'code',
+      'list',
+      'exec',
+      'kill',
       'explain',
       'policy',
       'audit',
@@ -166,17 +176,22 @@ describe('the public surface', () => {
     expect(Object.keys(sdk).sort()).toEqual([
       'Command',
       'CommandExitError',
+      'CommandHandle',
       'ERRORS',
       'EXIT',
       'GloveboxError',
       'Sandbox',
+      'SandboxPool',
       'isGloveboxError',
+      'runCodeOnce',
     ]);
   });
 
   it('the built package exports the same names', async () => {
     const built = (await import(path.join(ROOT, 'dist/lib/index.js'))) as Record<string, unknown>;
     expect(Object.keys(built).sort()).toEqual(Object.keys(sdk).sort());
+    const double = (await import(path.join(ROOT, 'dist/lib/testing.js'))) as Record<string, unknown>;
+    expect(Object.keys(double)).toEqual(['MemoryHost']);
   });
 
   it('paths that the package exports and programs that it installs', () => {
@@ -186,6 +201,7 @@ describe('the public surface', () => {
     >;
     expect(manifest['exports']).toEqual({
       '.': { types: './dist/types/index.d.ts', default: './dist/lib/index.js' },
+      './testing': { types: './dist/types/testing.d.ts', default: './dist/lib/testing.js' },
       './schemas/policy.json': './schemas/policy.schema.json',
       './package.json': './package.json',
     });

@@ -1,17 +1,26 @@
 import { spawn, spawnSync, type ChildProcess, type StdioOptions } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { accessSync, constants, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { expect, it } from 'vitest';
+import { expect, inject, it } from 'vitest';
 import { collect, GLOVEBOX, TestBox, type BoxResult, type RunOptions } from './box.ts';
 
-export type AttackTier = 'process' | 'container';
+/** `docker` is the container tier by Docker with its usual runtime: the host's kernel, so its answers are those of the process tier. */
+export type AttackTier = 'process' | 'container' | 'docker';
 
 /** The tiers that every attack is tried in; `GLOVEBOX_TEST_TIERS=container` leaves the others out. */
-export const TIERS: readonly AttackTier[] = (['process', 'container'] as const).filter((tier) =>
-  (process.env['GLOVEBOX_TEST_TIERS'] ?? 'process').split(',').includes(tier),
+export const TIERS: readonly AttackTier[] = (['process', 'container', 'docker'] as const).filter((tier) =>
+  (process.env['GLOVEBOX_TEST_TIERS'] ?? 'process,container').split(',').includes(tier),
 );
 
 const PROBES = path.resolve(import.meta.dirname, '../attack/probes');
@@ -25,16 +34,53 @@ export function forEachTier(
   name: string,
   attack: (tier: AttackTier) => Promise<void>,
   needs: readonly (string | undefined)[] = [],
+  tiers: readonly AttackTier[] = TIERS,
 ): void {
-  for (const tier of TIERS) {
-    const missing = [tierNeeds(tier), ...needs].filter((need) => need !== undefined);
+  for (const tier of tiers) {
+    const refused = tier === 'docker' ? BEYOND_ENGINES.get(name) : undefined;
+    const missing = [tierNeeds(tier), refused, ...needs].filter((need) => need !== undefined);
     if (missing.length > 0) it.skip(`[${tier}] ${name} (skipped: ${missing.join(', ')})`, () => undefined);
     else it(`[${tier}] ${name}`, () => attack(tier));
   }
 }
 
+const LINKS = 'an engine follows links: such a rule is refused, see docker-refuses.test.ts';
+
+/** What an engine cannot do, and is not asked for: src/drivers/docker/README.md. */
+const BEYOND_ENGINES: ReadonlyMap<string, string> = new Map([
+  ['a protected link is held in place, and so is its target', LINKS],
+  ['the absent target of a protected link cannot be created', LINKS],
+  ['a rule on a link, or through a linked directory, covers the real file', LINKS],
+  [
+    'a deny glob covers files with odd names',
+    'an engine takes only UTF-8: refused, see docker-refuses.test.ts',
+  ],
+  [
+    '/sys, cgroupfs, debugfs and securityfs are not there',
+    'an empty /sys/fs/cgroup is: see docker-walls.test.ts',
+  ],
+]);
+
 function tierNeeds(tier: AttackTier): string | undefined {
-  return { process: needsProgram('bwrap'), container: needsProgram('runsc') ?? needsProgram('bwrap') }[tier];
+  const jail = needsProgram('bwrap');
+  if (tier === 'docker') return jail ?? inject('dockerMissing');
+  return tier === 'process' ? jail : (jail ?? needsProgram('runsc') ?? inject('guestMissing'));
+}
+
+/** The tier as a policy names it. */
+export function policyTier(tier: AttackTier): 'process' | 'container' {
+  return tier === 'docker' ? 'container' : tier;
+}
+
+/** What makes a run of this tier use its engine. */
+export function engineEnv(tier: AttackTier): Readonly<Record<string, string>> {
+  const host = tier === 'docker' ? inject('dockerHost') : undefined;
+  return host === undefined ? {} : { GLOVEBOX_DRIVER: 'docker', DOCKER_HOST: host };
+}
+
+/** Answers that only a guest kernel gives; docs/design/container.md has each of them with its reason. */
+export function inGuest(tier: AttackTier, ...answers: readonly string[]): readonly string[] {
+  return tier === 'container' ? answers : [];
 }
 
 /** What to hand to `forEachTier` for a program that may be absent on this machine. */
@@ -75,7 +121,11 @@ export class AttackBox extends TestBox {
   }
 
   flags(more: readonly string[] = []): readonly string[] {
-    return ['--tier', this.tier, ...more];
+    return ['--tier', policyTier(this.tier), ...more];
+  }
+
+  override env(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
+    return super.env({ ...engineEnv(this.tier), ...extra });
   }
 
   /** The whole command line of a run, for a host program that starts it. */
@@ -99,12 +149,14 @@ export class AttackBox extends TestBox {
     return this.run([PYTHON, '-c', pythonProbe(script), ...(options.args ?? [])], options);
   }
 
-  /** Tries every way to change these paths of the workspace (see probes/tamper.py). */
+  /** Tries every way to change these paths of the workspace (see probes/tamper.py); on the host all of them are as they were. */
   async tamper(paths: readonly string[], options: RunOptions = {}): Promise<BoxResult> {
     const args = paths.map((name) => path.resolve(this.workspace, name));
     const env = ['--env', `WORKSPACE=${this.workspace}`, '--env', `TIER=${this.tier}`];
     const flags = [...(options.flags ?? []), ...env];
+    const before = args.map(stateOf);
     const result = await this.python(probeText('tamper.py'), { ...options, args, flags });
+    expect(args.map(stateOf)).toEqual(before);
     expect(fifosBelow(this.workspace)).toEqual([]);
     return result;
   }
@@ -137,6 +189,16 @@ export class AttackBox extends TestBox {
     for (const child of this.#children) child.kill('SIGKILL');
     super[Symbol.dispose]();
   }
+}
+
+/** Everything about a path of the host that tampering could change. */
+function stateOf(file: string): unknown {
+  const found = lstatSync(file, { bigint: true, throwIfNoEntry: false });
+  if (found === undefined) return `${file} is not there`;
+  const { ino, mode, uid, gid, nlink, size, mtimeNs } = found;
+  const content = found.isFile() ? readFileSync(file, 'latin1') : undefined;
+  const names = found.isDirectory() ? readdirSync(file).sort() : undefined;
+  return { file, ino, mode, uid, gid, nlink, size, mtimeNs, content, names };
 }
 
 /** FIFOs of the host, which a tampering probe may have left. */

@@ -9,7 +9,7 @@ import { createServer as createTls, type Server } from 'node:tls';
 import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import { Sandbox, type SandboxOptions } from '../../src/index.ts';
-import { AttackBox, outcomes, PYTHON, pythonProbe, type AttackTier } from './attack.ts';
+import { AttackBox, outcomes, policyTier, PYTHON, pythonProbe, type AttackTier } from './attack.ts';
 import type { BoxResult, Record_ } from './box.ts';
 
 export const LLM = 'api.llm.test';
@@ -102,7 +102,7 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
     this.policy(JSON.stringify(this.egressPolicy()));
     return Sandbox.create({
       workspace: this.workspace,
-      tier: this.tier,
+      tier: policyTier(this.tier),
       hostEnv: this.env({ LLM_API_KEY: this.secret, ...this.#options.env }),
       transport: {
         resolver: { resolve: (name) => this.#resolve(name) },
@@ -187,7 +187,12 @@ export class EgressBox extends AttackBox implements AsyncDisposable {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(Buffer.from(chunk));
+    try {
+      for await (const chunk of request) chunks.push(Buffer.from(chunk));
+    } catch {
+      // Cut on its way: it did not arrive.
+      return;
+    }
     const { method = '', url = '', headers } = request;
     const arrived = { method, url, headers, body: Buffer.concat(chunks) };
     this.arrived.push(arrived);

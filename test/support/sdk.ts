@@ -6,11 +6,21 @@ import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { isGloveboxError, Sandbox, type SandboxOptions } from '../../src/index.ts';
-import type { AttackTier } from './attack.ts';
+import { forEachTier, TIERS } from './attack.ts';
 import type { TestBox } from './box.ts';
 import { cgroupsOf, expectNothingLeft, sandboxIds } from './tree.ts';
 
 const LIBRARY = pathToFileURL(path.resolve(import.meta.dirname, '../../dist/lib/index.js')).href;
+
+/** Tiers that bring their own jail; an engine's is tried by its own driver's tests. */
+export type OwnTier = 'process' | 'container';
+
+const isOwn = (tier: string): tier is OwnTier => tier === 'process' || tier === 'container';
+
+/** One test in every tier that is asked for. */
+export function forEachOwnTier(name: string, attempt: (tier: OwnTier) => Promise<void>): void {
+  forEachTier(name, async (tier) => (isOwn(tier) ? attempt(tier) : undefined), [], TIERS.filter(isOwn));
+}
 
 /** A sandbox of this process in the box's workspace. */
 export function create(box: TestBox, options: SandboxOptions = {}): Promise<Sandbox> {
@@ -26,6 +36,10 @@ export async function codeOf(promise: Promise<unknown>): Promise<string> {
   return isGloveboxError(error) ? error.code : String(error);
 }
 
+/** What is read becomes what is expected within a time that a busy machine may need. */
+export const eventually = <T>(read: () => T): ReturnType<typeof expect.poll<T>> =>
+  expect.poll(read, { timeout: 20_000, interval: 20 });
+
 /**
  * Another process of the same user with the built SDK. Its source has `Sandbox`, `options` (workspace and tier) and `say(value)`,
  * which the test reads with `next`.
@@ -35,7 +49,7 @@ export class Script implements Disposable {
   readonly ended: Promise<{ readonly code: number | null; readonly stderr: string }>;
   readonly #lines: AsyncIterator<string>;
 
-  constructor(box: TestBox, tier: AttackTier, source: string) {
+  constructor(box: TestBox, tier: OwnTier, source: string) {
     const head = `import { Sandbox } from ${JSON.stringify(LIBRARY)};
       const say = (value) => process.stdout.write(JSON.stringify(value ?? null) + '\\n');
       const options = ${JSON.stringify({ workspace: box.workspace, tier })};`;
@@ -71,6 +85,12 @@ export class Script implements Disposable {
 function namesIn(box: TestBox, below: string): readonly string[] {
   const dir = path.join(box.base, below);
   return existsSync(dir) ? readdirSync(dir) : [];
+}
+
+/** Where a sandbox's owner answers other processes, as the registry says. */
+export function socketOf(box: TestBox, id: string): string {
+  const entry: unknown = JSON.parse(box.read(path.join(box.home, `.local/state/glovebox/runs/${id}.json`)));
+  return (entry as { readonly served: { readonly socket: string } }).served.socket;
 }
 
 /** Ids of runs that are registered, whether or not they got as far as a record. */

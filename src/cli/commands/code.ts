@@ -1,11 +1,10 @@
-import { readFileSync } from 'node:fs';
 import path from 'node:path';
-import { GloveboxError, systemCode } from '../../base/errors.ts';
-import { EXIT } from '../../base/exit-codes.ts';
+import { GloveboxError } from '../../base/errors.ts';
+import { EXIT, SIGNAL_NUMBERS } from '../../base/exit-codes.ts';
 import { nearest } from '../../base/nearest.ts';
-import { parseDuration } from '../../policy/units.ts';
 import { runCodeOnce, type CodeReport } from '../../sandbox/code/one-shot.ts';
 import type { CodeLanguage } from '../../sandbox/code/contract.ts';
+import { readCode } from '../code-input.ts';
 import type { CliCommand, CliIo } from '../contract.ts';
 import { optionHelp, parseRun, type ParsedRun } from '../options.ts';
 import { sandboxOptions } from '../sandbox-options.ts';
@@ -23,6 +22,8 @@ const EXTENSIONS: Readonly<Record<string, CodeLanguage>> = {
   '.bash': 'bash',
 };
 
+const VERBS = ['run'] as const;
+
 export const codeCommand: CliCommand = {
   name: 'code',
   summary: 'run a piece of code in a fresh sandbox and say exactly how it ended',
@@ -30,26 +31,27 @@ export const codeCommand: CliCommand = {
     'Usage: glovebox code run [options] FILE|-',
     '',
     'Runs the code of FILE, or of standard input, in a sandbox made for it and destroyed afterwards. Its workspace is an empty directory',
-    'that goes with it, unless --workspace names one; there is no network unless --allow names a host.',
+    'that goes with it, unless --workspace names one; there is no network unless --allow names a host. Unless a policy or an option says',
+    'otherwise it gets 1 CPU, 512 MiB, 128 processes, 16 MiB of output and 60 seconds (the profile `code`).',
     '',
     `      --language NAME   ${LANGUAGES.join(', ')} (default: by the file's extension)`,
     '      --json            one JSON object: {status, stdout, stderr, results, denials, limits, durationMs}',
     optionHelp(),
     '',
     'status is ok, error, timeout, memory-limit, process-limit, limit, network-denied, file-denied or crashed.',
-    'Exit code: that of the code; 1 for an error or a denial, 124 after a timeout, 137 after a limit.',
+    'Exit code: that of the code; 1 for an error or a denial, 124 after a timeout, 137 after a limit, 125 when Glovebox could not run it.',
     '',
     'Examples:',
     '  echo "print(6 * 7)" | glovebox code run --language python -',
     '  glovebox code run --json --timeout 5s --memory 256MiB untrusted.py',
   ].join('\n'),
   run: async ([verb, ...args], io) => {
-    if (verb !== 'run') throw usage(verb === undefined ? 'code needs a verb' : `there is no "code ${verb}"`);
+    if (verb !== 'run') throw wrongVerb(verb);
     const { language, rest } = takeLanguage(args);
     const parsed = parseRun(rest);
     const [file, extra] = parsed.command;
     if (file === undefined) throw usage('no code to run');
-    if (extra !== undefined) throw usage(`one file at a time: ${extra} is too many`);
+    if (extra !== undefined) throw tooMany(file, extra);
     return runFile(file, { language: languageOf(language, file), parsed, io });
   },
 };
@@ -61,32 +63,77 @@ interface FileRun {
 }
 
 async function runFile(file: string, { language, parsed, io }: FileRun): Promise<number> {
-  const timeout = parsed.layer.limits?.['timeout'];
-  const report = await runCodeOnce({
-    code: readCode(file, io),
-    language,
-    sandbox: sandboxOptions(parsed, io),
-    ...timeoutOf(timeout),
-    ...(io.json
-      ? {}
-      : { onStdout: (text) => io.stdout.write(text), onStderr: (text) => io.stderr.write(text) }),
-  });
-  if (io.json) io.stdout.write(`${JSON.stringify(report)}\n`);
-  else tell(report, io);
-  return exitCode(report);
+  const code = await readCode(file, io);
+  const stop = new Stop(io);
+  try {
+    const report = await runCodeOnce({
+      code,
+      language,
+      ...(parsed.cwd === undefined ? {} : { cwd: parsed.cwd }),
+      sandbox: { ...sandboxOptions(parsed, io), signal: stop.signal },
+      ...(io.json
+        ? {}
+        : { onStdout: (text) => io.stdout.write(text), onStderr: (text) => io.stderr.write(text) }),
+    });
+    if (io.json) io.stdout.write(`${JSON.stringify(report)}\n`);
+    else tell(report, { io, quiet: parsed.quiet });
+    return exitCode(report);
+  } catch (error) {
+    // The sandbox is gone by now.
+    if (stop.received === undefined) throw error;
+    return 128 + (SIGNAL_NUMBERS[stop.received] ?? 15);
+  } finally {
+    stop.dispose();
+  }
+}
+
+/** A person who ends the command ends the sandbox with it, and so does a reader who has had enough. */
+class Stop {
+  readonly #controller = new AbortController();
+  readonly #listeners = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(
+    (name) => [name, (): void => this.#stop(name)] as const,
+  );
+  readonly #output: NodeJS.WritableStream;
+  readonly #unread = (): void => this.#stop('SIGPIPE');
+  received: NodeJS.Signals | undefined;
+
+  constructor({ stdout }: CliIo) {
+    this.#output = stdout;
+    stdout.on('error', this.#unread);
+    for (const [name, listener] of this.#listeners) process.on(name, listener);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  dispose(): void {
+    // What was written last may still find nobody there.
+    this.#output.off('error', this.#unread).on('error', () => undefined);
+    for (const [name, listener] of this.#listeners) process.off(name, listener);
+  }
+
+  #stop(name: NodeJS.Signals): void {
+    this.received ??= name;
+    this.#controller.abort();
+  }
 }
 
 /** What a person wants to see behind the output: the value, the error, and what stopped it. */
-function tell(report: CodeReport, io: CliIo): void {
+function tell(report: CodeReport, { io, quiet }: { readonly io: CliIo; readonly quiet: boolean }): void {
   const { error, results, status, denials } = report;
   for (const { text } of results) if (text !== undefined) io.stdout.write(`${text}\n`);
   if (error !== undefined) io.stderr.write(`${error.traceback.trimEnd()}\n`);
   if (status !== 'ok' && status !== 'error') io.stderr.write(`glovebox: ${status}${because(report)}\n`);
-  if (status === 'ok' && denials.length > 0) io.stderr.write(`glovebox: refused${because(report)}\n`);
+  if (status === 'ok' && denials.length > 0 && !quiet)
+    io.stderr.write(`glovebox: refused${because(report)}\n`);
 }
 
 function because({ denials, limits }: CodeReport): string {
-  const refused = denials.map((one) => (one.kind === 'file' ? one.path : `${one.host}:${one.port}`));
+  const refused = denials.map((one) => {
+    if (one.kind === 'file') return one.path;
+    return one.port === undefined ? one.host : `${one.host}:${one.port}`;
+  });
   const words = [...new Set([...limits.hit, ...refused])];
   return words.length === 0 ? '' : `: ${words.join(', ')}`;
 }
@@ -95,7 +142,21 @@ function exitCode({ status, exitCode: own, error }: CodeReport): number {
   if (status === 'ok') return EXIT.ok;
   if (status === 'timeout') return EXIT.timedOut;
   if (status === 'memory-limit' || status === 'process-limit' || status === 'limit') return EXIT.limit;
-  return error === undefined && own !== undefined && own !== 0 ? own : 1;
+  const isOwn = own !== undefined && own !== 0 && (error === undefined || status === 'crashed');
+  return isOwn ? own : 1;
+}
+
+function wrongVerb(verb: string | undefined): GloveboxError {
+  if (verb === undefined) return usage('code needs a verb');
+  const near = nearest(verb, VERBS);
+  return usage(`there is no "code ${verb}"`, near === undefined ? undefined : `Did you mean code ${near}?`);
+}
+
+/** An option behind the file is the commonest reason. */
+function tooMany(file: string, extra: string): GloveboxError {
+  return extra.startsWith('-')
+    ? usage(`${extra} stands behind ${file}`, `Put options first: glovebox code run ${extra} … ${file}`)
+    : usage(`one file at a time: ${extra} is too many`);
 }
 
 /** `--language` is this verb's own; everything else is an option of `run`. */
@@ -103,7 +164,9 @@ function takeLanguage(args: readonly string[]): {
   readonly language?: string;
   readonly rest: readonly string[];
 } {
-  const at = args.findIndex((arg) => arg === '--language' || arg.startsWith('--language='));
+  const end = args.includes('--') ? args.indexOf('--') : args.length;
+  const isOption = (arg: string): boolean => arg === '--language' || arg.startsWith('--language=');
+  const at = args.slice(0, end).findIndex(isOption);
   if (at < 0) return { rest: args };
   const word = args[at] ?? '';
   const inline = word.includes('=') ? word.slice(word.indexOf('=') + 1) : undefined;
@@ -127,24 +190,6 @@ function languageOf(named: string | undefined, file: string): CodeLanguage {
   );
 }
 
-function readCode(file: string, io: CliIo): string {
-  try {
-    return readFileSync(file === '-' ? 0 : path.resolve(io.cwd, file), 'utf8');
-  } catch (error) {
-    throw new GloveboxError('E_USAGE', {
-      what: `cannot read ${file}`,
-      why: systemCode(error) ?? String(error),
-      next: 'Name a readable file, or - for standard input.',
-    });
-  }
-}
-
 function usage(what: string, next = 'Use: glovebox code run [options] FILE|-'): GloveboxError {
   return new GloveboxError('E_USAGE', { what, next });
-}
-
-/** A malformed one is left to the policy, which says where and how. */
-function timeoutOf(text: string | undefined): { readonly timeoutMs?: number } {
-  const timeoutMs = text === undefined ? undefined : parseDuration(text);
-  return timeoutMs === undefined ? {} : { timeoutMs };
 }

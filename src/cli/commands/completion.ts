@@ -47,6 +47,8 @@ function bash(): string {
     policy) COMPREPLY=($(compgen -W "check explain diff trust untrust profiles import" -- "$word")) ;;
     image) COMPREPLY=($(compgen -W "import pull build list remove prune" -- "$word")) ;;
     audit) COMPREPLY=($(compgen -W "tail show verify" -- "$word")) ;;
+    exec|kill) COMPREPLY=($(compgen -W "--all $(glovebox list --quiet 2>/dev/null)" -- "$word")) ;;
+    list) COMPREPLY=($(compgen -W "--name --state --metadata --quiet --json" -- "$word")) ;;
     completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")) ;;
     help) COMPREPLY=($(compgen -W "${verbs()}" -- "$word")) ;;
   esac
@@ -69,6 +71,7 @@ case $words[2] in
   policy) _values verb check explain diff trust untrust profiles import ;;
   image) _values verb import pull build list remove prune ;;
   audit) _values verb tail show verify ;;
+  exec|kill) _values sandbox \${(f)"$(glovebox list --quiet 2>/dev/null)"} ;;
   completion) _values shell bash zsh fish ;;
 esac
 `;
@@ -82,5 +85,7 @@ function fish(): string {
     (option) =>
       `complete -c glovebox -n '__fish_seen_subcommand_from run shell explain' -l ${option.name} -d '${option.help.replaceAll("'", '')}'`,
   );
-  return `${[...rows, ...options].join('\n')}\n`;
+  const living =
+    "complete -c glovebox -n '__fish_seen_subcommand_from exec kill' -f -a '(glovebox list --quiet 2>/dev/null)'";
+  return `${[...rows, ...options, living].join('\n')}\n`;
 }

@@ -7,6 +7,7 @@ import { EXIT } from '../../base/exit-codes.ts';
 import type { CliCommand, CliIo } from '../contract.ts';
 import { checkMachine, type Finding } from '../doctor/checks.ts';
 import { checkContainer } from '../doctor/container.ts';
+import { checkEngines } from '../doctor/engines.ts';
 import { checkLimits } from '../doctor/limits.ts';
 
 export const doctorCommand: CliCommand = {
@@ -22,7 +23,9 @@ export const doctorCommand: CliCommand = {
     if (args.length > 0) throw new GloveboxError('E_USAGE', { what: `doctor takes no "${args[0]}"` });
     const findings = [...(await checkMachine(io.env)), ...checkLimits()];
     const broken = findings.some((finding) => finding.state === 'fail');
-    const all = broken ? findings : [...findings, ...(await checkContainer(io.env)), await trial(io)];
+    const all = broken
+      ? findings
+      : [...findings, ...(await checkContainer(io.env)), ...(await checkEngines(io.env)), await trial(io)];
     const usable = all.every((finding) => finding.state !== 'fail');
     io.stdout.write(io.json ? `${JSON.stringify({ usable, findings: all }, null, 2)}\n` : text(all, usable));
     return usable ? EXIT.ok : EXIT.refused;

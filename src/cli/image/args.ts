@@ -13,7 +13,7 @@ export interface ParsedWords {
 }
 
 /** Reads `--name VALUE`, `--name=VALUE`, `-t VALUE` and plain words in any order. @throws E_USAGE */
-export function parseWords(args: readonly string[], table: OptionTable): ParsedWords {
+export function parseWords(args: readonly string[], table: OptionTable, verb = 'image'): ParsedWords {
   const words: string[] = [];
   const options = new Map<string, string[]>();
   for (let i = 0; i < args.length; i++) {
@@ -24,7 +24,7 @@ export function parseWords(args: readonly string[], table: OptionTable): ParsedW
     }
     const [name, inline] = splitOption(arg);
     const kind = table[name];
-    if (kind === undefined) throw unknown(name, table);
+    if (kind === undefined) throw unknown(name, table, verb);
     const earlier = options.get(name) ?? [];
     if (earlier.length > 0 && kind !== 'many')
       throw new GloveboxError('E_USAGE', { what: `${name} was given twice` });
@@ -44,10 +44,10 @@ function splitOption(arg: string): readonly [string, string | undefined] {
   return equals === -1 ? [arg, undefined] : [arg.slice(0, equals), arg.slice(equals + 1)];
 }
 
-function unknown(name: string, table: OptionTable): GloveboxError {
+function unknown(name: string, table: OptionTable, verb: string): GloveboxError {
   const near = nearest(name, Object.keys(table));
   return new GloveboxError('E_USAGE', {
     what: `there is no option ${name}`,
-    next: near === undefined ? 'See `glovebox help image`.' : `Did you mean ${near}?`,
+    next: near === undefined ? `See \`glovebox help ${verb}\`.` : `Did you mean ${near}?`,
   });
 }

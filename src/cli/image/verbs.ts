@@ -1,12 +1,14 @@
 import path from 'node:path';
 import { GloveboxError } from '../../base/errors.ts';
 import { EXIT } from '../../base/exit-codes.ts';
+import { printablePath } from '../../base/path-bytes.ts';
 import { homeDirectory } from '../../base/paths.ts';
 import type { Platform } from '../../images/documents.ts';
 import { importImage } from '../../images/import.ts';
 import { localName, nameOfReference, parseReference } from '../../images/names.ts';
 import { recorded } from '../../images/recorded.ts';
 import { engineLogin } from '../../images/registry/auth.ts';
+import { proxyFromEnvironment } from '../../images/registry/proxy.ts';
 import { pullImage } from '../../images/registry/pull.ts';
 import type { CliIo } from '../contract.ts';
 import { parseWords } from './args.ts';
@@ -42,6 +44,7 @@ export async function pullVerb(args: readonly string[], io: CliIo): Promise<numb
   const name = options.has('--name') ? localName(options.one('--name') ?? '') : nameOfReference(reference);
   const platform = options.one('--platform');
   const login = options.has('--auth') ? engineLogin(parsed, io.env, homeDirectory(io.env)) : undefined;
+  const proxy = proxyFromEnvironment(io.env);
   return withImages(io, (context) =>
     makeImage(context, { action: 'pull', name }, () =>
       pullImage({
@@ -49,7 +52,11 @@ export async function pullVerb(args: readonly string[], io: CliIo): Promise<numb
         reference,
         name,
         progress: context.progress,
-        registry: { insecure: options.has('--insecure'), ...(login === undefined ? {} : { login }) },
+        registry: {
+          insecure: options.has('--insecure'),
+          ...(login === undefined ? {} : { login }),
+          ...(proxy === undefined ? {} : { proxy }),
+        },
         ...(platform === undefined ? {} : { platform: platformOf(platform) }),
       }),
     ),
@@ -86,8 +93,9 @@ export async function listVerb(args: readonly string[], io: CliIo): Promise<numb
 export async function removeVerb(args: readonly string[], io: CliIo): Promise<number> {
   const [name] = exactly(parseWords(args, {}).words, 1, 'glovebox image remove NAME');
   return withImages(io, async ({ store, audit, progress }) => {
-    await recorded(audit, { action: 'remove', name }, () => store.remove(name));
+    const { damaged } = await recorded(audit, { action: 'remove', name }, () => store.remove(name));
     progress(`${localName(name)} is removed`);
+    for (const file of damaged) progress(`${printablePath(file)} cannot be read, so what it may use is kept`);
     return EXIT.ok;
   });
 }

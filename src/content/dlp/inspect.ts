@@ -3,6 +3,7 @@ import { isContainer, isOpaque, unpack } from './containers.ts';
 import type { InflateBudget, Problem } from './containers.ts';
 import type { Hit } from './engine.ts';
 import { undoEscapes } from './escapes.ts';
+import { undoQuotedPrintable } from './quoted-printable.ts';
 import { decodeRuns } from './runs.ts';
 import { closeUp } from './spaced.ts';
 
@@ -27,7 +28,7 @@ export interface InspectOptions {
   readonly budget: InflateBudget;
 }
 
-/** Decoded text may be this many times what it was decoded from; each layer makes at most two and three quarters of one. */
+/** Decoded text may be this many times what it was decoded from; each layer makes at most three and three quarters of one. */
 const TEXT_GROWTH = 8;
 const TEXT_LEAST = 64 * 1024;
 
@@ -78,7 +79,13 @@ function derive(view: View, options: InspectOptions, { text, queue, seen }: Made
   const runs = decodeRuns(view.bytes);
   const containers = runs.containers.slice(0, options.budget.opens);
   seen.isNew(view.bytes);
-  const decoded = [undoEscapes(view.bytes, options.around), runs.text, closeUp(view.bytes), ...containers];
+  const decoded = [
+    undoEscapes(view.bytes, options.around),
+    undoQuotedPrintable(view.bytes),
+    runs.text,
+    closeUp(view.bytes),
+    ...containers,
+  ];
   for (const bytes of decoded) {
     if (bytes === undefined || !seen.isNew(bytes)) continue;
     text.left -= bytes.length;

@@ -164,6 +164,38 @@ describe('codings', () => {
     expect(kindOf(body, encoding(coding))).toBe(kind);
   });
 
+  test.each([
+    ['deflate', 'uninspectable:coding'],
+    ['gzip, snappy', 'uninspectable:coding'],
+    ['identity', undefined],
+    ['gzip', undefined],
+  ])('single messages packed with %s', (coding, kind) => {
+    for (const name of ['grpc-encoding', 'Connect-Content-Encoding']) {
+      expect(kindOf('hello', [name, coding])).toBe(kind);
+      expect(kindOf(AWS_KEY, [name, coding])).toBe('aws-access-key');
+    }
+  });
+
+  const quoted = (text: string): string =>
+    Array.from(Buffer.from(text), (byte) => `=${byte.toString(16).toUpperCase().padStart(2, '0')}`).join('');
+  const partOf = (text: string): string =>
+    `--b\r\nContent-Transfer-Encoding: Quoted-Printable\r\n\r\n${text}\r\n--b--\r\n`;
+
+  test.each([
+    ['each byte', partOf(quoted(AWS_KEY))],
+    ['lower case', partOf(quoted(AWS_KEY).toLowerCase())],
+    ['soft line breaks', partOf(AWS_KEY.replaceAll('A', '=\r\nA'))],
+    ['padded line breaks', partOf(AWS_KEY.replaceAll('K', '= \t\nK'))],
+    ['below base64', Buffer.from(partOf(quoted(AWS_KEY))).toString('base64')],
+  ])('quoted-printable: %s', (_what, body) => {
+    expect(kindOf(body)).toBe('aws-access-key');
+  });
+
+  test('what only looks like quoted-printable is left alone', () => {
+    expect(kindOf(partOf('a=zz b= c =3'))).toBeUndefined();
+    expect(kindOf(`a=${quoted(AWS_KEY)}`)).toBeUndefined();
+  });
+
   test('a plain secret under a coding that is not there is told as the secret', () => {
     expect(kindOf(AWS_KEY, encoding('gzip'))).toBe('aws-access-key');
   });

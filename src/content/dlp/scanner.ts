@@ -38,6 +38,10 @@ const SAMPLE = 4096;
 /** Codings that change nothing here; S3's chunk signatures stand between plain pieces. */
 const PLAIN_CODINGS: ReadonlySet<string> = new Set(['', 'identity', 'aws-chunked']);
 
+/** What single messages in a body are packed with (gRPC's "Message-Encoding"; connectrpc.com/docs/protocol); gzip is found by its head. */
+const MESSAGE_CODINGS = ['grpc-encoding', 'connect-content-encoding'] as const;
+const READ_CODINGS: ReadonlySet<string> = new Set(['', 'identity', 'gzip']);
+
 /**
  * A scanner for the traffic of one sandbox. Throws a TypeError when a pattern of the policy is not RE2 syntax; the policy's loader
  * says so before, with the line.
@@ -135,6 +139,14 @@ class DlpScanner implements InlineScanner {
   }
 
   #body(body: Uint8Array, headers: RawHeaders, cap?: InflateCap): ScanFinding | undefined {
+    const found = this.#coded(body, headers, cap);
+    const packed = MESSAGE_CODINGS.some((name) =>
+      tokensOf(headers, name).some((coding) => !READ_CODINGS.has(coding)),
+    );
+    return found === undefined && packed ? this.#uninspectable('coding', 'body', body) : found;
+  }
+
+  #coded(body: Uint8Array, headers: RawHeaders, cap?: InflateCap): ScanFinding | undefined {
     const codings = tokensOf(headers, 'content-encoding').filter((coding) => !PLAIN_CODINGS.has(coding));
     if (codings.length === 0) return this.#look(body, 'body', cap);
     const budget = this.#budget(body.length, cap);

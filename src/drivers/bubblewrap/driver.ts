@@ -2,6 +2,8 @@ import type { ChildProcess } from 'node:child_process';
 import { spawnAirlock, type Airlock, type JailExit } from '../../agent/airlock.ts';
 import type { AirlockReady, BootSpec } from '../../agent/contract.ts';
 import type { AgentSession } from '../../agent/session.ts';
+import type { ContainmentUsage } from '../contract.ts';
+import type { CurrentUsage } from '../limits/usage.ts';
 import { airlockSpec, bootSpec, type AirlockInput, type BootInput } from './spec.ts';
 
 /** Where the jail's first three descriptors come from; `inherit` is only for what `chooseStdio` found harmless. */
@@ -36,6 +38,10 @@ export interface Jail {
   complaint(): string;
   /** KILL to the outermost process. */
   kill(): void;
+  /** What it used, where it is an engine that holds the limits. */
+  readonly measured?: { usage(): ContainmentUsage; current(): CurrentUsage };
+  /** What it has on this machine besides processes and files, for the receipt. */
+  readonly outside?: readonly { readonly kind: 'container'; readonly name: string; present(): boolean }[];
 }
 
 /** More than this of complaints is not read by anybody. */

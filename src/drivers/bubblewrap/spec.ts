@@ -65,7 +65,8 @@ function scratchFile(mount: Mount): readonly ScratchFile[] {
     : [];
 }
 
-function maskOp(mask: Mask): MaskOp {
+/** A mask, as the airlock takes it. */
+export function maskOp(mask: Mask): MaskOp {
   return {
     kind: mask.kind,
     root: mask.root,

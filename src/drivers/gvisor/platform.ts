@@ -41,7 +41,8 @@ export async function choosePlatform(input: PlatformInput): Promise<Platform> {
     if (known.content === contentOf(input.runsc)) return remember(file, { ...known, file: identity });
   }
   const version = runscVersion(input.runsc);
-  const platform = await firstThatWorks(input, wanted);
+  const { platform, certain } = await firstThatWorks(input, wanted);
+  if (!certain) return platform;
   return remember(file, {
     platform,
     version,
@@ -57,12 +58,18 @@ function platformsOf(wanted: string | undefined): readonly Platform[] {
   throw unavailable(`GLOVEBOX_GVISOR_PLATFORM names "${wanted}"`, 'Use systrap, ptrace or kvm, or unset it.');
 }
 
-async function firstThatWorks(input: PlatformInput, wanted: readonly Platform[]): Promise<Platform> {
+/** A better one that was only late may work the next time, so the next start tries it again. */
+async function firstThatWorks(
+  input: PlatformInput,
+  wanted: readonly Platform[],
+): Promise<{ readonly platform: Platform; readonly certain: boolean }> {
   const failures: string[] = [];
+  let certain = true;
   for (const platform of wanted) {
-    const why = await tryPlatform(input, platform);
-    if (why === undefined) return platform;
-    failures.push(`${platform}: ${why}`);
+    const failure = await tryPlatform(input, platform);
+    if (failure === undefined) return { platform, certain };
+    failures.push(`${platform}: ${failure.why}`);
+    certain &&= !failure.late;
   }
   throw unavailable(
     `no guest boots in the jail (${failures.join('; ')})`,

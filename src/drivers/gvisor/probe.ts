@@ -70,9 +70,16 @@ export interface Trial {
   readonly agent: string;
 }
 
-/** Boots a guest in a jail with a platform, to say one word; answers why that failed, undefined when it worked. */
-export async function tryPlatform(trial: Trial, platform: Platform): Promise<string | undefined> {
-  if (platform === 'kvm' && !canOpen('/dev/kvm')) return '/dev/kvm cannot be opened';
+/** Why a platform does not work. */
+export interface TrialFailure {
+  readonly why: string;
+  /** It said nothing in time, which on a machine under load may be chance. */
+  readonly late: boolean;
+}
+
+/** Boots a guest in a jail with a platform, to say one word; answers undefined when it did. */
+export async function tryPlatform(trial: Trial, platform: Platform): Promise<TrialFailure | undefined> {
+  if (platform === 'kvm' && !canOpen('/dev/kvm')) return { why: '/dev/kvm cannot be opened', late: false };
   const child = spawn(trial.bubblewrap, trialArgs(trial, platform), {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: {},
@@ -84,15 +91,20 @@ export async function tryPlatform(trial: Trial, platform: Platform): Promise<str
   if (config !== null && config !== undefined && 'end' in config)
     config.on('error', () => undefined).end(TRIAL_SPEC);
   const timer = setTimeout(() => child.kill('SIGKILL'), TRIAL_MS);
-  const ended = await new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message));
+  const ended = await new Promise<TrialFailure>((resolve) => {
+    child.once('error', (error) => resolve({ why: error.message, late: false }));
     child.once('close', (code, signal) =>
-      resolve(signal === null ? `exit code ${code}` : `no answer within ${TRIAL_MS} ms`),
+      resolve(
+        signal === null
+          ? { why: `exit code ${code}`, late: false }
+          : { why: `no answer within ${TRIAL_MS} ms`, late: true },
+      ),
     );
   });
   clearTimeout(timer);
   if (said.out.startsWith('glovebox-agent')) return undefined;
-  return said.err.trim().split('\n').at(-1) || ended;
+  const complaint = said.err.trim().split('\n').at(-1);
+  return { ...ended, ...(complaint ? { why: complaint } : {}) };
 }
 
 function trialArgs({ runsc, agent }: Trial, platform: Platform): readonly string[] {

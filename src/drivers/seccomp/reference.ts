@@ -24,19 +24,27 @@ Arguments that are pointers cannot be judged by seccomp(2): paths are the busine
 `;
 
 const PLACES = [
-  ['In the jail around gVisor (container tier): as with nesting, and', PLACE_CALLS.runtime],
-  ['Inside gVisor (container tier): as in the process tier, but', PLACE_CALLS.guest],
+  ['In the jail around gVisor (container tier), besides what nesting allows', PLACE_CALLS.runtime],
+  ['Inside gVisor (container tier), other than in the process tier', PLACE_CALLS.guest],
 ] as const;
 
 /** The text of docs/reference/seccomp.md, made from the table. */
 export function seccompReference(): string {
   const groups = SYSCALL_GROUPS.map((group) => section(group.title, group.rows)).join('');
-  return `${HEAD}${groups}${PLACES.map(([title, rows]) => section(title, rows)).join('')}`;
+  return `${HEAD}${groups}${PLACES.map(([title, rows]) => exceptions(title, rows)).join('')}`;
 }
 
 function section(title: string, rows: Partial<Record<SyscallName, Row>>): string {
   const lines = syscallRows(rows).map(([name, row]) => line(name, row));
   return `\n## ${title}\n\n| call | x86-64 | arm64 | answer | why |\n|---|---|---|---|---|\n${lines.join('\n')}\n`;
+}
+
+function exceptions(title: string, rows: Partial<Record<SyscallName, Row>>): string {
+  const lines = syscallRows(rows).map(
+    ([name, row]) =>
+      `- \`${name}\`: ${answer(row)}: ${row.why}${row.rule === undefined ? '' : `. ${row.rule.text}`}`,
+  );
+  return `\n## ${title}\n\n${lines.join('\n')}\n`;
 }
 
 function line(name: SyscallName, row: Row): string {

@@ -87,14 +87,10 @@ const HOT_WEIGHT = 20;
 
 /** The whole filter as a decision tree. */
 export function seccompTree(options: SeccompOptions): Check {
-  const spans: Span[] = [];
-  const special = options.place === undefined ? {} : PLACE_CALLS[options.place];
-  for (const [name, common] of syscallRows()) {
-    const row = special[name] ?? common;
-    const nr = SYSCALL_NUMBERS[name][options.arch === 'x64' ? 0 : 1];
-    if (nr < 0) continue;
-    spans.push({ from: nr, to: nr, check: rowCheck(row, options), weight: HOT.has(name) ? HOT_WEIGHT : 1 });
-  }
+  const spans: Span[] = syscallChecks(options).map(([name, check]) => {
+    const nr = callNumber(name, options);
+    return { from: nr, to: nr, check, weight: HOT.has(name) ? HOT_WEIGHT : 1 };
+  });
   if (options.arch === 'x64') spans.push({ from: X32, to: CANCELLED - 1, check: KILL });
   const calls: Check = { kind: 'switch', word: { of: 'nr' }, spans, otherwise: refuse('ENOSYS') };
   const arch = AUDIT_ARCH[options.arch];
@@ -104,6 +100,18 @@ export function seccompTree(options: SeccompOptions): Check {
     spans: [{ from: arch, to: arch, check: calls }],
     otherwise: KILL,
   };
+}
+
+/** What is checked of each call that the architecture has. */
+export function syscallChecks(options: SeccompOptions): readonly (readonly [SyscallName, Check])[] {
+  const special = options.place === undefined ? {} : PLACE_CALLS[options.place];
+  return syscallRows()
+    .filter(([name]) => callNumber(name, options) >= 0)
+    .map(([name, common]) => [name, rowCheck(special[name] ?? common, options)] as const);
+}
+
+function callNumber(name: SyscallName, { arch }: SeccompOptions): number {
+  return SYSCALL_NUMBERS[name][arch === 'x64' ? 0 : 1];
 }
 
 /** Name and row of every call of a group, or of the whole table. */

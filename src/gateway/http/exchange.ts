@@ -134,10 +134,12 @@ class Run implements ForwardOwner {
     if (found !== undefined) return this.refuse(found.status, found.verdict);
     const { source } = this.#exchange;
     const must = needsBody || broker?.wantsBody(outgoing) === true;
-    if (source === undefined || (!must && !scans)) return this.#admit(located, outgoing);
+    // A long form is judged as it passes.
+    const may = scans || broker?.readsForm(outgoing) === true;
+    if (source === undefined || (!must && !may)) return this.#admit(located, outgoing);
     const ruleMax = outgoing.rule.requests?.limits.bodyBytes ?? limits.bodyBytes;
-    const max = must ? ruleMax : Math.min(ruleMax, scanner?.maxInspectBytes ?? ruleMax);
-    const lenient = !must && scanner?.uninspectable === 'allow';
+    const max = must ? ruleMax : Math.min(ruleMax, scans ? scanner.maxInspectBytes : limits.formBytes);
+    const lenient = !must && (!scans || scanner.uninspectable === 'allow');
     this.#body.hold(source, max, {
       whole: (body) => this.#judgeBody(located, { ...outgoing, body }, must),
       tooLong: () => {

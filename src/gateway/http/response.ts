@@ -31,6 +31,10 @@ const UNSCRUBBABLE: ReadonlySet<string> = new Set([
   'request-range',
   'x-ms-range',
 ]);
+const RANGES: ReadonlySet<string> = new Set(['range', 'if-range']);
+const UNSCRUBBABLE_WITH_PARTS: ReadonlySet<string> = new Set(
+  [...UNSCRUBBABLE].filter((name) => !RANGES.has(name)),
+);
 /** What an answer is packed with inside its body, where no decoder of HTTP sees it. */
 const INNER_CODINGS = ['grpc-encoding', 'connect-content-encoding', 'im'] as const;
 /** 206 and 226 (RFC 9110 §15.3.7, RFC 3229 §10.4.1): a part, or a difference, that was not asked for. */
@@ -76,11 +80,14 @@ export function responsePlan(
 }
 
 function scrubbed(scrubber: Scrubber, names: ReadonlySet<string> | undefined, ratio: number): ResponsePlan {
+  const { partsPass } = scrubber;
+  const unscrubbable = partsPass ? UNSCRUBBABLE_WITH_PARTS : UNSCRUBBABLE;
   return {
-    requestHeaders: (headers) => [...without(headers, UNSCRUBBABLE), 'Accept-Encoding', 'identity'],
+    requestHeaders: (headers) => [...without(headers, unscrubbable), 'Accept-Encoding', 'identity'],
     respond: ({ status, headers }) => {
       const coding = codingOf(headers);
-      if (PARTS.has(status)) return 'the answer is a part of something, which cannot be scrubbed';
+      if (PARTS.has(status) && !(partsPass && status === 206))
+        return 'the answer is a part of something, which cannot be scrubbed';
       if (coding === undefined || isPackedInside(headers))
         return 'the answer has a coding that cannot be scrubbed';
       const kept = without(responseHeaders(headers, status), CHANGED);

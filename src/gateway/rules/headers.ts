@@ -1,4 +1,4 @@
-import type { CredentialPlace, RequestPolicy } from '../../policy/contract.ts';
+import type { RequestPolicy } from '../../policy/contract.ts';
 import type { RequestFacts } from './contract.ts';
 import type { CompiledRules } from './compile.ts';
 import { foldHeader } from './match.ts';
@@ -49,11 +49,10 @@ const REROUTE_HOST: ReadonlySet<string> = new Set([
   'x-middleware-subrequest',
 ]);
 
-/** Where the places of a credential are not in the rule: what looks like one passes to the broker, which judges it. */
-const CREDENTIAL_LIKE =
-  /^(?:authorization|cookie|x-amz-.+|.*(?:^|-)(?:api-?key|key|token|secret|auth|authorization))$/;
-
-/** The headers that go on: stripped, replaced and set as the rule says. Order and duplicates of the rest are kept. */
+/**
+ * The headers that go on: stripped, replaced and set as the rule says. Order and duplicates of the rest are kept.
+ * A list holds the headers of the rule's credentials already (policy/credential-rules.ts).
+ */
 export function outgoingHeaders(rules: CompiledRules, facts: RequestFacts): string[] {
   const { policy } = rules;
   const { listed, dropped } = namesOf(policy);
@@ -99,22 +98,8 @@ function passesAlways(rules: CompiledRules, facts: RequestFacts, key: string): b
   if (ALWAYS.has(key)) return true;
   if (facts.websocket && key.startsWith('sec-websocket-')) return true;
   // It was judged, and the body means nothing without it.
-  if (key === 'content-type' && (rules.readsBody || rules.allow?.some((match) => match.rpc !== undefined)))
-    return true;
-  return carriesCredential(rules.policy, key);
-}
-
-function carriesCredential(policy: RequestPolicy, key: string): boolean {
-  const places = policy.pin?.places;
-  if (places !== undefined) return places.some((place) => headersOf(place).includes(key));
-  return (policy.pin !== undefined || policy.credentials.length > 0) && CREDENTIAL_LIKE.test(key);
-}
-
-function headersOf(place: CredentialPlace): readonly string[] {
-  if (place.kind === 'header') return [place.name];
-  if (place.kind === 'cookie') return ['cookie'];
-  if (place.kind === 'ws-protocol') return ['sec-websocket-protocol'];
-  return place.kind === 'sigv4'
-    ? ['authorization', 'x-amz-date', 'x-amz-content-sha256', 'x-amz-security-token']
-    : [];
+  return (
+    key === 'content-type' &&
+    (rules.readsBody || rules.allow?.some((match) => match.rpc !== undefined) === true)
+  );
 }

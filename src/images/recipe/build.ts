@@ -162,20 +162,24 @@ function failed(step: Extract<Instruction, { kind: 'RUN' }>, code: number): Glov
   return new GloveboxError('E_IMAGE_BUILD', { what: error.what, context: { ...error.context, code } });
 }
 
+/** An instruction on one short line, for people. */
 function summary(step: Instruction): string {
-  const text =
-    step.kind === 'RUN'
-      ? typeof step.command === 'string'
-        ? step.command
-        : step.command.join(' ')
-      : step.kind === 'COPY'
-        ? [...step.from, step.to].join(' ')
-        : step.kind === 'ENV'
-          ? step.values.map(([name]) => name).join(' ')
-          : step.kind === 'WORKDIR'
-            ? step.path
-            : step.name;
-  return printablePath(`${step.kind} ${text}`.slice(0, 100));
+  return printablePath(`${step.kind} ${wordsOf(step).join(' ')}`.slice(0, 100));
+}
+
+function wordsOf(step: Instruction): readonly string[] {
+  switch (step.kind) {
+    case 'FROM':
+      return [step.name];
+    case 'RUN':
+      return typeof step.command === 'string' ? [step.command] : step.command;
+    case 'COPY':
+      return [...step.from, step.to];
+    case 'ENV':
+      return step.values.map(([name]) => name);
+    case 'WORKDIR':
+      return [step.path];
+  }
 }
 
 async function finish(

@@ -75,14 +75,15 @@ function splitLines(text: string, file: string): readonly Line[] {
   const lines = text.split(/\r?\n/);
   for (let i = 0; i < lines.length; i++) {
     const start = i;
-    let line = lines[i] ?? '';
-    if (/^\s*(?:#.*)?$/.test(line)) continue;
-    while (line.endsWith('\\') && i + 1 < lines.length) {
+    if (/^\s*(?:#.*)?$/.test(lines[i] ?? '')) continue;
+    const pieces = [lines[i] ?? ''];
+    while (pieces.at(-1)?.endsWith('\\') === true && i + 1 < lines.length) {
       const next = lines[++i] ?? '';
       // A comment between continued lines is one too, as everywhere.
-      line = /^\s*#/.test(next) ? line : line.slice(0, -1) + next;
+      if (/^\s*#/.test(next)) continue;
+      pieces.push((pieces.pop() ?? '').slice(0, -1), next);
     }
-    const match = /^(\s*)(\S+)(\s*)(.*)$/s.exec(line);
+    const match = /^(\s*)(\S+)(\s*)(.*)$/s.exec(pieces.join(''));
     const [, indent = '', word = '', gap = '', rest = ''] = match ?? [];
     const place = (column: number): SourcePosition => ({ file, line: start + 1, column });
     found.push({

@@ -3,7 +3,7 @@ import path from 'node:path';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
 import type { RegistryReference } from '../names.ts';
 import { parseDocument } from '../documents.ts';
-import { get, parseUrl, readSmall, type TransportRules } from './http.ts';
+import { parseUrl, readSmall, type RegistryTransport } from './http.ts';
 
 /** A user name and password for one registry. */
 export interface RegistryLogin {
@@ -42,10 +42,10 @@ export async function authorize(
   facts: {
     readonly reference: RegistryReference;
     readonly login?: RegistryLogin;
-    readonly rules: TransportRules;
+    readonly transport: RegistryTransport;
   },
 ): Promise<string> {
-  const { reference, login, rules } = facts;
+  const { reference, login, transport } = facts;
   const basic = login === undefined ? undefined : basicHeader(login);
   if (challenge?.scheme !== 'bearer') {
     if (basic === undefined || challenge === undefined) throw unauthorized(reference, login !== undefined);
@@ -56,7 +56,7 @@ export async function authorize(
     throw new GloveboxError('E_IMAGE_REGISTRY', { what: `${reference.host} names no usable token server` });
   if (challenge.service !== undefined) url.searchParams.set('service', challenge.service);
   url.searchParams.set('scope', `repository:${reference.repository}:pull`);
-  const answer = await get(url, basic === undefined ? {} : { authorization: basic }, rules);
+  const answer = await transport.get(url, basic === undefined ? {} : { authorization: basic });
   const body = await readSmall(answer, TOKEN_ANSWER_BYTES, 'the answer of the token server');
   if (answer.status === 401 || answer.status === 403) throw unauthorized(reference, login !== undefined);
   if (answer.status !== 200)

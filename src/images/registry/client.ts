@@ -4,7 +4,7 @@ import { sha256, mismatch, type Digest } from '../digest.ts';
 import { ACCEPTED, type Descriptor } from '../documents.ts';
 import { endpointOf, referenceText, type RegistryReference } from '../names.ts';
 import { authorize, parseChallenge, unauthorized, type RegistryLogin } from './auth.ts';
-import { get, getFollowing, isLoopback, readSmall, type Answer, type TransportRules } from './http.ts';
+import { isLoopback, readSmall, RegistryTransport, type Answer, type TransportRules } from './http.ts';
 
 export interface RegistryOptions extends TransportRules {
   readonly login?: RegistryLogin;
@@ -22,12 +22,14 @@ const NOT_TLS = /^(?:EPROTO|ECONNRESET|ECONNREFUSED|ERR_SSL_|socket hang up)/;
 export class RegistryClient {
   readonly #reference: RegistryReference;
   readonly #options: RegistryOptions;
+  readonly #transport: RegistryTransport;
   #base: URL | undefined;
   #authorization: string | undefined;
 
   constructor(reference: RegistryReference, options: RegistryOptions) {
     this.#reference = reference;
     this.#options = options;
+    this.#transport = new RegistryTransport(new URL(`https://${endpointOf(reference)}`), options);
   }
 
   /** By tag or digest; by digest it is what the digest says. @throws E_IMAGE_NOT_FOUND, E_IMAGE_UNAUTHORIZED, E_IMAGE_DIGEST, E_IMAGE_REGISTRY */
@@ -53,11 +55,11 @@ export class RegistryClient {
 
   async #ask(what: string, headers: Readonly<Record<string, string>>): Promise<Answer> {
     const url = new URL(`/v2/${this.#reference.repository}/${what}`, await this.#endpoint());
-    let answer = await getFollowing(url, this.#withAuth(headers), this.#options);
+    let answer = await this.#transport.getFollowing(url, this.#withAuth(headers));
     if (answer.status === 401) {
       answer.drop();
       await this.#logIn(answer.header('www-authenticate'));
-      answer = await getFollowing(url, this.#withAuth(headers), this.#options);
+      answer = await this.#transport.getFollowing(url, this.#withAuth(headers));
     }
     if (answer.status === 200) return answer;
     answer.drop();
@@ -69,10 +71,10 @@ export class RegistryClient {
   }
 
   async #logIn(header: string | undefined): Promise<void> {
-    const { login, ...rules } = this.#options;
+    const { login } = this.#options;
     this.#authorization = await authorize(parseChallenge(header ?? ''), {
       reference: this.#reference,
-      rules,
+      transport: this.#transport,
       ...(login === undefined ? {} : { login }),
     });
   }
@@ -106,7 +108,7 @@ export class RegistryClient {
 
   async #speaksTls(url: URL): Promise<boolean> {
     try {
-      (await get(new URL('/v2/', url), {}, this.#options)).drop();
+      (await this.#transport.get(new URL('/v2/', url), {})).drop();
       return true;
     } catch (error) {
       if (!(error instanceof GloveboxError) || error.code === 'E_ABORTED') throw error;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseChallenge } from './auth.ts';
-import { checkRedirect, checkUrl } from './http.ts';
+import { checkUrl } from './http.ts';
 
 const outcome = (work: () => void): string => {
   try {
@@ -34,29 +34,6 @@ describe('plain http', () => {
     expect(outcome(() => checkUrl(new URL('file:///etc/passwd'), { insecure: true }))).toContain(
       'is not encrypted',
     );
-  });
-});
-
-describe('redirects', () => {
-  const from = new URL('https://registry.example.com/v2/x');
-  const to = (text: string): string => outcome(() => checkRedirect(from, new URL(text), from));
-
-  it('lead to other hosts over https', () => {
-    expect(to('https://cdn.example.net/blob')).toBe('fine');
-    expect(to('https://203.0.112.7/blob')).toBe('fine');
-  });
-
-  it.each([
-    ['http://cdn.example.net/blob', 'gives up encryption'],
-    ['https://169.254.169.254/latest/meta-data', 'metadata'],
-    ['https://[::ffff:169.254.169.254]/', 'which is'],
-    ['https://127.0.0.1/', 'loopback'],
-    ['https://2130706433/', 'loopback'],
-    ['https://0x7f.1/', 'loopback'],
-    ['https://localhost/', 'this machine'],
-    ['https://10.1.2.3/', 'private network'],
-  ])('never to %s', (url, why) => {
-    expect(to(url)).toContain(why);
   });
 });
 

@@ -1,20 +1,27 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { LookupFunction } from 'node:net';
+import tls from 'node:tls';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
-import { chunksOf } from '../chunks.ts';
 import { judgeAddress } from '../../net/ip-class.ts';
-import { parseIp } from '../../net/ip.ts';
+import { parseIp, type IpAddress } from '../../net/ip.ts';
+import { chunksOf } from '../chunks.ts';
+import { openTunnel, usesProxy, type RegistryProxy } from './proxy.ts';
+import { HostAddresses, hostOf, vetted } from './reach.ts';
 
 /** Undefined for what is no URL. */
 export function parseUrl(text: string, base?: URL): URL | undefined {
   return URL.canParse(text, base?.href) ? new URL(text, base) : undefined;
 }
 
-/** Which plain-text connections are in order. */
+/** How a registry is spoken to. */
 export interface TransportRules {
   /** `--insecure`: http to any host. Certificates are checked all the same where there are any. */
   readonly insecure: boolean;
+  readonly proxy?: RegistryProxy;
+  /** Names that are resolved already; default: as the system does. */
+  readonly addresses?: HostAddresses;
   readonly signal?: AbortSignal;
 }
 
@@ -28,7 +35,7 @@ export interface Answer {
 
 /** True for a name or address of this machine itself. */
 export function isLoopback(url: URL): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, '');
+  const host = hostOf(url);
   const address = parseIp(host);
   return address === undefined ? host === 'localhost' : judgeAddress(address).class === 'loopback';
 }
@@ -44,29 +51,123 @@ export function checkUrl(url: URL, rules: TransportRules): void {
   });
 }
 
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+type Headers = Readonly<Record<string, string>>;
+
 /**
- * One GET. Redirects are not followed.
- *
- * @throws E_IMAGE_REGISTRY, E_ABORTED
+ * Requests for one registry, which a person named. Where it leads to, by a redirect or as its token server, it cannot reach further
+ * into this machine or its network than it stands itself: names are resolved once, and the address that was looked at is dialled. Behind
+ * a proxy only addresses in place of names are looked at; what names lead to is the proxy's to say.
  */
-export function get(
-  url: URL,
-  headers: Readonly<Record<string, string>>,
-  rules: TransportRules,
-): Promise<Answer> {
-  checkUrl(url, rules);
-  const client = url.protocol === 'https:' ? https : http;
-  return new Promise((resolve, reject) => {
-    const request = client.get(url, {
-      headers: { 'user-agent': 'glovebox', 'accept-encoding': 'identity', ...headers },
-      agent: false,
-      maxHeaderSize: 32 * 1024,
-      ...(rules.signal === undefined ? {} : { signal: rules.signal }),
+export class RegistryTransport {
+  readonly #registry: URL;
+  readonly #rules: TransportRules;
+  readonly #addresses: HostAddresses;
+
+  /** `registry`: its origin. */
+  constructor(registry: URL, rules: TransportRules) {
+    this.#registry = registry;
+    this.#rules = rules;
+    this.#addresses = rules.addresses ?? new HostAddresses();
+  }
+
+  /**
+   * One GET. Redirects are not followed.
+   *
+   * @throws E_IMAGE_REGISTRY, E_ABORTED
+   */
+  async get(url: URL, headers: Headers): Promise<Answer> {
+    checkUrl(url, this.#rules);
+    try {
+      return await this.#send(url, headers, await this.#connection(url));
+    } catch (error) {
+      throw connectionProblem(url, error);
+    }
+  }
+
+  /** A GET that follows redirects. Credentials go to the host they are for and to no other; a redirect never leads from https to http. */
+  async getFollowing(first: URL, headers: Headers): Promise<Answer> {
+    let url = first;
+    for (let hops = 0; hops <= CAPS.registryRedirects; hops++) {
+      const { authorization: _secret, ...bare } = headers;
+      const answer = await this.get(url, url.origin === first.origin ? headers : bare);
+      if (!REDIRECTS.has(answer.status)) return answer;
+      answer.drop();
+      url = redirectTarget(url, answer.header('location'));
+    }
+    throw new GloveboxError('E_IMAGE_REGISTRY', { what: `${first.host} redirects in a circle` });
+  }
+
+  #send(url: URL, headers: Headers, connection: https.RequestOptions): Promise<Answer> {
+    const { signal } = this.#rules;
+    const client = url.protocol === 'https:' ? https : http;
+    return new Promise((resolve, reject) => {
+      const request = client.get(url, {
+        headers: { 'user-agent': 'glovebox', 'accept-encoding': 'identity', ...headers },
+        maxHeaderSize: 32 * 1024,
+        ...connection,
+        ...(signal === undefined ? {} : { signal }),
+      });
+      request.setTimeout(CAPS.registryIdleMs, () =>
+        request.destroy(new Error('it sent nothing for a while')),
+      );
+      request.on('error', reject);
+      request.on('response', (response) => resolve(answerOf(url, response)));
     });
-    request.setTimeout(CAPS.registryIdleMs, () => request.destroy(new Error('it sent nothing for a while')));
-    request.on('error', (error) => reject(connectionProblem(url, error)));
-    request.on('response', (response) => resolve(answerOf(url, response)));
-  });
+  }
+
+  /** The way to a host: to its vetted addresses, or through the proxy. */
+  async #connection(url: URL): Promise<https.RequestOptions> {
+    const { proxy, signal } = this.#rules;
+    if (isLoopback(url) || !usesProxy(proxy, url))
+      return { agent: false, lookup: lookupOf(await this.#addressesOf(url)) };
+    const literal = parseIp(hostOf(url));
+    if (literal !== undefined) await this.#vet(url, [literal]);
+    const socket = await openTunnel(proxy, url, signal);
+    const servername = literal === undefined ? { servername: url.hostname } : {};
+    const secure = tls.connect({ socket, host: hostOf(url), ...servername });
+    // Without an agent, which would know, the Host header takes the port of http.
+    return { createConnection: () => secure, defaultPort: 443 };
+  }
+
+  async #addressesOf(url: URL): Promise<readonly IpAddress[]> {
+    return this.#vet(url, await this.#addresses.of(hostOf(url)));
+  }
+
+  async #vet(url: URL, addresses: readonly IpAddress[]): Promise<readonly IpAddress[]> {
+    if (url.hostname === this.#registry.hostname) return addresses;
+    const isBehindProxy = !isLoopback(this.#registry) && usesProxy(this.#rules.proxy, this.#registry);
+    const host = hostOf(this.#registry);
+    const literal = parseIp(host);
+    const own = isBehindProxy ? (literal === undefined ? [] : [literal]) : await this.#addresses.of(host);
+    return vetted(url, addresses, { host: this.#registry.host, addresses: own });
+  }
+}
+
+/** Answers with what was looked up before, in both forms that `net.connect` asks for. */
+function lookupOf(addresses: readonly IpAddress[]): LookupFunction {
+  const all = addresses.map(({ text, version }) => ({ address: text, family: version }));
+  return (host, options, done) => {
+    const [first] = all;
+    if (first === undefined) done(new Error(`${host} has no address`), '', 0);
+    else if (options.all === true) done(null, all);
+    else done(null, first.address, first.family);
+  };
+}
+
+function redirectTarget(url: URL, location: string | undefined): URL {
+  const next = location === undefined ? undefined : parseUrl(location, url);
+  if (next === undefined)
+    throw new GloveboxError('E_IMAGE_REGISTRY', { what: `${url.host} redirects to nowhere` });
+  if (url.protocol === 'https:' && next.protocol !== 'https:')
+    throw new GloveboxError('E_IMAGE_REGISTRY', {
+      what: `${url.host} redirects to ${next.host}`,
+      why: 'and gives up encryption',
+    });
+  next.username = '';
+  next.password = '';
+  return next;
 }
 
 function answerOf(url: URL, response: http.IncomingMessage): Answer {
@@ -118,50 +219,4 @@ export async function readSmall(answer: Answer, most: number, what: string): Pro
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
-}
-
-const REDIRECTS = new Set([301, 302, 303, 307, 308]);
-
-/**
- * A GET that follows redirects. Credentials go to the host they are for and to no other; a redirect never leads from https to http,
- * nor from elsewhere to an address of this machine or its network.
- */
-export async function getFollowing(
-  first: URL,
-  headers: Readonly<Record<string, string>>,
-  rules: TransportRules,
-): Promise<Answer> {
-  let url = first;
-  for (let hops = 0; hops <= CAPS.registryRedirects; hops++) {
-    const { authorization: _secret, ...bare } = headers;
-    const answer = await get(url, url.origin === first.origin ? headers : bare, rules);
-    if (!REDIRECTS.has(answer.status)) return answer;
-    answer.drop();
-    const next = redirectTarget(url, answer.header('location'));
-    checkRedirect(url, next, first);
-    url = next;
-  }
-  throw new GloveboxError('E_IMAGE_REGISTRY', { what: `${first.host} redirects in a circle` });
-}
-
-function redirectTarget(url: URL, location: string | undefined): URL {
-  const next = location === undefined ? undefined : parseUrl(location, url);
-  if (next === undefined)
-    throw new GloveboxError('E_IMAGE_REGISTRY', { what: `${url.host} redirects to nowhere` });
-  next.username = '';
-  next.password = '';
-  return next;
-}
-
-/** Exported for its test: no test can own a public address. */
-export function checkRedirect(from: URL, to: URL, first: URL): void {
-  const refuse = (why: string): GloveboxError =>
-    new GloveboxError('E_IMAGE_REGISTRY', { what: `${from.host} redirects to ${to.host}`, why });
-  if (from.protocol === 'https:' && to.protocol !== 'https:') throw refuse('and gives up encryption');
-  if (isLoopback(first) || to.hostname === first.hostname) return;
-  const address = parseIp(to.hostname.replace(/^\[|\]$/g, ''));
-  if (to.hostname === 'localhost') throw refuse('which is this machine');
-  if (address === undefined) return;
-  const { class: kind, what } = judgeAddress(address);
-  if (kind !== 'public') throw refuse(`which is ${what}`);
 }

@@ -1,4 +1,5 @@
-import { mkdirSync, readdirSync, rmSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
 import { withFileLock } from '../../base/file-lock.ts';
@@ -7,7 +8,6 @@ import { CAPS } from '../../base/caps.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../../base/paths.ts';
 import { isAlive, processIdentity } from '../../base/process-identity.ts';
 import { hexOf, type Digest } from '../digest.ts';
-import { openUp } from '../tree.ts';
 
 /** Everything in the store can be fetched, imported or built again, so it is a cache (XDG Base Directory Specification). */
 export function imageStoreDir(dirs: Pick<GloveboxDirs, 'cache'>): string {
@@ -93,14 +93,18 @@ export class StoreLayout {
   }
 }
 
-/** A step of a recipe may leave directories without rights for their owner. */
+/**
+ * A step of a recipe may leave directories without rights for their owner, and others deeper than a path can say. These programs go
+ * from directory to directory (fts(3)); neither follows a symlink there.
+ */
 function removeTree(dir: string): void {
   try {
     rmSync(dir, { recursive: true, force: true });
   } catch (error) {
-    if (systemCode(error) !== 'EACCES') throw error;
-    openUp(dir);
-    rmSync(dir, { recursive: true, force: true });
+    if (!['EACCES', 'ENAMETOOLONG'].includes(systemCode(error) ?? '')) throw error;
+    spawnSync('chmod', ['-R', 'u+rwX', '--', dir], { stdio: 'ignore' });
+    spawnSync('rm', ['-rf', '--', dir], { stdio: 'ignore' });
+    if (existsSync(dir)) throw error;
   }
 }
 

@@ -1,33 +1,40 @@
+import { readFileSync } from 'node:fs';
 import { GloveboxError } from '../../base/errors.ts';
+import { printablePath } from '../../base/path-bytes.ts';
 import type { ImageRecord } from '../contract.ts';
 import { isDigest } from '../digest.ts';
 import type { UnpackReport } from '../unpack/budget.ts';
 
-const damaged = (): GloveboxError =>
-  new GloveboxError('E_IO', {
-    what: 'an entry of the image store is damaged',
-    next: 'Remove it with `glovebox image remove`, and pull or import the image again.',
+/** A file of the store that we did not write, or whose disk lost a part of it. */
+export function damaged(files: readonly string[], cause?: unknown): GloveboxError {
+  return new GloveboxError('E_IO', {
+    what: `the image store is damaged: ${files.map(printablePath).join(', ')} cannot be read`,
+    why: 'nobody can say which base system it uses',
+    next: 'Remove the image with `glovebox image remove NAME`, or the file, and pull or import it again.',
+    ...(cause === undefined ? {} : { cause }),
   });
+}
 
-/** @throws E_IO for a file that we did not write, or whose disk lost a part of it */
-export function parseRecord(text: string): ImageRecord {
-  const value = parsed(text);
+/** @throws E_IO for a damaged file, a system error for one that is not there */
+export function readRecord(file: string): ImageRecord {
+  const value = readJson(file);
   if (isRecord(value)) return value;
-  throw damaged();
+  throw damaged([file]);
 }
 
-/** @throws E_IO */
-export function parseReport(text: string): UnpackReport {
-  const value = parsed(text);
+/** @throws as `readRecord` */
+export function readReport(file: string): UnpackReport {
+  const value = readJson(file);
   if (isReport(value)) return value;
-  throw damaged();
+  throw damaged([file]);
 }
 
-function parsed(text: string): unknown {
+function readJson(file: string): unknown {
+  const text = readFileSync(file, 'utf8');
   try {
     return JSON.parse(text);
-  } catch {
-    throw damaged();
+  } catch (error) {
+    throw damaged([file], error);
   }
 }
 

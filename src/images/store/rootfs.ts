@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Readable } from 'node:stream';
 import { plainBytes } from '../decompress.ts';
@@ -9,7 +9,7 @@ import { UnpackBudget, type UnpackReport } from '../unpack/budget.ts';
 import { applyLayer } from '../unpack/layer.ts';
 import { statOf } from '../tree.ts';
 import type { StoreLayout } from './layout.ts';
-import { parseReport } from './record.ts';
+import { readReport } from './record.ts';
 
 /** One layer, compressed or not. */
 export interface LayerSource {
@@ -45,7 +45,7 @@ export async function ensureRootfs(
 /** What is there already. */
 export function unpacked(layout: StoreLayout, chain: Digest): UnpackedImage | undefined {
   if (statOf(layout.rootfs(chain)) === undefined) return undefined;
-  const report = parseReport(readFileSync(path.join(layout.rootfs(chain), 'report.json'), 'utf8'));
+  const report = readReport(path.join(layout.rootfs(chain), 'report.json'));
   return { chain, report };
 }
 

@@ -1,5 +1,13 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import path from 'node:path';
 import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -60,8 +68,46 @@ describe('ImageStore', () => {
     writeFileSync(path.join(dir, 'store/refs/a.json'), '{"name":');
     expect(() => store.get('a')).toThrow('damaged');
     expect(store.list()).toEqual([]);
-    await store.remove('a');
+    expect(await store.remove('a')).toEqual({ images: 0, blobs: 0, damaged: [] });
     expect(store.find('a')).toBeUndefined();
+  });
+
+  it.each([
+    ['cut short', 'b.json', (text: string) => text.slice(0, -20)],
+    ['of another kind', 'b.json', () => '{"name":"b"}'],
+    ['under a name that nobody can have', 'b%zz.json', () => 'null'],
+  ])('while a name is damaged nothing is pruned, and the file is named: %s', async (_, file, damage) => {
+    const store = new ImageStore(path.join(dir, 'store'));
+    await add(store, 'a', [{ name: 'x' }]);
+    const { chain } = await add(store, 'b', [{ name: 'y' }]);
+    const ref = path.join(dir, 'store/refs/b.json');
+    const text = readFileSync(ref, 'utf8');
+    rmSync(ref);
+    const broken = path.join(dir, 'store/refs', file);
+    writeFileSync(broken, damage(text));
+    expect(store.list().map(({ name }) => name)).toEqual(['a']);
+    await expect(store.prune()).rejects.toMatchObject({
+      code: 'E_IO',
+      what: expect.stringContaining(broken),
+    });
+    expect(await store.remove('a')).toEqual({ images: 0, blobs: 0, damaged: [broken] });
+    expect(readdirSync(path.join(dir, 'store/rootfs'))).toHaveLength(2);
+    rmSync(broken);
+    writeFileSync(ref, text);
+    writeFileSync(path.join(dir, 'store/refs/c.json.1.draft'), '{"na');
+    expect(await store.prune()).toEqual({ images: 1, blobs: 0 });
+    expect(existsSync(store.root(chain))).toBe(true);
+    expect(readdirSync(path.join(dir, 'store/refs'))).toEqual(['b.json']);
+  });
+
+  it('scratch goes, however deep and locked what a step left in it is', async () => {
+    const store = new ImageStore(path.join(dir, 'store'));
+    // Deeper than a path can say.
+    const dig = 'for (1 .. 30) { mkdir $d = "d" x 200; chdir $d or die } mkdir "x", 0';
+    await store.layout.scratch(async (scratch) => {
+      expect(spawnSync('perl', ['-e', dig], { cwd: scratch }).status).toBe(0);
+    });
+    expect(readdirSync(path.join(dir, 'store/tmp'))).toEqual([]);
   });
 
   it('another user’s directory is refused', () => {

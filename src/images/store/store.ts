@@ -1,4 +1,4 @@
-import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
 import { nearest } from '../../base/nearest.ts';
@@ -8,12 +8,18 @@ import { localName } from '../names.ts';
 import { statOf } from '../tree.ts';
 import { StoreLayout } from './layout.ts';
 import { readLeases, writeLease, type Lease } from './leases.ts';
-import { parseRecord } from './record.ts';
+import { damaged, readRecord } from './record.ts';
 
 /** What a prune took away. */
 export interface PruneReport {
   readonly images: number;
   readonly blobs: number;
+}
+
+/** What a removal took away. */
+export interface RemoveReport extends PruneReport {
+  /** Files of the store that cannot be read: while there are any, no base system goes. */
+  readonly damaged: readonly string[];
 }
 
 /** Base systems by name, each unpacked once; names, blobs and directories in one private directory. */
@@ -28,7 +34,7 @@ export class ImageStore {
   /** Undefined when there is none of that name. @throws E_IMAGE_NAME */
   find(name: string): ImageRecord | undefined {
     try {
-      return parseRecord(readFileSync(this.layout.ref(localName(name)), 'utf8'));
+      return readRecord(this.layout.ref(localName(name)));
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined;
       throw error;
@@ -59,18 +65,9 @@ export class ImageStore {
     return path.join(this.layout.rootfs(chain), 'root');
   }
 
-  /** Without what is damaged: nobody can say what that used. */
+  /** Without what is damaged. */
   list(): readonly ImageRecord[] {
-    return this.layout.names('refs').flatMap((file) => {
-      try {
-        return file.endsWith('.json')
-          ? (this.find(decodeURIComponent(file.slice(0, -'.json'.length))) ?? [])
-          : [];
-      } catch (error) {
-        if (error instanceof GloveboxError) return [];
-        throw error;
-      }
-    });
+    return this.#references().records;
   }
 
   /** Gives a name to what is in the store already, and takes it from what had it. */
@@ -84,10 +81,10 @@ export class ImageStore {
   }
 
   /** Takes a name away and with it what nothing else uses. @throws E_IMAGE_NAME, E_IMAGE_NOT_FOUND */
-  async remove(name: string): Promise<PruneReport> {
+  async remove(name: string): Promise<RemoveReport> {
     if (statOf(this.layout.ref(localName(name))) === undefined) this.get(name);
     await this.layout.locked(async () => rmSync(this.layout.ref(localName(name)), { force: true }));
-    return this.prune();
+    return this.#clear();
   }
 
   /**
@@ -98,13 +95,26 @@ export class ImageStore {
     return () => rmSync(this.layout.lease(id), { force: true });
   }
 
-  /** Removes blobs and directories that no name and no living process uses. */
-  prune(): Promise<PruneReport> {
+  /**
+   * Removes blobs and directories that no name and no living process uses.
+   *
+   * @throws E_IO when a name cannot be read: nobody can say what it uses, so everything is kept
+   */
+  async prune(): Promise<PruneReport> {
+    const { damaged: files, ...taken } = await this.#clear();
+    if (files.length > 0) throw damaged(files);
+    return taken;
+  }
+
+  #clear(): Promise<RemoveReport> {
     return this.layout.scratch(async (trash) =>
       this.layout.locked(async () => {
+        this.#removeDrafts();
+        const { records, damaged: files } = this.#references();
         const leases = readLeases(this.layout);
-        if (leases.some((lease) => lease.all === true)) return { images: 0, blobs: 0 };
-        const kept = keptNames([...this.list(), ...leases]);
+        if (files.length > 0 || leases.some((lease) => lease.all === true))
+          return { images: 0, blobs: 0, damaged: files };
+        const kept = keptNames([...records, ...leases]);
         const take = (part: 'rootfs' | 'blobs'): number => {
           const gone = this.layout.names(part).filter((name) => !kept.has(name));
           // Whole and at once: what is half removed never looks whole.
@@ -112,9 +122,31 @@ export class ImageStore {
             renameSync(path.join(this.layout.dir, part, name), path.join(trash, `${part}-${name}`));
           return gone.length;
         };
-        return { images: take('rootfs'), blobs: take('blobs') };
+        return { images: take('rootfs'), blobs: take('blobs'), damaged: [] };
       }),
     );
+  }
+
+  /** Of processes that died: whoever writes one holds the lock. */
+  #removeDrafts(): void {
+    for (const name of this.layout.names('refs').filter((one) => one.endsWith('.draft')))
+      rmSync(path.join(this.layout.dir, 'refs', name), { force: true });
+  }
+
+  #references(): { readonly records: readonly ImageRecord[]; readonly damaged: readonly string[] } {
+    const records: ImageRecord[] = [];
+    const files: string[] = [];
+    // Beside them may be drafts.
+    for (const name of this.layout.names('refs').filter((one) => one.endsWith('.json'))) {
+      const file = path.join(this.layout.dir, 'refs', name);
+      try {
+        records.push(readRecord(file));
+      } catch (error) {
+        // Removed since the directory was read.
+        if (systemCode(error) !== 'ENOENT') files.push(file);
+      }
+    }
+    return { records, damaged: files };
   }
 }
 

@@ -39,6 +39,7 @@ const PADDING_MAX = 16 * 1024 * 1024;
 interface Pending extends PaxFields {
   gnuName?: string;
   gnuLink?: string;
+  headers: number;
 }
 
 /**
@@ -49,7 +50,7 @@ interface Pending extends PaxFields {
 export async function* readTar(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TarEntry, void, void> {
   const source = new ByteSource(chunks);
   try {
-    let pending: Pending = {};
+    let pending: Pending = { headers: 0 };
     for (;;) {
       const block = await source.exactly(BLOCK);
       if (block === undefined) throw invalid('the archive is cut short', 'its end marker is missing');
@@ -61,7 +62,7 @@ export async function* readTar(chunks: AsyncIterable<Uint8Array>): AsyncGenerato
       const body = new Body(source, type === 'file' ? (pending.size ?? header.size) : 0);
       yield entryOf(type, header, pending, body);
       await body.finish();
-      pending = {};
+      pending = { headers: 0 };
     }
     await source.drain(PADDING_MAX);
   } finally {
@@ -98,16 +99,16 @@ function entryOf(type: TarEntryType, header: TarHeader, pending: Pending, body: 
 async function readExtension(source: ByteSource, header: TarHeader, pending: Pending): Promise<boolean> {
   switch (header.flag) {
     case 'x':
-      Object.assign(pending, parsePax(await readContent(source, header)));
+      Object.assign(pending, parsePax(await readContent(source, header, pending)));
       return true;
     case 'g':
-      refuseGlobal(parsePax(await readContent(source, header)));
+      refuseGlobal(parsePax(await readContent(source, header, pending)));
       return true;
     case 'L':
-      pending.gnuName = longName(await readContent(source, header));
+      pending.gnuName = longName(await readContent(source, header, pending));
       return true;
     case 'K':
-      pending.gnuLink = longName(await readContent(source, header));
+      pending.gnuLink = longName(await readContent(source, header, pending));
       return true;
     default:
       return false;
@@ -120,7 +121,9 @@ function refuseGlobal(fields: PaxFields): void {
     throw invalid('the archive is damaged', 'a global header names a path or size');
 }
 
-async function readContent(source: ByteSource, header: TarHeader): Promise<Buffer> {
+async function readContent(source: ByteSource, header: TarHeader, pending: Pending): Promise<Buffer> {
+  if (++pending.headers > CAPS.imageHeaders)
+    throw tooLarge('an entry of the archive has too many headers', `at most ${CAPS.imageHeaders}`);
   if (header.size > CAPS.imageHeaderBytes)
     throw tooLarge(
       'an extended header of the archive is too large',

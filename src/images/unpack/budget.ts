@@ -26,6 +26,7 @@ export class UnpackBudget {
   readonly #bounds: UnpackBounds;
   readonly #skipped: { name: string; why: string }[] = [];
   #entries = 0;
+  #nameBytes = 0;
   #bytes = 0;
   #skippedCount = 0;
   #setid = 0;
@@ -34,9 +35,13 @@ export class UnpackBudget {
     this.#bounds = bounds;
   }
 
-  entry(): void {
+  /** One more file, directory or link under this path, whoever made it: some directories no entry names. */
+  entry(path: string): void {
     if (++this.#entries > this.#bounds.entries)
       throw tooLarge('the image holds too many files', `at most ${this.#bounds.entries}`);
+    this.#nameBytes += path.length;
+    if (this.#nameBytes > CAPS.imageNamesBytes)
+      throw tooLarge('the names in the image take too much', `at most ${CAPS.imageNamesBytes} bytes in all`);
   }
 
   bytes(count: number): void {

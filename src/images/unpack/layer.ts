@@ -57,11 +57,11 @@ class Layer {
   constructor(root: string, budget: UnpackBudget) {
     this.#root = root;
     this.#budget = budget;
-    this.#paths = new LayerPaths(root);
+    this.#paths = new LayerPaths(root, budget);
   }
 
   async apply(entry: TarEntry): Promise<void> {
-    this.#budget.entry();
+    this.#budget.entry(entry.name);
     const parts = partsOf(entry.name);
     const base = parts.at(-1);
     if (base === undefined) {

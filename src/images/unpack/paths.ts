@@ -1,26 +1,36 @@
 import { mkdirSync, readdirSync, rmSync, unlinkSync, type Stats } from 'node:fs';
+import { CAPS } from '../../base/caps.ts';
 import { fsPath, pathFromBytes } from '../../base/path-bytes.ts';
-import { invalid, shown } from '../invalid.ts';
-import { resolveIn, statOf } from '../tree.ts';
+import { invalid, shown, tooLarge } from '../invalid.ts';
+import { partsOf, resolveIn, statOf } from '../tree.ts';
+import type { UnpackBudget } from './budget.ts';
 
 /** Where the entries of one layer go, and what in the tree came from the layers below. */
 export class LayerPaths {
   readonly #root: string;
+  readonly #budget: UnpackBudget;
   /** Real paths that this layer made or named, and their parents: whiteouts of the same layer leave them alone. */
   readonly #mine = new Set<string>();
   /** Real directories by name. Nothing that is only added changes where an existing directory is. */
   readonly #parents = new Map<string, string>();
 
-  constructor(root: string) {
+  constructor(root: string, budget: UnpackBudget) {
     this.#root = root;
+    this.#budget = budget;
   }
 
-  /** The real directory for an entry, made where it is missing. @throws E_IMAGE_INVALID where a file is in the way */
+  /**
+   * The real directory for an entry, made where it is missing.
+   *
+   * @throws E_IMAGE_INVALID where a file is in the way, E_IMAGE_TOO_LARGE where symlinks lead too deep
+   */
   parent(parts: readonly string[]): string {
     const name = parts.join('/');
     const known = this.#parents.get(name);
     if (known !== undefined) return known;
     const real = resolveIn(this.#root, parts, { follow: true, missing: 'keep' }) ?? this.#root;
+    if (real.slice(this.#root.length).split('/').length > CAPS.imageDepth)
+      throw tooLarge('the image is too deep', `${shown(name)}: at most ${CAPS.imageDepth} directories`);
     const stat = statOf(real);
     if (stat === undefined) this.#make(real);
     else if (!stat.isDirectory()) throw invalid('an entry of the image lies below a file', shown(name));
@@ -60,11 +70,14 @@ export class LayerPaths {
   }
 
   #make(real: string): void {
+    // What an entry is called was checked; what a symlink put in its place was not.
+    partsOf(real.slice(this.#root.length));
     const missing: string[] = [];
     for (let at = real; statOf(at) === undefined; at = at.slice(0, at.lastIndexOf('/'))) missing.unshift(at);
     for (const dir of missing) {
       const above = statOf(dir.slice(0, dir.lastIndexOf('/')));
       if (above?.isDirectory() !== true) throw invalid('an entry of the image lies below a file', shown(dir));
+      this.#budget.entry(dir.slice(this.#root.length));
       mkdirSync(fsPath(dir), 0o755);
     }
   }

@@ -3,8 +3,9 @@ import { ERRORS, GloveboxError, systemCode, type ErrorCode } from '../../base/er
 import type { AttachRequest } from './contract.ts';
 import { readLine, writeLine } from './line.ts';
 
-/** An owner that is busy may take this long, in ms. */
+/** An owner that is busy may take this long, in ms; what it is asked for its list, it knows at once. */
 const ANSWER_MS = 30_000;
+const INFO_MS = 3_000;
 
 /**
  * Asks the owner of a sandbox for something.
@@ -26,7 +27,7 @@ async function converse(path: string, request: AttachRequest): Promise<{ socket:
   const socket = await reach(path);
   try {
     writeLine(socket, request);
-    return { socket, value: valueOf(await readLine(socket, ANSWER_MS)) };
+    return { socket, value: valueOf(await readLine(socket, request.ask === 'info' ? INFO_MS : ANSWER_MS)) };
   } catch (error) {
     socket.destroy();
     throw error;

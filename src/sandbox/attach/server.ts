@@ -20,11 +20,12 @@ export class AttachServer {
   private constructor(input: AttachServerInput) {
     this.#server = createServer((socket) => {
       this.#open.add(socket);
+      // Whoever attached must not keep the owner's process alive, no more than the socket itself.
+      socket.unref();
       socket.on('error', () => socket.destroy());
       socket.on('close', () => this.#open.delete(socket));
-      void serve(socket, input);
+      void serve(socket, input, () => this.#open.delete(socket));
     });
-    // A sandbox must not keep its owner's process alive.
     this.#server.unref();
   }
 
@@ -38,17 +39,18 @@ export class AttachServer {
     return server;
   }
 
-  /** Hangs up on everybody; the socket's name is gone then. */
+  /** Hangs up on everybody but those who wait for the end itself; the socket's name is gone then. */
   close(): void {
     this.#server.close();
     for (const socket of this.#open) socket.destroy();
   }
 }
 
-async function serve(socket: Socket, input: AttachServerInput): Promise<void> {
+async function serve(socket: Socket, input: AttachServerInput, waitsForEnd: () => void): Promise<void> {
   try {
     const request = readRequest(await readLine(socket, ATTACH_WORD_MS));
     if (request === undefined) return answer(socket, refusal('E_USAGE', 'this is no request'));
+    if (request.ask === 'kill') waitsForEnd();
     if (request.ask !== 'session') return answer(socket, await outcome(request, input.owner));
     writeLine(socket, { ok: true, value: input.owner.info() } satisfies AttachAnswer);
     await input.session(socket);

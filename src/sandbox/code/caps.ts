@@ -9,6 +9,10 @@ export const CODE_CAPS = {
   /** Results of one cell that are kept, and what all of them may hold. */
   results: 1000,
   resultBytes: 64 * 1024 * 1024,
+  /** Numbers, texts, arrays and objects in the results of one cell: some 15 MB on the host, and 0.2 s to make them at worst. */
+  resultValues: 250_000,
+  /** Levels of arrays and objects in what a result holds as data; whoever reads it may go through it by recursion. */
+  resultDepth: 100,
   /** Output of one cell that is kept, of each stream. */
   outputBytes: 16 * 1024 * 1024,
   /** A cell that was interrupted gets this long to notice. */

@@ -40,6 +40,18 @@ describe('what a cell leaves', () => {
     expect(truncated).toBe(true);
   });
 
+  it.each(['[', '{"a":', '[1],'])('leaves out a result that is nothing but %s', (piece) => {
+    const collector = new Collector({});
+    const many = Math.floor(CODE_CAPS.frameBytes / piece.length) - 10;
+    collector.result(Buffer.from(`{"json":[${piece.repeat(many)}`));
+    collector.result(json({ text: 'next' }));
+    const { results, truncated } = collector.execution(1, over);
+    expect([results.map((result) => result.text), truncated]).toEqual([['next'], true]);
+    expect(() => collector.done(Buffer.from(`{"error":[${piece.repeat(many)}`))).toThrow(
+      expect.objectContaining({ code: 'E_CODE_KERNEL' }),
+    );
+  });
+
   it('joins characters that were cut between pieces', () => {
     const texts: string[] = [];
     const collector = new Collector({ onStderr: (text) => texts.push(text) });

@@ -60,6 +60,8 @@ export interface Execution {
   readonly timedOut: boolean;
   /** True when the kernel had to be ended, or ended itself: what the context held is gone, and the next cell starts anew. */
   readonly contextLost: boolean;
+  /** A limit of the policy that the cell was ended for: it wrote more than `limits.output`. */
+  readonly limit?: 'output';
   /** True when more was written or shown than was kept. */
   readonly truncated: boolean;
   readonly durationMs: number;
@@ -88,6 +90,8 @@ export interface CodeContextOptions {
   /** Directory inside; default the workspace. */
   readonly cwd?: string;
   readonly envs?: Readonly<Record<string, string>>;
+  /** Gets what programs that earlier cells left running write while no cell runs; during a cell it is that cell's output. */
+  readonly onBackground?: (stream: 'stdout' | 'stderr', text: string) => void;
 }
 
 /** A namespace that lives on between cells. */

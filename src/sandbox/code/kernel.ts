@@ -1,9 +1,9 @@
-import type { AgentProcess } from '../../agent/contract.ts';
+import type { AgentExit, AgentProcess } from '../../agent/contract.ts';
 import { GloveboxError, isGloveboxError } from '../../base/errors.ts';
 import { SIGNAL_NUMBERS } from '../../base/exit-codes.ts';
 import { CODE_CAPS } from './caps.ts';
 import type { Collector } from './collect.ts';
-import type { CodeLanguage } from './contract.ts';
+import type { CodeContextOptions, CodeLanguage } from './contract.ts';
 import { KernelFrames, type KernelFrame } from './frames.ts';
 import { KERNELS, readKernel, type KernelKind } from './kernels.ts';
 import { MarkedStream } from './marks.ts';
@@ -19,6 +19,7 @@ export interface KernelInput {
   readonly cwd: string;
   readonly envs: Readonly<Record<string, string>>;
   readonly start: StartKernel;
+  readonly onBackground?: CodeContextOptions['onBackground'];
 }
 
 interface Cell {
@@ -36,18 +37,20 @@ export class Kernel {
   readonly #frames = new KernelFrames();
   readonly #stdout: MarkedStream;
   readonly #stderr: MarkedStream;
-  /** Resolves with the status when the process is gone and everything it wrote was read. */
-  readonly #gone: Promise<number>;
+  /** Resolves when the process is gone and everything it wrote was read. */
+  readonly #gone: Promise<AgentExit>;
   #cell: Cell | undefined;
   #ready: (() => void) | undefined;
   #interruptWanted = false;
   alive = true;
+  /** Why somebody ended it. */
+  ended: string | undefined;
 
-  private constructor(kind: KernelKind, process: AgentProcess) {
+  private constructor(kind: KernelKind, process: AgentProcess, { onBackground }: KernelInput) {
     this.#kind = kind;
     this.#process = process;
-    this.#stdout = new MarkedStream((data) => this.#cell?.collector.output('stdout', data));
-    this.#stderr = new MarkedStream((data) => this.#cell?.collector.output('stderr', data));
+    this.#stdout = this.#output('stdout', onBackground);
+    this.#stderr = this.#output('stderr', onBackground);
     const read = Promise.all([
       this.#read(process.stdout, (data) => this.#stdout.push(data)),
       this.#read(process.stderr, (data) => this.#stderr.push(data)),
@@ -57,7 +60,7 @@ export class Kernel {
       .then(async (exit) => {
         // Whatever it started may hold its output open for as long as it likes.
         await Promise.race([read, later(CODE_CAPS.markMs)]);
-        return exit.status;
+        return exit;
       })
       .finally(() => {
         this.alive = false;
@@ -70,7 +73,7 @@ export class Kernel {
     const kind = KERNELS[language];
     const source = readKernel(kind);
     const process = input.start({ argv: kind.argv, cwd: input.cwd, env: input.envs });
-    const kernel = new Kernel(kind, process);
+    const kernel = new Kernel(kind, process, input);
     try {
       await process.started;
       await kernel.#open(source);
@@ -82,11 +85,11 @@ export class Kernel {
   }
 
   /**
-   * Runs a cell. Resolves when it is over: with nothing when the kernel lives on, with its exit status when it does not.
+   * Runs a cell. Resolves when it is over: with nothing when the kernel lives on, with its exit when it does not.
    *
    * @throws E_CODE_KERNEL when it speaks garbage
    */
-  async run(id: string, code: string, collector: Collector): Promise<number | undefined> {
+  async run(id: string, code: string, collector: Collector): Promise<AgentExit | undefined> {
     const marks = Promise.all([this.#stdout.until(id), this.#stderr.until(id)]);
     this.#interruptWanted = false;
     const answered = new Promise<void>((resolve, reject) => {
@@ -112,7 +115,8 @@ export class Kernel {
     if (this.#kind.interrupt !== undefined) this.#process.stdin.write(this.#kind.interrupt);
   }
 
-  async end(): Promise<void> {
+  async end(why?: string): Promise<void> {
+    this.ended ??= why;
     this.#process.kill(SIGNAL_NUMBERS['SIGKILL'] ?? 9);
     await this.#gone.catch(() => undefined);
     this.#process.abandon();
@@ -129,9 +133,20 @@ export class Kernel {
     this.#process.stdin.write(this.#kind.opening(source));
     const late = later(CODE_CAPS.startMs).then(() => 'late' as const);
     const first = await Promise.race([ready, this.#gone, late]);
+    this.#ready = undefined;
     if (first === undefined) return;
-    const why = first === 'late' ? `not within ${CODE_CAPS.startMs} ms` : `it ended with status ${first}`;
+    const why =
+      first === 'late' ? `not within ${CODE_CAPS.startMs} ms` : `it ended with status ${first.status}`;
     throw new GloveboxError('E_CODE_KERNEL', { what: 'the kernel did not answer', why });
+  }
+
+  #output(name: 'stdout' | 'stderr', onBackground: KernelInput['onBackground']): MarkedStream {
+    const decoder = new TextDecoder();
+    return new MarkedStream((data) => {
+      if (this.#cell !== undefined) return this.#cell.collector.output(name, data);
+      // What an interpreter says of itself at its start is nobody's.
+      if (this.#ready === undefined) onBackground?.(name, decoder.decode(data, { stream: true }));
+    });
   }
 
   async #read(stream: AsyncIterable<unknown>, take: (data: Buffer) => void): Promise<void> {

@@ -25,16 +25,17 @@ const PYTHON_BOOT =
   'while len(b)<n:b+=f.read(n-len(b))\n' +
   'exec(compile(b,"<glovebox>","exec"))';
 
+/** In a block of its own: cells share the outermost scope. */
 const NODE_BOOT =
-  "const f=require('fs');let h='',c=Buffer.alloc(1);while(f.readSync(3,c)&&c[0]!==10)h+=c;" +
+  "{const f=require('fs');let h='',c=Buffer.alloc(1);while(f.readSync(3,c)&&c[0]!==10)h+=c;" +
   'const b=Buffer.alloc(+h);for(let n=0;n<b.length;)n+=f.readSync(3,b,n,b.length-n,null);' +
   "const s=b.toString();globalThis[Symbol.for('glovebox.kernel.source')]=s;" +
-  "const m=new module.constructor('glovebox-kernel');m.paths=[];m._compile(s,'glovebox-kernel')";
+  "const m=new module.constructor('glovebox-kernel');m.paths=[];m._compile(s,'glovebox-kernel')}";
 
 const sized = (kernel: Buffer): Buffer => Buffer.concat([Buffer.from(`${kernel.length}\n`), kernel]);
 
 const PYTHON: KernelKind = {
-  argv: ['python3', '-I', '-u', '-c', PYTHON_BOOT],
+  argv: ['python3', '-I', '-X', 'utf8', '-c', PYTHON_BOOT],
   file: 'python.py',
   opening: sized,
   cell: (id, code) => encodeKernelFrame('run', id, code),
@@ -52,15 +53,19 @@ function node(kind: 'run' | 'typescript'): KernelKind {
   };
 }
 
-/** An interactive bash reads its standard input, here the control channel, and survives an interrupt. */
+/**
+ * An interactive bash reads its standard input, here the control channel, and survives an interrupt. The cell runs inside a sourced
+ * text, in which bash behaves as in a script: no word about jobs, and `return` and `exit` are quiet.
+ */
 const BASH: KernelKind = {
   argv: ['/bin/bash', '-c', 'exec "$BASH" --noprofile --norc --noediting -i <&3'],
   file: 'shell.bash',
   opening: (kernel) => kernel,
   cell: (id, code) =>
     Buffer.from(
-      `__glovebox_cell ${id} ${quoted(code)}\n` +
-        '{ eval "$__glovebox_code"; } </dev/null 3>&- 4>&- 5>&-\n__glovebox_done\n',
+      `{ __glovebox_begin ${id} ${quoted(code)}; } 2>/dev/null\n` +
+        '{ . /dev/fd/43 43<<<\'builtin exec 43<&-; builtin set "$__glovebox_trace"; builtin eval "$__glovebox_code"\'; }' +
+        ' </dev/null 40>&- 41>&- 42>&-\n{ __glovebox_done; } 2>/dev/null\n',
     ),
   debian: 'bash',
 };
@@ -72,10 +77,10 @@ export const KERNELS: Readonly<Record<CodeLanguage, KernelKind>> = {
   bash: BASH,
 };
 
-/** One line that bash reads as exactly these bytes (bash(1), QUOTING, `$'…'`); a NUL cannot be said and ends the text. */
+/** One line that bash reads as exactly these bytes (bash(1), QUOTING, `$'…'`); a NUL cannot be said, and is refused before. */
 function quoted(code: string): string {
   const plain = /[0-9A-Za-z _./,:=@%+-]/;
-  const bytes = [...Buffer.from(code.split('\0', 1)[0] ?? '')];
+  const bytes = [...Buffer.from(code)];
   const text = bytes.map((byte) => {
     const char = String.fromCharCode(byte);
     return byte < 128 && plain.test(char) ? char : `\\x${byte.toString(16).padStart(2, '0')}`;

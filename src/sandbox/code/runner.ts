@@ -8,6 +8,8 @@ export interface CodeRunnerInput {
   readonly start: StartKernel;
   /** Directory of contexts that name none. */
   readonly cwd: string;
+  /** Bytes that one cell may write and show. */
+  readonly outputBytes: number | undefined;
 }
 
 /** The code contexts of one sandbox. */
@@ -77,14 +79,23 @@ export class CodeRunner {
     return context;
   }
 
-  #add({ language = 'python', cwd = this.#input.cwd, envs = {} }: CodeContextOptions): LiveContext {
+  #add(options: CodeContextOptions): LiveContext {
     if (this.#contexts.size >= CODE_CAPS.contexts) {
       throw new GloveboxError('E_LIMIT_EXCEEDED', {
         what: `the sandbox has ${CODE_CAPS.contexts} code contexts`,
         next: 'Remove one with `removeCodeContext`.',
       });
     }
-    const context = new LiveContext({ language, cwd, envs, start: this.#input.start });
+    const { start, outputBytes } = this.#input;
+    const output = outputBytes === undefined ? {} : { outputBytes };
+    const context = new LiveContext({
+      language: options.language ?? 'python',
+      cwd: options.cwd ?? this.#input.cwd,
+      envs: options.envs ?? {},
+      start,
+      onBackground: options.onBackground,
+      ...output,
+    });
     this.#contexts.set(context.id, context);
     return context;
   }

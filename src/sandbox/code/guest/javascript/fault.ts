@@ -13,12 +13,30 @@ export interface Fault {
 /** What was thrown, whatever it is. Frames of this kernel are left out of the stack. */
 export function faultOf(thrown: unknown): Fault {
   if (!(thrown instanceof Error)) {
-    const value = typeof thrown === 'string' ? thrown : safely(() => inspect(thrown));
+    const value = cut(typeof thrown === 'string' ? thrown : safely(() => inspect(thrown)));
     return { name: 'Uncaught', value, traceback: `Uncaught ${value}` };
   }
   const name = safely(() => thrown.name);
   const value = safely(() => thrown.message);
-  return { name, value, traceback: ownFrames(thrown.stack, `${name}: ${value}`), ...systemOf(thrown) };
+  const traceback = ownFrames(thrown.stack, `${name}: ${value}`) + causes(thrown);
+  return { name, value: cut(value), traceback: cut(traceback), ...systemOf(thrown) };
+}
+
+const MOST_CAUSES = 8;
+const MOST_CHARACTERS = 1 << 20;
+
+const cut = (text: string): string =>
+  text.length <= MOST_CHARACTERS ? text : `${text.slice(0, MOST_CHARACTERS)}…`;
+
+function causes(thrown: Error): string {
+  let text = '';
+  let cause: unknown = thrown.cause;
+  for (let i = 0; cause !== undefined && i < MOST_CAUSES; i++) {
+    const error = cause instanceof Error ? cause : undefined;
+    text += `\n[cause]: ${error === undefined ? safely(() => inspect(cause)) : ownFrames(error.stack, error.message)}`;
+    cause = error?.cause;
+  }
+  return text;
 }
 
 function ownFrames(stack: unknown, fallback: string): string {

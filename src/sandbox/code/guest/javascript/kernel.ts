@@ -6,8 +6,9 @@ import { pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { transform } from 'sucrase';
 import { faultOf, type Fault } from './fault.ts';
-import type { ToMain, ToWatcher } from './protocol.ts';
+import type { ToMain } from './protocol.ts';
 import { HELPER, rewriteModuleSyntax } from './rewrite.ts';
+import { Sender } from './sender.ts';
 import { bundleOf, fromMimes, type Bundle } from './show.ts';
 
 type Cell = Extract<ToMain, { kind: 'run' }>;
@@ -29,37 +30,50 @@ interface Held {
 export class Kernel {
   readonly #session = new Session();
   readonly #watcher: Worker;
+  readonly #sender: Sender;
   readonly #held: Held = { value: undefined };
+  /** What was displayed and still describes itself. */
+  readonly #showing = new Set<Promise<void>>();
   #count = 0;
   #cell = '-';
   #interrupted: ((error: Error) => void) | undefined;
 
   constructor(source: string) {
-    this.#watcher = new Worker(source, { eval: true, stdin: false });
+    // One 32-bit number that both threads see: how many frames have been handed to the system.
+    const written = new SharedArrayBuffer(4);
+    this.#watcher = new Worker(source, { eval: true, stdin: false, workerData: written });
+    this.#sender = new Sender(this.#watcher, written);
     this.#session.connect();
   }
 
   start(): void {
     this.#prepareGlobals();
+    for (const stream of [process.stdout, process.stderr]) writeAtOnce(stream);
     // Whatever goes wrong outside of a cell is said and survived, as at a prompt.
     process.on('uncaughtException', (error) => console.error('Uncaught', error));
     process.on('unhandledRejection', (reason) => console.error('Unhandled rejection', reason));
     process.on('SIGINT', () => undefined);
-    // Node would wait, and say so, for a debugger that leaves with it.
-    process.on('exit', () => this.#session.disconnect());
+    process.on('exit', () => {
+      this.#sender.flush();
+      // Node would wait, and say so, for a debugger that leaves with it.
+      this.#session.disconnect();
+    });
+    // The host is gone.
+    this.#watcher.on('exit', () => process.exit(0));
     this.#watcher.on('message', (message: ToMain) => {
       if (message.kind === 'run') void this.#take(message);
       else this.#interrupt();
     });
-    this.#send('ready', { version: process.version });
+    this.#sender.send('ready', '-', { version: process.version });
     this.#mark();
   }
 
   async #take(cell: Cell): Promise<void> {
     this.#cell = cell.id;
     this.#count += 1;
-    this.#send('started', {});
-    this.#send('done', await this.#run(cell));
+    this.#sender.send('started', cell.id, {});
+    const outcome = await this.#run(cell);
+    this.#sender.send('done', cell.id, { ...outcome });
     this.#mark();
   }
 
@@ -68,6 +82,7 @@ export class Kernel {
     try {
       const code = rewriteModuleSyntax(cell.typescript ? withoutTypes(cell.code) : cell.code);
       const fault = await this.#evaluate(code, `cell-${executionCount}`);
+      await this.#interruptible(Promise.all(this.#showing));
       return fault === undefined ? { executionCount } : { executionCount, error: fault };
     } catch (error) {
       return { executionCount, error: faultOf(error) };
@@ -81,7 +96,9 @@ export class Kernel {
     if (exceptionDetails !== undefined)
       return faultOf(await this.#valueOf(exceptionDetails.exception ?? result));
     if (result.type === 'undefined') return undefined;
-    this.#send('result', { ...(await bundleOf(await this.#valueOf(result))), isMainResult: true });
+    const value = await this.#valueOf(result);
+    const bundle = await this.#interruptible(Promise.resolve(bundleOf(value)));
+    this.#sender.send('result', this.#cell, { ...bundle, isMainResult: true });
     return undefined;
   }
 
@@ -101,7 +118,7 @@ export class Kernel {
   #valueOf(remote: Runtime.RemoteObject): Promise<unknown> {
     const { objectId } = remote;
     if (objectId === undefined) return Promise.resolve(primitiveOf(remote));
-    const functionDeclaration = `function () { ${HELPER}.hold(this); }`;
+    const functionDeclaration = `function () { 'use strict'; ${HELPER}.hold(this); }`;
     return new Promise((resolve) => {
       this.#session.post('Runtime.callFunctionOn', { functionDeclaration, objectId }, () => {
         const { value } = this.#held;
@@ -122,18 +139,12 @@ export class Kernel {
   }
 
   #interrupt(): void {
-    const noticed: ToWatcher = { kind: 'noticed' };
-    this.#watcher.postMessage(noticed);
+    this.#sender.noticed();
     this.#interrupted?.(interruption());
   }
 
   #mark(): void {
     for (const descriptor of [1, 2]) writeAll(descriptor, Buffer.from(`\0${this.#cell}\0`));
-  }
-
-  #send(type: Extract<ToWatcher, { kind: 'frame' }>['type'], value: unknown): void {
-    const frame: ToWatcher = { kind: 'frame', type, id: this.#cell, value };
-    this.#watcher.postMessage(frame);
   }
 
   #prepareGlobals(): void {
@@ -143,16 +154,28 @@ export class Kernel {
     };
     const load = (specifier: unknown): Promise<unknown> => import(locate(String(specifier), require));
     Object.defineProperty(globalThis, HELPER, { value: Object.freeze({ hold, import: load }) });
-    const display = async (value: unknown, options?: { readonly raw?: boolean }): Promise<void> => {
-      this.#send('result', { ...(await shown(value, options?.raw === true)), isMainResult: false });
-    };
+    const display = (value: unknown, options?: { readonly raw?: boolean }): Promise<void> =>
+      this.#display(shown(value, options?.raw === true));
     Object.assign(globalThis, { require, display });
+  }
+
+  /** At once where that is possible: the cell may never give way. */
+  #display(bundle: Bundle | Promise<Bundle>): Promise<void> {
+    const send = (forms: Bundle): void =>
+      this.#sender.send('result', this.#cell, { ...forms, isMainResult: false });
+    if (!(bundle instanceof Promise)) {
+      send(bundle);
+      return Promise.resolve();
+    }
+    const showing = bundle.then(send).finally(() => this.#showing.delete(showing));
+    this.#showing.add(showing);
+    return showing;
   }
 }
 
-function shown(value: unknown, raw: boolean): Promise<Bundle> {
+function shown(value: unknown, raw: boolean): Bundle | Promise<Bundle> {
   const isBundle = raw && typeof value === 'object' && value !== null;
-  return isBundle ? Promise.resolve(fromMimes({ ...value })) : bundleOf(value);
+  return isBundle ? fromMimes({ ...value }) : bundleOf(value);
 }
 
 /** A bare or relative name means what it would in a file of the working directory. */
@@ -162,8 +185,9 @@ function locate(specifier: string, require: NodeJS.Require): string {
   return path.isAbsolute(found) ? pathToFileURL(found).href : found;
 }
 
+/** An import that this cell does not use may be used by the next one. */
 function withoutTypes(code: string): string {
-  return transform(code, { transforms: ['typescript'], keepUnusedImports: false, disableESTransforms: true })
+  return transform(code, { transforms: ['typescript'], keepUnusedImports: true, disableESTransforms: true })
     .code;
 }
 
@@ -180,6 +204,14 @@ function interruption(): Error {
   error.name = 'Interrupted';
   delete error.stack;
   return error;
+}
+
+/** Else a cell that never gives way would keep its output, and the mark behind it would overtake it. */
+function writeAtOnce(stream: NodeJS.WriteStream): void {
+  const handle: unknown = Reflect.get(stream, '_handle');
+  if (typeof handle !== 'object' || handle === null) return;
+  const setBlocking: unknown = Reflect.get(handle, 'setBlocking');
+  if (typeof setBlocking === 'function') Reflect.apply(setBlocking, handle, [true]);
 }
 
 function writeAll(descriptor: number, data: Buffer): void {

@@ -3,12 +3,9 @@ export type ToMain =
   | { readonly kind: 'run'; readonly id: string; readonly code: string; readonly typescript: boolean }
   | { readonly kind: 'interrupt' };
 
-/** The way back: a frame for the host, or the word that an interrupt has arrived. */
+export type FrameType = 'ready' | 'started' | 'result' | 'done';
+
+/** The way back: a frame for the host, its body as JSON, or the word that an interrupt has arrived. */
 export type ToWatcher =
-  | {
-      readonly kind: 'frame';
-      readonly type: 'ready' | 'started' | 'result' | 'done';
-      readonly id: string;
-      readonly value: unknown;
-    }
+  | { readonly kind: 'frame'; readonly type: FrameType; readonly id: string; readonly body: string }
   | { readonly kind: 'noticed' };

@@ -21,11 +21,12 @@ const NAMES: Readonly<Record<string, string>> = {
 
 const TEXT_CHARACTERS = 1 << 20;
 
-/** Every form of the value: always text, JSON for plain data, and whatever it says of itself. */
-export async function bundleOf(value: unknown): Promise<Bundle> {
-  const own = await ownBundle(value);
+/** Every form of the value: always text, JSON for plain data, and whatever it says of itself, which may take a while. */
+export function bundleOf(value: unknown): Bundle | Promise<Bundle> {
   const json = isPlain(value) ? asJson(value) : undefined;
-  return { text: textOf(value), ...(json === undefined ? {} : { json }), ...own };
+  const known = { text: textOf(value), ...(json === undefined ? {} : { json }) };
+  const own = ownBundle(value);
+  return own instanceof Promise ? own.then((more) => ({ ...known, ...more })) : { ...known, ...own };
 }
 
 /** `{ 'text/html': '<b>' }` as the host's `{ html: '<b>' }`; bytes become base64. */
@@ -41,20 +42,32 @@ export function fromMimes(mimes: Readonly<Record<string, unknown>>): Bundle {
   return Object.keys(extra).length === 0 ? bundle : { ...bundle, extra };
 }
 
-async function ownBundle(value: unknown): Promise<Bundle> {
+function ownBundle(value: unknown): Bundle | Promise<Bundle> {
   if ((typeof value !== 'object' && typeof value !== 'function') || value === null) return {};
   try {
     const show: unknown = Reflect.get(value, DISPLAY);
-    const mimes: unknown = typeof show === 'function' ? await Reflect.apply(show, value, []) : undefined;
-    return isRecord(mimes) ? fromMimes(mimes) : {};
+    const mimes: unknown = typeof show === 'function' ? Reflect.apply(show, value, []) : undefined;
+    if (mimes instanceof Promise) return mimes.then(bundleFrom, () => ({}));
+    return bundleFrom(mimes);
   } catch {
     return {};
   }
 }
 
+const bundleFrom = (mimes: unknown): Bundle => (isRecord(mimes) ? fromMimes(mimes) : {});
+
 function textOf(value: unknown): string {
-  const text = inspect(value, { depth: 6, maxArrayLength: 1000, maxStringLength: TEXT_CHARACTERS });
+  const text = described(value);
   return text.length <= TEXT_CHARACTERS ? text : `${text.slice(0, TEXT_CHARACTERS)}…`;
+}
+
+/** A value may bring its own description, and that may fail. */
+function described(value: unknown): string {
+  try {
+    return inspect(value, { depth: 6, maxArrayLength: 1000, maxStringLength: TEXT_CHARACTERS });
+  } catch {
+    return `<${typeof value}>`;
+  }
 }
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>

@@ -1,6 +1,6 @@
 import { Session } from 'node:inspector';
 import { Socket } from 'node:net';
-import { parentPort, type MessagePort } from 'node:worker_threads';
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import type { ToMain, ToWatcher } from './protocol.ts';
 
 /** A main thread that answers within this time is not inside a loop of its own. */
@@ -13,6 +13,8 @@ const NOTICE_MS = 50;
 export function watch(): void {
   const main = parentPort;
   if (main === null) throw new Error('the watcher is a worker');
+  if (!(workerData instanceof SharedArrayBuffer)) throw new Error('the watcher counts its frames');
+  const count = new Int32Array(workerData);
   const channel = new Socket({ fd: 3, readable: true, writable: true });
   const interrupter = new Interrupter(main);
   const frames = new FrameReader((type, id, body) => {
@@ -23,8 +25,12 @@ export function watch(): void {
   channel.on('close', () => process.exit(0));
   main.on('message', (message: ToWatcher) => {
     if (message.kind === 'noticed') return interrupter.noticed();
-    const body = Buffer.from(JSON.stringify(message.value) ?? 'null');
-    channel.write(Buffer.concat([Buffer.from(`${message.type} ${message.id} ${body.length}\n`), body]));
+    const body = Buffer.from(message.body);
+    const head = Buffer.from(`${message.type} ${message.id} ${body.length}\n`);
+    channel.write(Buffer.concat([head, body]), () => {
+      Atomics.add(count, 0, 1);
+      Atomics.notify(count, 0);
+    });
   });
 }
 
