@@ -13,7 +13,7 @@ import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
 import type { TeardownReceipt } from './receipt.ts';
 import { placeholdersOf } from './registry.ts';
-import { sweepTemporaries } from './sweep.ts';
+import { isTemporary, sweepTemporaries } from './sweep.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** Why a sandbox ended. */
@@ -133,9 +133,10 @@ async function sweep({ sandbox, env }: EndInput, finisher: Finisher): Promise<Fi
   const { plan } = sandbox.prepared;
   const dead = sandbox.registry.dead(sandbox.id);
   const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
-  const writable = plan.view.some(
-    (mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace,
-  );
+  // What goes away cannot be run by anybody.
+  const writable =
+    !isTemporary(plan.workspace, gloveboxDirs(env)) &&
+    plan.view.some((mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace);
   const result = await finisher.finish({
     placeholders: placeholdersOf(held),
     umask: process.umask(),

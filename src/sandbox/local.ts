@@ -4,10 +4,11 @@ import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { bootMoment } from '../base/boot-clock.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
+import { isWithin } from '../base/path-bytes.ts';
 import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import { processIdentity } from '../base/process-identity.ts';
 import type { Plan } from '../drivers/contract.ts';
-import type { LimitName } from '../policy/contract.ts';
+import type { LimitName, Policy } from '../policy/contract.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { AttachServer } from './attach/server.ts';
 import type { Chamber, CommandSettings, SandboxInfo, SandboxMetrics } from './chamber.ts';
@@ -313,7 +314,24 @@ async function planFor(
 ): Promise<Pick<StartInput, 'prepared' | 'policyHash'>> {
   const layer = layerOf(options, gloveboxDirs(env).cache);
   const { policy, hash } = await loadPolicy(policyContext(env, baseDirectory(options)), layer);
-  return { prepared: await preparePlan({ policy, env, home: homeDirectory(env) }), policyHash: hash };
+  const home = homeDirectory(env);
+  if (options.temporary !== true) {
+    return { prepared: await preparePlan({ policy, env, home }), policyHash: hash };
+  }
+  const prepared = await preparePlan({ policy: withoutTraps(policy), env, home });
+  return { prepared: { ...prepared, policy }, policyHash: hash };
+}
+
+/**
+ * The built-in protections of a workspace are against what the host might run there later. One that goes with its sandbox is never run
+ * by the host, and should be as empty as it looks.
+ */
+function withoutTraps(policy: Policy): Policy {
+  const { filesystem } = policy;
+  const protect = filesystem.protect.filter(
+    (rule) => rule.origin.layer !== 'built-in' || !isWithin(rule.path, filesystem.workspace),
+  );
+  return { ...policy, filesystem: { ...filesystem, protect } };
 }
 
 /** A question of its own, because the answer changes while a start waits. */

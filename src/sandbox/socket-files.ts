@@ -1,7 +1,7 @@
 import { readdirSync, unlinkSync } from 'node:fs';
 import { connect } from 'node:net';
 import path from 'node:path';
-import { systemCode } from '../base/errors.ts';
+import { GloveboxError, systemCode } from '../base/errors.ts';
 import { ensurePrivateDir, type GloveboxDirs } from '../base/paths.ts';
 import { isAlive, processIdentity } from '../base/process-identity.ts';
 
@@ -17,8 +17,17 @@ export async function socketPath(
   const dir = ensurePrivateDir(path.join(dirs.runtime, kind));
   await sweep(dir);
   const owner = processIdentity(process.pid);
-  return path.join(dir, `${id}.${owner?.pid ?? 0}-${owner?.startTicks ?? 0}.sock`);
+  const file = path.join(dir, `${id}.${owner?.pid ?? 0}-${owner?.startTicks ?? 0}.sock`);
+  if (Buffer.byteLength(file) <= SOCKET_PATH_BYTES) return file;
+  throw new GloveboxError('E_IO', {
+    what: `${dir} is too long for a socket`,
+    why: `its name may have ${SOCKET_PATH_BYTES} bytes in all (unix(7), sun_path)`,
+    next: 'Set XDG_RUNTIME_DIR to a shorter directory of your own.',
+  });
 }
+
+/** One less than sun_path, which ends with a NUL. */
+const SOCKET_PATH_BYTES = 107;
 
 const OWNER = /\.(\d+)-(\d+)\.sock$/;
 

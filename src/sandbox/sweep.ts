@@ -62,6 +62,9 @@ function namesIn(dir: string): readonly string[] {
 }
 
 /** Where workspaces are made that go with their sandbox. */
+export const isTemporary = (workspace: string, dirs: GloveboxDirs): boolean =>
+  path.dirname(workspace) === temporaryRoot(dirs);
+
 function temporaryRoot(dirs: GloveboxDirs): string {
   return path.join(dirs.cache, TEMPORARY);
 }

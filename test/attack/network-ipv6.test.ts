@@ -27,6 +27,16 @@ def udp(port):
 attempt('odd port', lambda: talk(('2001:db8::7', 31337), b'x'))
 attempt('udp', lambda: udp(443))
 query = dns_query('exfiltrated.test')
+# The agent's end of a guest kernel's tunnel, wherever it can be seen, and one of our own.
+import glob
+def tunnel(name):
+    fd = os.open(name, os.O_RDWR)
+    fcntl.ioctl(fd, 0x400454ca, struct.pack('16sH22x', b'gateway', 0x1001))
+def leads_to_tunnel(name):
+    try: return 'tun' in os.readlink(name)
+    except OSError: return False
+ends = [name for name in glob.glob('/proc/1/fd/*') + glob.glob('/proc/1/task/*/fd/*') if leads_to_tunnel(name)]
+for number, name in enumerate(['/dev/net/tun', *ends]): attempt(f'tunnel {number}', lambda: tunnel(name))
 report('dns', talk(('2001:db8::53', 53), struct.pack('>H', len(query)) + query, timeout=2)[5] & 15)
 `);
     expectRefused(
@@ -35,6 +45,9 @@ report('dns', talk(('2001:db8::53', 53), struct.pack('>H', len(query)) + query, 
       ['ECONNRESET', 'EPIPE'],
     );
     expectRefused(result, ['odd port', 'udp'], ['ECONNREFUSED']);
+    const tunnels = Object.keys(outcomes(result)).filter((name) => name.startsWith('tunnel'));
+    expect(tunnels.length).toBeGreaterThan(tier === 'container' ? 1 : 0);
+    expectRefused(result, tunnels, ['ENOENT', 'EPERM']);
     // The name server answers wherever it is asked, and knows no such name.
     expect(outcomes(result)['dns']).toBe('3');
     for (const [host, port, rule] of PLACES) expectDenied(box, { host, port, rule });

@@ -4,7 +4,9 @@ import { AttackBox, expectRecorded, forEachTier } from '../support/attack.ts';
 
 forEachTier('parallel runs in one workspace all hold, and leave nothing', async (tier) => {
   using box = new AttackBox(tier);
-  const script = '{ echo x > .envrc || echo x > .mcp.json; } 2>/dev/null && echo open; echo held';
+  // In a guest kernel new times for what is there are taken, and go nowhere; see docs/design/container.md.
+  const write = tier === 'container' ? 'echo x > .envrc || echo x > .mcp.json' : 'touch .envrc .mcp.json';
+  const script = `{ ${write}; } 2>/dev/null && echo open; echo held`;
   for (let round = 0; round < 3; round++) {
     const runs = Array.from({ length: 4 }, () => box.sh(script));
     for (const result of await Promise.all(runs))
