@@ -3,13 +3,13 @@ import { defineConfig } from 'vitest/config';
 /** Finds out whether the container tier can be tested here. */
 const GUEST = ['test/support/guest-setup.ts'];
 
-// Real sandboxes on two cores: a few workers, generous limits, no retries (a flake is a defect).
+// Real sandboxes on two cores, which wait for each other half of the time: a few workers, generous limits, no retries (a flake is a defect).
 export default defineConfig({
   test: {
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
       { extends: true, test: { name: 'unit', include: ['src/**/*.test.ts'] } },
       { extends: true, test: { name: 'pins', include: ['test/*.test.ts', 'test/pins/**/*.test.ts'] } },

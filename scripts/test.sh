@@ -11,6 +11,12 @@ status=0
 
 note() { printf '\n== %s\n' "$*"; }
 
+# What an ordinary user's rights change. Every attack runs in the process tier as root and in the container tier as this user, whose
+# sandbox has to do without any of root's rights; each is the harder way for its tier.
+user_files=(test/attack/
+  test/integration/{run,sdk,sdk-attach,sdk-crash,files,faults,terminal,network-change,publish,concurrency}.test.ts
+  test/integration/{container,code-state,code-hostile,inspection-clients}.test.ts)
+
 # The same suite from a copy that an ordinary user can read; hard links where the file system allows.
 run_as_user() {
   local copy
@@ -27,8 +33,8 @@ run_as_user() {
       env -i PATH="$PATH" HOME="$copy/home" LANG=C.UTF-8 ${CI:+CI="$CI"} ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS="$NODE_EXTRA_CA_CERTS"} \
         npm_config_registry="$(npm config get registry 2>/dev/null)" \
         setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all \
-        npx --no-install vitest run --project integration --project attack \
-        --reporter=default --reporter=json --outputFile.json="$copy/results/user.json"
+        GLOVEBOX_TEST_TIERS=container npx --no-install vitest run --project integration --project attack \
+        "${user_files[@]}" --reporter=default --reporter=json --outputFile.json="$copy/results/user.json"
   ) || status=1
   cp "$copy/results/user.json" "$results/" 2>/dev/null || status=1
   rm -rf "$copy"
@@ -41,7 +47,14 @@ note 'the agent (C): unit tests and fuzzing under sanitizers'
 bash agent/test.sh 2>&1 | tee "$results/agent.txt" || status=1
 
 note 'tests'
-npx --no-install vitest run --reporter=default --reporter=json --outputFile.json="$results/all.json" || status=1
+npx --no-install vitest run --project unit --project pins --project gateway --project integration \
+  --reporter=default --reporter=json --outputFile.json="$results/all.json" || status=1
+
+note 'attacks'
+attack_tiers=process,container
+[ "$(id -u)" -eq 0 ] && attack_tiers=process
+GLOVEBOX_TEST_TIERS=$attack_tiers npx --no-install vitest run --project attack \
+  --reporter=default --reporter=json --outputFile.json="$results/attacks.json" || status=1
 
 if [ "$(id -u)" -eq 0 ]; then
   note 'sandbox tests as an ordinary user'
