@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream';
 import { FrameDecoder, encodeFrame } from './frames.ts';
 import type { Frame } from './frames.ts';
 import { EXIT_TAG, FRAME, HELLO_TAG, STARTED_TAG } from './numbers.ts';
-import { AgentSession } from './session.ts';
+import { AgentSession, type SessionOptions } from './session.ts';
 import { TlvWriter } from './tlv.ts';
 
 /** The agent's end of a channel, played by the test. */
@@ -11,7 +11,7 @@ export class FakeAgent {
   readonly session: AgentSession;
   readonly #channel: Duplex;
 
-  constructor(options: { readonly airlock?: boolean; readonly oneshot?: boolean } = {}) {
+  constructor(options: SessionOptions = {}) {
     const decoder = new FrameDecoder();
     this.#channel = new Duplex({
       read: () => undefined,
@@ -58,6 +58,11 @@ export class FakeAgent {
 
   end(): void {
     this.#channel.push(null);
+  }
+
+  /** Closes the channel in both directions. */
+  cut(): void {
+    this.#channel.destroy();
   }
 
   framesOf(type: number): Frame[] {

@@ -53,6 +53,23 @@ describe('a session', () => {
     await expect(agent.session.hello).rejects.toMatchObject({ code: 'E_SANDBOX_START' });
   });
 
+  it('waits for the reason of an end, however often the channel tells that it ended', async () => {
+    const asked: (() => void)[] = [];
+    const reason = new Error('the kernel was killed');
+    const explain = (): Promise<Error> => new Promise((resolve) => asked.push(() => resolve(reason)));
+    const agent = new FakeAgent({ explain }).hello();
+    await agent.session.hello;
+    const running = agent.session.exec(command);
+    agent.end();
+    await tick();
+    agent.cut();
+    await tick();
+    expect(asked.length).toBe(1);
+    asked[0]?.();
+    await expect(running.exit).rejects.toMatchObject({ why: 'the kernel was killed' });
+    expect(await agent.session.closed).toMatchObject({ why: 'the kernel was killed' });
+  });
+
   it('sends no more input than the agent has room for', async () => {
     const agent = new FakeAgent().hello();
     await agent.session.hello;

@@ -45,7 +45,8 @@ export class AgentSession implements AgentChannel {
   readonly #hello = deferred<AgentHello>();
   readonly #closed = deferred<Error | undefined>();
   readonly #main: CommandStream | undefined;
-  #explain: SessionOptions['explain'];
+  readonly #explain: SessionOptions['explain'];
+  #explaining = false;
   #leaving = false;
   #state: 'airlock' | 'boot' | 'open' | 'closed';
   #lastId = ONESHOT_STREAM;
@@ -256,8 +257,10 @@ export class AgentSession implements AgentChannel {
   #ended(): void {
     const explain = this.#explain;
     const meant = this.#leaving || this.#main?.hasExited === true;
+    // The channel tells its end more than once; the first time has asked.
+    if (this.#explaining) return;
     if (explain === undefined || meant || this.#state === 'closed') return this.#end(undefined);
-    this.#explain = undefined;
+    this.#explaining = true;
     void explain().then((reason) => this.#end(reason));
   }
 

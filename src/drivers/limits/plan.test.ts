@@ -123,6 +123,27 @@ describe('planLimits', () => {
     expect(made.notices).toEqual(['files 100000 is above the hard limit here: 20000']);
   });
 
+  test('a guest kernel holds mappings to the address space alone, for those who asked for a limit', () => {
+    const guest = (facts: CgroupFacts, explicit: PlanLimits['explicit']): LimitsPlan =>
+      planLimits({
+        limits: { ...LIMITS, explicit },
+        facts,
+        euid: 1000,
+        hard: new Map(),
+        guestKernel: true,
+      });
+    const asked = guest(NONE, ['memory']);
+    expect([rlimit(asked, RLIMIT.AS), rlimit(asked, RLIMIT.DATA)]).toEqual([1024n ** 3n, undefined]);
+    expect(asked.notices).toContain(
+      'memory is limited for each process, not for all together (no writable cgroup)',
+    );
+    const unasked = guest(NONE, []);
+    expect([rlimit(unasked, RLIMIT.AS), rlimit(unasked, RLIMIT.DATA)]).toEqual([undefined, undefined]);
+    expect(unasked.notices).toContain('no memory limit (no writable cgroup)');
+    expect(rlimit(guest(V1, ['memory']), RLIMIT.AS)).toBeUndefined();
+    expect(rlimit(plan(NONE, { explicit: ['memory'] }), RLIMIT.AS)).toBeUndefined();
+  });
+
   test('no core files, no real time, ever', () => {
     const made = planLimits({ limits: { require: [], explicit: [] }, facts: NONE, euid: 1, hard: new Map() });
     expect([RLIMIT.CORE, RLIMIT.RTPRIO, RLIMIT.NICE].map((resource) => rlimit(made, resource))).toEqual([
@@ -136,7 +157,7 @@ describe('planLimits', () => {
 
 test('hard limits are read from /proc', () => {
   const limits = readHardLimits();
-  expect(limits.size).toBe(8);
+  expect(limits.size).toBe(9);
   expect(limits.get(RLIMIT.NOFILE)).toBeGreaterThan(0n);
   expect([...limits.values()].every((value) => value >= 0n && value <= UNLIMITED)).toBe(true);
 });

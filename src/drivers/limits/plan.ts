@@ -84,7 +84,7 @@ export function strengths(
   const { facts } = input;
   return {
     cpu: facts.parents.cpu === undefined ? 'none' : 'full',
-    // RLIMIT_DATA bounds each process, not their sum.
+    // RLIMIT_DATA, in a guest kernel RLIMIT_AS, bounds each process and not their sum.
     memory: facts.parents.memory === undefined ? 'weak' : 'full',
     pids: pidsStrength(input),
     files: 'full',
@@ -138,12 +138,13 @@ function refusedLimits(limits: PlanLimits, strength: Readonly<Record<LimitName, 
 }
 
 function weakNotices(
-  { limits, facts }: LimitsInput,
+  { limits, facts, guestKernel }: LimitsInput,
   strength: Readonly<Record<LimitName, Strength>>,
 ): string[] {
+  const unheld = guestKernel === true && !limits.explicit.includes('memory');
   const said: Partial<Record<LimitName, string>> = {
     cpu: 'no CPU limit',
-    memory: 'memory is limited for each process, not for all together',
+    memory: unheld ? 'no memory limit' : 'memory is limited for each process, not for all together',
     pids:
       strength.pids === 'none'
         ? 'no limit on processes'
@@ -176,7 +177,11 @@ function planRlimits(
   if (limits.fileSizeBytes !== undefined)
     own.push(clamp(RLIMIT.FSIZE, BigInt(limits.fileSizeBytes), 'fileSize'));
   if (limits.memoryBytes !== undefined && strength.memory === 'weak') {
-    own.push(clamp(RLIMIT.DATA, BigInt(limits.memoryBytes), 'memory'));
+    const value = BigInt(limits.memoryBytes);
+    // gVisor holds mappings to RLIMIT_AS alone, and that counts what is reserved as well: WebAssembly reserves gigabytes. So it is for
+    // those who asked for a limit, and not for the default, which would break Node's fetch.
+    if (guestKernel !== true) own.push(clamp(RLIMIT.DATA, value, 'memory'));
+    else if (limits.explicit.includes('memory')) own.push(clamp(RLIMIT.AS, value, 'memory'));
   }
   if (limits.pids !== undefined && guestKernel === true)
     own.push({ resource: RLIMIT.NPROC, ...both(BigInt(limits.pids + OWN_IN_GUEST)) });
