@@ -52,10 +52,11 @@ describe('a question about an unknown host on the terminal', () => {
     await terminal.said('connect=403');
     expect(await terminal.ended()).toEqual({ code: 56, modes: COOKED });
     const by = expect.stringMatching(new RegExp(`^${userInfo().username} at /dev/pts/\\d+`));
-    expect(asked(box)).toMatchObject([
-      { host: 'a.b.example.org', port: 443, answer: 'deny', by },
-      { answer: 'deny', by: expect.stringContaining(', earlier') },
-    ]);
+    expect(asked(box)).toMatchObject([{ host: 'a.b.example.org', port: 443, answer: 'deny', by }]);
+    const refused = box
+      .records()
+      .filter(({ kind, data }) => kind === 'network.verdict' && data['action'] === 'deny');
+    expect(refused.length).toBeGreaterThan(0);
     await expectNothingLeft(box);
   });
 

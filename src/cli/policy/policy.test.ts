@@ -147,7 +147,7 @@ describe('glovebox policy', () => {
   it('lists and prints profiles', async () => {
     using fixture = new PolicyFixture();
     expect((await policy(fixture, ['profiles'])).out).toMatch(
-      /^claude-code +\S.*\nclaude-code-pinned +\S.*\ncodex +\S/,
+      /^claude-code +\S.*\nclaude-code-pinned +\S.*\ncode +\S.*\ncodex +\S/,
     );
     expect((await policy(fixture, ['profiles', 'node'])).out).toContain('registry.npmjs.org');
     expect((await policy(fixture, ['profiles', 'nod'])).err).toContain('Did you mean node?');
