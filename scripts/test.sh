@@ -30,10 +30,10 @@ run_as_user() {
   chown 1000:1000 "$copy/home" "$copy/results" "$copy/tree/node_modules/.vite-temp"
   (
     cd "$copy/tree" &&
-      env -i PATH="$PATH" HOME="$copy/home" LANG=C.UTF-8 ${CI:+CI="$CI"} ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS="$NODE_EXTRA_CA_CERTS"} \
+      env -i PATH="$PATH" HOME="$copy/home" LANG=C.UTF-8 GLOVEBOX_TEST_TIERS=container ${CI:+CI="$CI"} ${NODE_EXTRA_CA_CERTS:+NODE_EXTRA_CA_CERTS="$NODE_EXTRA_CA_CERTS"} \
         npm_config_registry="$(npm config get registry 2>/dev/null)" \
         setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all \
-        GLOVEBOX_TEST_TIERS=container npx --no-install vitest run --project integration --project attack \
+        npx --no-install vitest run --project integration --project attack \
         "${user_files[@]}" --reporter=default --reporter=json --outputFile.json="$copy/results/user.json"
   ) || status=1
   cp "$copy/results/user.json" "$results/" 2>/dev/null || status=1
