@@ -65,7 +65,7 @@ export class RunRegistry {
   serve(id: string, served: ServedFacts): void {
     const entry = this.#read(`${id}.json`);
     if (entry === undefined) return;
-    const draft = path.join(this.#dir, `${id}.draft`);
+    const draft = this.#draft(id);
     this.#write(draft, { ...entry, served });
     renameSync(draft, this.#file(id));
   }
@@ -90,10 +90,13 @@ export class RunRegistry {
   }
 
   remove(id: string): void {
-    try {
-      unlinkSync(this.#file(id));
-    } catch (error) {
-      if (systemCode(error) !== 'ENOENT') throw error;
+    // A draft stands where the owner died between writing and renaming it.
+    for (const file of [this.#draft(id), this.#file(id)]) {
+      try {
+        unlinkSync(file);
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw error;
+      }
     }
   }
 
@@ -122,6 +125,10 @@ export class RunRegistry {
     } catch {
       return undefined;
     }
+  }
+
+  #draft(id: string): string {
+    return path.join(this.#dir, `${id}.draft`);
   }
 
   #file(id: string): string {
