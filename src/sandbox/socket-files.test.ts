@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { processIdentity } from '../base/process-identity.ts';
 import { socketPath } from './socket-files.ts';
 
-const DEAD = '4194305-1';
+const DEAD = `${(4_194_305).toString(36)}-1`;
 
 let runtime: string;
 let servers: Server[];
@@ -44,7 +44,8 @@ async function abandoned(name: string): Promise<string> {
 describe('the socket of a sandbox', () => {
   it('is named for its owner', async () => {
     const own = processIdentity(process.pid);
-    expect(path.basename(await next())).toBe(`sbx_next.${own?.pid}-${own?.startTicks}.sock`);
+    const whose = [own?.pid, own?.startTicks].map((value) => Number(value).toString(36)).join('-');
+    expect(path.basename(await next())).toBe(`next.${whose}.sock`);
   });
 
   it('is removed by the next start when its owner was killed', async () => {

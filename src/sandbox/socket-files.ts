@@ -17,7 +17,11 @@ export async function socketPath(
   const dir = ensurePrivateDir(path.join(dirs.runtime, kind));
   await sweep(dir);
   const owner = processIdentity(process.pid);
-  const file = path.join(dir, `${id}.${owner?.pid ?? 0}-${owner?.startTicks ?? 0}.sock`);
+  // Short: the whole path has to fit into sun_path.
+  const whose = [owner?.pid ?? 0, owner?.startTicks ?? 0]
+    .map((value) => Number(value).toString(36))
+    .join('-');
+  const file = path.join(dir, `${id.replace(/^sbx_/, '')}.${whose}.sock`);
   if (Buffer.byteLength(file) <= SOCKET_PATH_BYTES) return file;
   throw new GloveboxError('E_IO', {
     what: `${dir} is too long for a socket`,
@@ -29,7 +33,7 @@ export async function socketPath(
 /** One less than sun_path, which ends with a NUL. */
 const SOCKET_PATH_BYTES = 107;
 
-const OWNER = /\.(\d+)-(\d+)\.sock$/;
+const OWNER = /\.([0-9a-z]+)-([0-9a-z]+)\.sock$/;
 
 /** Removes the sockets of launchers that were killed. */
 async function sweep(dir: string): Promise<void> {
@@ -37,7 +41,7 @@ async function sweep(dir: string): Promise<void> {
   for (const name of readdirSync(dir)) {
     const [owner = '', pid, startTicks] = OWNER.exec(name) ?? [];
     if (pid !== undefined && startTicks !== undefined && !living.has(owner))
-      living.set(owner, isAlive({ pid: Number(pid), startTicks }));
+      living.set(owner, isAlive({ pid: parseInt(pid, 36), startTicks: String(parseInt(startTicks, 36)) }));
     const file = path.join(dir, name);
     // The process table may be that of another container with the same directory, so the last word is the socket's.
     if (living.get(owner) !== true && (await isAbandoned(file))) unlinkQuietly(file);
