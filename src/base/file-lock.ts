@@ -23,16 +23,6 @@ export async function withFileLock<T>(
   options: FileLockOptions,
   work: () => Promise<T>,
 ): Promise<T> {
-  const release = await holdFileLock(file, options);
-  try {
-    return await work();
-  } finally {
-    await release();
-  }
-}
-
-/** Takes the lock and answers how to give it back. @throws E_IO when another process holds it longer than `waitMs` */
-export async function holdFileLock(file: string, options: FileLockOptions): Promise<() => Promise<void>> {
   const deadline = Date.now() + options.waitMs;
   while (!(await tryLock(file))) {
     if (Date.now() > deadline)
@@ -40,7 +30,11 @@ export async function holdFileLock(file: string, options: FileLockOptions): Prom
     await dropStale(file);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
-  return () => unlink(file).catch(() => undefined);
+  try {
+    return await work();
+  } finally {
+    await unlink(file).catch(() => undefined);
+  }
 }
 
 async function tryLock(file: string): Promise<boolean> {

@@ -1,5 +1,6 @@
-import { accessSync, constants, realpathSync } from 'node:fs';
+import { realpathSync } from 'node:fs';
 import path from 'node:path';
+import { isExecutable } from '../drivers/find-program.ts';
 
 /** For a program that is on the caller's PATH but not visible inside: where it is, and the option that shows it. */
 export function hiddenProgramHint(program: string, env: NodeJS.ProcessEnv): string | undefined {
@@ -17,13 +18,4 @@ export function hiddenProgramHint(program: string, env: NodeJS.ProcessEnv): stri
 function programTree(real: string): string {
   const dir = path.dirname(real);
   return path.basename(dir) === 'bin' ? path.dirname(dir) : dir;
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

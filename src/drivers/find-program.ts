@@ -34,7 +34,7 @@ export function findProgram(program: HostProgram, env: NodeJS.ProcessEnv, worksp
   return found === undefined ? { why: `${program.title} is not installed` } : { path: found };
 }
 
-function isExecutable(file: string): boolean {
+export function isExecutable(file: string): boolean {
   try {
     accessSync(file, constants.X_OK);
     return true;

@@ -56,13 +56,7 @@ export class Deadline {
       throw new GloveboxError('E_USAGE', { what: `${ttlMs} is no number of milliseconds` });
     }
     this.#refuseBeyond(ttlMs);
-    if (ttlMs === 0) {
-      this.#input.persist(undefined);
-      this.#endsAt = undefined;
-      this.#endAt = undefined;
-    } else {
-      this.#put(ttlMs);
-    }
+    this.#put(ttlMs === 0 ? undefined : ttlMs);
     this.#arm();
   }
 
@@ -71,14 +65,7 @@ export class Deadline {
     if (this.#over) throw new GloveboxError('E_SANDBOX_CLOSED', { what: 'the time of the sandbox is over' });
     this.#born = performance.now();
     this.touch();
-    const ttl = smaller(ttlMs === 0 ? undefined : ttlMs, this.#input.mostMs);
-    if (ttl === undefined) {
-      this.#input.persist(undefined);
-      this.#endsAt = undefined;
-      this.#endAt = undefined;
-    } else {
-      this.#put(ttl);
-    }
+    this.#put(smaller(ttlMs === 0 ? undefined : ttlMs, this.#input.mostMs));
     this.#arm();
   }
 
@@ -104,11 +91,11 @@ export class Deadline {
     });
   }
 
-  #put(ttlMs: number): void {
-    const endAt = Date.now() + ttlMs;
+  #put(ttlMs: number | undefined): void {
+    const endAt = ttlMs === undefined ? undefined : Date.now() + ttlMs;
     this.#input.persist(endAt);
     this.#endAt = endAt;
-    this.#endsAt = performance.now() + ttlMs;
+    this.#endsAt = ttlMs === undefined ? undefined : performance.now() + ttlMs;
   }
 
   /** One timer for whichever end is nearer; at its time the ends are looked at again. */

@@ -12,7 +12,7 @@ import type { EndReport } from './end.ts';
 import { SandboxFiles } from './files.ts';
 import { findSandbox, listSandboxes, type SandboxQuery } from './listing.ts';
 import { LocalChamber } from './local.ts';
-import { claimName } from './names.ts';
+import { nameTaken, withName } from './names.ts';
 import { withDefaults, type Network, type SandboxOptions } from './options.ts';
 import { availableMemory } from './metrics.ts';
 import { SandboxPool, type PoolOptions } from './pool.ts';
@@ -70,13 +70,10 @@ export class Sandbox implements AsyncDisposable {
     const { name } = options;
     if (name === undefined) return new Sandbox(await Sandbox.#start(options));
     const env = options.hostEnv ?? process.env;
-    const claim = await claimName(name, env);
-    try {
-      if ((await findSandbox(name, env)) !== undefined) throw claim.taken();
+    return withName(name, env, async () => {
+      if ((await findSandbox(name, env)) !== undefined) throw nameTaken(name);
       return new Sandbox(await Sandbox.#start(options));
-    } finally {
-      await claim[Symbol.asyncDispose]();
-    }
+    });
   }
 
   static #start(options: SandboxOptions): Promise<LocalChamber> {
@@ -95,15 +92,11 @@ export class Sandbox implements AsyncDisposable {
   /** The living sandbox of this name, or a new one. Of two processes that ask at once, one makes it and the other gets the same. */
   static async getOrCreate(options: SandboxOptions & { readonly name: string }): Promise<Sandbox> {
     const env = options.hostEnv ?? process.env;
-    // Not `await using`: Node 20 cannot read it.
-    const claim = await claimName(options.name, env);
-    try {
-      const known = await findSandbox(claim.name, env);
-      if (known !== undefined) return await Sandbox.connect(known.sandboxId, { hostEnv: env });
+    return withName(options.name, env, async () => {
+      const known = await findSandbox(options.name, env);
+      if (known !== undefined) return Sandbox.connect(known.sandboxId, { hostEnv: env });
       return new Sandbox(await Sandbox.#start(options));
-    } finally {
-      await claim[Symbol.asyncDispose]();
-    }
+    });
   }
 
   /** Living sandboxes of this user, oldest first, those of other processes too. */

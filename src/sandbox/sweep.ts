@@ -50,7 +50,7 @@ export async function sweepTemporaries(dirs: GloveboxDirs): Promise<void> {
 
 /** Removes a workspace that goes with its sandbox. Only one that stands where we make them. */
 export async function removeTemporary(temporary: string, dirs: GloveboxDirs): Promise<void> {
-  if (path.dirname(temporary) === temporaryRoot(dirs)) await removeTree(temporary);
+  if (isTemporary(temporary, dirs)) await removeTree(temporary);
 }
 
 function namesIn(dir: string): readonly string[] {
@@ -61,10 +61,11 @@ function namesIn(dir: string): readonly string[] {
   }
 }
 
-/** Where workspaces are made that go with their sandbox. */
+/** True for a workspace that goes with its sandbox. */
 export const isTemporary = (workspace: string, dirs: GloveboxDirs): boolean =>
   path.dirname(workspace) === temporaryRoot(dirs);
 
+/** Where they are made. */
 function temporaryRoot(dirs: GloveboxDirs): string {
   return path.join(dirs.cache, TEMPORARY);
 }
