@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 /** Finds out whether the container tier can be tested here. */
 const GUEST = ['test/support/guest-setup.ts'];
 
-// Real sandboxes on two cores, which wait for each other half of the time: a few workers, generous limits, no retries (a flake is a defect).
+// Real sandboxes on two cores, which wait for each other half of the time: a few workers and generous limits.
 export default defineConfig({
   test: {
     testTimeout: 60_000,
