@@ -86,6 +86,7 @@ export class AttachField implements AsyncDisposable {
         pause: async () => asked('pause'),
         resume: async () => asked('resume'),
         metrics: () => ({}),
+        programs: () => [],
       },
       session: async (client) => void this.#sessions.push(await readAll(client)),
     });

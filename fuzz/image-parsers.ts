@@ -1,12 +1,7 @@
 import { GloveboxError } from '../src/base/errors.ts';
-import {
-  chooseManifest,
-  hostPlatform,
-  parseDocument,
-  readConfig,
-  readManifestDocument,
-} from '../src/images/documents.ts';
+import { chooseManifest, parseDocument, readConfig, readManifestDocument } from '../src/images/documents.ts';
 import { isDigest } from '../src/images/digest.ts';
+import { hostPlatform } from '../src/images/platform.ts';
 import {
   endpointOf,
   localName,

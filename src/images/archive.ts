@@ -5,7 +5,6 @@ import { plainBytes } from './decompress.ts';
 import { isDigest, type Digest } from './digest.ts';
 import {
   chooseManifest,
-  hostPlatform,
   parseDocument,
   readConfig,
   readManifestDocument,
@@ -14,6 +13,7 @@ import {
   type Manifest,
 } from './documents.ts';
 import { invalid, shown, tooLarge } from './invalid.ts';
+import { platformText, wrongPlatform, type Platform } from './platform.ts';
 import { fileProblem } from './store/layout.ts';
 import { writeStream } from './store/blobs.ts';
 import { readTar, type TarEntry } from './tar/reader.ts';
@@ -100,18 +100,18 @@ export function layoutBlob(members: Members, digest: Digest): string {
 }
 
 /**
- * The manifest for this machine in an OCI layout. Of several images `tag` names one.
+ * The manifest for a platform in an OCI layout. Of several images `tag` names one.
  *
- * @throws E_IMAGE_INVALID
+ * @throws E_IMAGE_INVALID, E_IMAGE_PLATFORM
  */
-export function layoutManifest(members: Members, tag: string | undefined): Manifest {
+export function layoutManifest(members: Members, tag: string | undefined, wanted: Platform): Manifest {
   let entries = readIndex(document(members, 'index.json'));
   if (tag !== undefined)
     entries = entries.filter((entry) => entry.name === tag || entry.name?.endsWith(`:${tag}`));
   // An index in an index is common, deeper nothing sensible is.
   for (let depth = 0; depth < 3; depth++) {
-    const chosen = entries.length === 1 ? entries[0] : chooseManifest(entries, hostPlatform());
-    if (chosen === undefined) throw noneFits(entries);
+    const chosen = entries.length === 1 ? entries[0] : chooseManifest(entries, wanted);
+    if (chosen === undefined) throw noneFits(entries, wanted);
     const found = readManifestDocument(
       parseDocument(readSmall(layoutBlob(members, chosen.digest)), 'the manifest of the image'),
     );
@@ -127,14 +127,16 @@ function readIndex(value: Parameters<typeof readManifestDocument>[0]): readonly 
   throw invalid('the image layout has no index');
 }
 
-function noneFits(entries: readonly Descriptor[]): Error {
-  const { os, architecture } = hostPlatform();
-  const names = entries.flatMap((entry) => entry.name ?? entry.platform?.architecture ?? []).slice(0, 10);
+function noneFits(entries: readonly Descriptor[], wanted: Platform): Error {
+  // Attestations stand beside images as `unknown/unknown`.
+  const platforms = entries.flatMap(({ platform }) => platform ?? []).filter(({ os }) => os !== 'unknown');
+  if (platforms.length > 0) return wrongPlatform('the image layout', platforms, wanted);
+  const names = entries.flatMap((entry) => entry.name ?? []).slice(0, 10);
   return invalid(
     entries.length === 0
       ? 'the image layout names no image'
       : 'the image layout holds several images, and none is clearly meant',
-    `wanted for ${os}/${architecture}${names.length === 0 ? '' : `; it has ${names.map(shown).join(', ')}`}`,
+    `wanted for ${platformText(wanted)}${names.length === 0 ? '' : `; it has ${names.map(shown).join(', ')}`}`,
   );
 }
 

@@ -1,5 +1,6 @@
 import type { Digest } from './digest.ts';
 import type { ImageConfig } from './documents.ts';
+import type { Platform } from './platform.ts';
 import type { UnpackReport } from './unpack/budget.ts';
 
 /** A base system in the store, by the name it was given. */
@@ -12,6 +13,8 @@ export interface ImageRecord {
   /** Blobs that stay as long as the name does. */
   readonly blobs: readonly Digest[];
   readonly config: Pick<ImageConfig, 'env' | 'workingDir' | 'user' | 'entrypoint' | 'cmd'>;
+  /** Set where it is not this machine's: somebody asked for it by name. */
+  readonly platform?: Platform;
   /** Milliseconds since the epoch. */
   readonly createdAt: number;
   readonly report: UnpackReport;
@@ -24,6 +27,8 @@ export interface BaseImage {
   /** What it is called in `explain` and in messages. */
   readonly label: string;
   readonly config: ImageRecord['config'];
+  /** Set where it is not this machine's. */
+  readonly platform?: Platform;
   /** Set for an image of the store: whoever uses it holds a lease. */
   readonly chain?: Digest;
 }
@@ -40,10 +45,19 @@ export interface RecipeStep {
   readonly workingDir: string;
   /** The image that is made: the writable root of the step. Absolute. */
   readonly root: string;
+  /** Ends this step. */
+  readonly signal: AbortSignal;
+}
+
+/** How a step ended. */
+export interface StepEnd {
+  readonly exitCode: number;
+  /** `host:port` that it was refused, each once. */
+  readonly refused: readonly string[];
 }
 
 /** Runs the steps of a recipe in a sandbox. Row 6 has the real one: this room knows no sandbox. */
 export interface RecipeRunner {
-  /** Resolves with the exit code of the step; what it prints goes to `output`. */
-  run(step: RecipeStep, output: (chunk: Uint8Array) => void): Promise<number>;
+  /** What the step prints goes to `output`. */
+  run(step: RecipeStep, output: (chunk: Uint8Array) => void): Promise<StepEnd>;
 }

@@ -1,6 +1,7 @@
 import { CAPS } from '../base/caps.ts';
 import { digestOf, type Digest } from './digest.ts';
 import { invalid, tooLarge } from './invalid.ts';
+import { fitsPlatform, isPlain, type Platform } from './platform.ts';
 
 /** A blob and what it must be (OCI image specification, "Content Descriptors"). */
 export interface Descriptor {
@@ -12,13 +13,6 @@ export interface Descriptor {
   readonly name?: string;
 }
 
-/** As in Go: `linux`, `amd64`, and for arm a variant. */
-export interface Platform {
-  readonly os: string;
-  readonly architecture: string;
-  readonly variant?: string;
-}
-
 export interface Manifest {
   readonly config: Descriptor;
   readonly layers: readonly Descriptor[];
@@ -26,6 +20,8 @@ export interface Manifest {
 
 /** What of an image's configuration is looked at. */
 export interface ImageConfig {
+  /** Undefined where it names none. */
+  readonly platform?: Platform;
   readonly diffIds: readonly Digest[];
   /** `NAME=value`, as written. */
   readonly env: readonly string[];
@@ -130,7 +126,7 @@ function platformOf(value: Json): Platform {
   return {
     os: typeof os === 'string' ? os : '',
     architecture: typeof architecture === 'string' ? architecture : '',
-    ...(typeof variant === 'string' ? { variant } : {}),
+    ...(typeof variant === 'string' && variant !== '' ? { variant } : {}),
   };
 }
 
@@ -141,7 +137,9 @@ export function readConfig(document: Json): ImageConfig {
     throw invalid('the configuration of the image does not say what its layers are');
   const config = isObject(document['config']) ? document['config'] : {};
   const { WorkingDir: workingDir, User: user } = config;
+  const platform = platformOf(document);
   return {
+    ...(platform.os === '' && platform.architecture === '' ? {} : { platform }),
     diffIds: list(rootfs['diff_ids'], 'diff_ids').map((one) => digestOf(one, 'a layer of the configuration')),
     env: texts(config['Env']),
     ...(typeof workingDir === 'string' && workingDir !== '' ? { workingDir } : {}),
@@ -161,21 +159,12 @@ function texts(value: unknown): readonly string[] {
   return Array.isArray(value) ? value.filter((item): item is string => typeof item === 'string') : [];
 }
 
-/** The platform of this machine, as images name it. */
-export function hostPlatform(): Platform {
-  const names: Partial<Record<NodeJS.Architecture, string>> = { x64: 'amd64', arm64: 'arm64', arm: 'arm' };
-  return { os: 'linux', architecture: names[process.arch] ?? process.arch };
-}
-
 /** The entry for a platform; one without a platform counts when it is alone. Undefined when none fits. */
 export function chooseManifest(index: readonly Descriptor[], wanted: Platform): Descriptor | undefined {
   const images = index.filter((one) => MANIFESTS.includes(one.mediaType) || INDEXES.includes(one.mediaType));
-  const fitting = images.find(
-    ({ platform }) =>
-      platform?.os === wanted.os &&
-      platform.architecture === wanted.architecture &&
-      (wanted.variant === undefined || platform.variant === wanted.variant),
-  );
+  const fits = images.filter(({ platform }) => platform !== undefined && fitsPlatform(platform, wanted));
+  // The plain one first: a variant such as amd64/v3 may ask for more than this processor has.
+  const fitting = fits.find(({ platform }) => platform !== undefined && isPlain(platform)) ?? fits[0];
   if (fitting !== undefined) return fitting;
   return images.length === 1 ? images.find(({ platform }) => platform === undefined) : undefined;
 }

@@ -18,7 +18,8 @@ import {
 import type { ImageRecord, OnProgress } from './contract.ts';
 import { copyTree } from './copy-tree.ts';
 import { sha256, verified } from './digest.ts';
-import { installImage, kept } from './install.ts';
+import { foreign, installImage, kept } from './install.ts';
+import { expectPlatform, hostPlatform, type Platform } from './platform.ts';
 import { writeStream } from './store/blobs.ts';
 import { ensureRootfs, keep, type UnpackedImage } from './store/rootfs.ts';
 import type { ImageStore } from './store/store.ts';
@@ -32,6 +33,8 @@ export interface ImportInput {
   readonly name: string;
   /** Which image of an archive that holds several. */
   readonly tag?: string;
+  /** Default: this machine's. */
+  readonly platform?: Platform;
   readonly progress: OnProgress;
 }
 
@@ -39,7 +42,7 @@ export interface ImportInput {
  * Puts a base system into the store: a root file system (directory, tar), an OCI image layout (directory, tar) or what `docker save`
  * wrote. Archives may be plain, gzip or zstd.
  *
- * @throws E_IMAGE_NOT_FOUND, E_IMAGE_INVALID, E_IMAGE_TOO_LARGE, E_IMAGE_DIGEST, E_IMAGE_SPACE; nothing is left then
+ * @throws E_IMAGE_NOT_FOUND, E_IMAGE_INVALID, E_IMAGE_PLATFORM, E_IMAGE_TOO_LARGE, E_IMAGE_DIGEST, E_IMAGE_SPACE; nothing is left then
  */
 export async function importImage(input: ImportInput): Promise<ImageRecord> {
   const { from, store } = input;
@@ -92,15 +95,18 @@ function realOf(named: string): string | undefined {
 }
 
 function importLayout(input: ImportInput, members: Members, source: string): Promise<ImageRecord> {
+  const platform = input.platform ?? hostPlatform();
   return installImage({
     ...input,
-    manifest: layoutManifest(members, input.tag),
+    platform,
+    manifest: layoutManifest(members, input.tag, platform),
     from: { source, open: async (blob) => createReadStream(layoutBlob(members, blob.digest)) },
   });
 }
 
 async function importSaved(input: ImportInput, members: Members, source: string): Promise<ImageRecord> {
   const { config, layers } = savedImage(members, input.tag);
+  expectPlatform(config.platform, input.platform ?? hostPlatform());
   input.progress(`unpacking ${layers.length} layers`);
   const unpacked = await ensureRootfs(
     input.store.layout,
@@ -110,7 +116,7 @@ async function importSaved(input: ImportInput, members: Members, source: string)
       open: () => createReadStream(file, { highWaterMark: 256 * 1024 }),
     })),
   );
-  return save(input, unpacked, { source, config: kept(config) });
+  return save(input, unpacked, { source, config: kept(config), ...foreign(config) });
 }
 
 async function importRootfs(input: ImportInput, file: string, source: string): Promise<ImageRecord> {
@@ -142,7 +148,7 @@ export const NO_CONFIG: ImageRecord['config'] = { env: [], entrypoint: [], cmd: 
 async function save(
   input: ImportInput,
   unpacked: UnpackedImage,
-  facts: Pick<ImageRecord, 'source' | 'config'>,
+  facts: Pick<ImageRecord, 'source' | 'config' | 'platform'>,
 ): Promise<ImageRecord> {
   const record = { ...unpacked, ...facts, name: input.name, blobs: [], createdAt: Date.now() };
   await input.store.save(record);

@@ -5,6 +5,7 @@ import type { ImageRecord, OnProgress } from './contract.ts';
 import { chainId, type Digest } from './digest.ts';
 import { parseDocument, readConfig, type Descriptor, type ImageConfig, type Manifest } from './documents.ts';
 import { invalid } from './invalid.ts';
+import { expectPlatform, fitsPlatform, hostPlatform, type Platform } from './platform.ts';
 import { ensureBlob, readBlob } from './store/blobs.ts';
 import { ensureRootfs } from './store/rootfs.ts';
 import type { ImageStore } from './store/store.ts';
@@ -19,6 +20,8 @@ export interface BlobSource {
 export interface InstallInput {
   readonly store: ImageStore;
   readonly manifest: Manifest;
+  /** What the image must be made for. */
+  readonly platform: Platform;
   readonly from: BlobSource;
   /** Local name. */
   readonly name: string;
@@ -28,7 +31,7 @@ export interface InstallInput {
 /**
  * Fetches what the store does not have, checks it, unpacks it and gives it its name.
  *
- * @throws E_IMAGE_INVALID, E_IMAGE_DIGEST, E_IMAGE_TOO_LARGE, E_IMAGE_SPACE; the name is as it was then
+ * @throws E_IMAGE_INVALID, E_IMAGE_PLATFORM, E_IMAGE_DIGEST, E_IMAGE_TOO_LARGE, E_IMAGE_SPACE; the name is as it was then
  */
 export async function installImage(input: InstallInput): Promise<ImageRecord> {
   const { store, manifest, from, name, progress } = input;
@@ -36,6 +39,7 @@ export async function installImage(input: InstallInput): Promise<ImageRecord> {
   const release = await store.hold(newId('pull'), { chains: [], blobs });
   try {
     const config = await fetchConfig(input);
+    expectPlatform(config.platform, input.platform);
     const chain = chainId(config.diffIds);
     const releaseChain = await store.hold(newId('pull'), { chains: [chain], blobs: [] });
     try {
@@ -47,6 +51,7 @@ export async function installImage(input: InstallInput): Promise<ImageRecord> {
         name,
         source: from.source,
         blobs,
+        ...foreign(config),
         config: kept(config),
         createdAt: Date.now(),
       };
@@ -99,6 +104,11 @@ function layerSource(input: InstallInput, config: ImageConfig) {
       ...(diffId === undefined ? {} : { diffId }),
     };
   };
+}
+
+/** The platform of an image that this machine does not run by itself. */
+export function foreign({ platform }: ImageConfig): Pick<ImageRecord, 'platform'> {
+  return platform === undefined || fitsPlatform(platform, hostPlatform()) ? {} : { platform };
 }
 
 /** What a sandbox may want to know. */

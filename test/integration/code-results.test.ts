@@ -153,6 +153,57 @@ fig, (one, two) = plt.subplots(1, 2); one.plot([0, 1]); two.barh(['l'], [8]); _t
   );
 
   it.skipIf(lacks('matplotlib'))(
+    'python: boxes are what they were drawn from, however they are drawn (python3-matplotlib)',
+    async () => {
+      const { results, error } = await box.cells('python', [
+        `
+import matplotlib.pyplot as plt
+rows = [[1, 2, 3, 4, 5, 30], [10, 10, 20, 30, 30]]
+plt.boxplot(rows); plt.xticks([1, 2], ['small', 'large']); plt.title('T'); plt.ylabel('ms')
+plt.show()
+plt.boxplot(rows[0], vert=False, patch_artist=True, notch=True, showfliers=False, positions=[3])
+plt.show()
+fig, (one, two) = plt.subplots(1, 2); one.boxplot(rows); one.clear(); one.plot([1, 2]); two.bxp([dict(label='own', med=2, q1=1, q3=3, whislo=0, whishi=4)], showfliers=False)
+plt.show()
+_t = plt.boxplot([[], [float('nan')]])`,
+      ]);
+      expect(error).toBeUndefined();
+      const [standing, lying, both, empty] = results.map((one) => one.chart);
+      const small = { min: 1, first_quartile: 2.25, median: 3.5, third_quartile: 4.75, max: 5 };
+      expect(standing).toEqual({
+        type: 'box_and_whisker',
+        title: 'T',
+        x_label: null,
+        y_label: 'ms',
+        x_scale: 'linear',
+        y_scale: 'linear',
+        elements: [
+          { label: 'small', ...small, outliers: [30] },
+          {
+            label: 'large',
+            min: 10,
+            first_quartile: 10,
+            median: 20,
+            third_quartile: 30,
+            max: 30,
+            outliers: [],
+          },
+        ],
+      });
+      expect(lying).toMatchObject({ type: 'box_and_whisker', elements: [{ label: '3', ...small }] });
+      expect(both).toMatchObject({
+        type: 'superchart',
+        elements: [
+          { type: 'line' },
+          { type: 'box_and_whisker', elements: [{ label: 'own', min: 0, median: 2, max: 4, outliers: [] }] },
+        ],
+      });
+      expect(empty).toMatchObject({ elements: [{ median: null, outliers: [] }, { median: null }] });
+      for (const { png } of results) expect(Buffer.from(png ?? '', 'base64').subarray(0, 4)).toEqual(PNG);
+    },
+  );
+
+  it.skipIf(lacks('matplotlib'))(
     'python: a figure as last value comes once, a broken one is an error once',
     async () => {
       const [shown, broken, after] = await box.each('python', [

@@ -1,10 +1,17 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import path from 'node:path';
+import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
+import { buildImage } from '../../src/images/recipe/build.ts';
+import { ImageStore } from '../../src/images/store/store.ts';
+import { SandboxRecipeRunner } from '../../src/sandbox/bake.ts';
 import { needsProgram } from '../support/attack.ts';
 import { GLOVEBOX, TestBox, type BoxResult } from '../support/box.ts';
 import { smallRootfs, tarTree } from '../support/rootfs.ts';
+import { tarOf } from '../support/tar.ts';
 
 async function baseBox(): Promise<TestBox> {
   const box = new TestBox();
@@ -129,6 +136,67 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
     expect(box.records().at(-1)).toMatchObject({ kind: 'image.refused', data: { action: 'build' } });
   });
 
+  it('has one budget: what base, COPY and RUN take together, also while a step runs', async () => {
+    using box = await baseBox();
+    const store = new ImageStore(path.join(box.home, '.cache/glovebox/images'));
+    const base = store.get('base').report;
+    const half = Math.ceil(base.bytes / 2) + 3_000_000;
+    // Each by itself is well within what base and both take together.
+    writeFileSync(path.join(box.workspace, 'context/half'), Buffer.alloc(half, 1));
+    const bounds = { bytes: base.bytes + half + 1_000_000, entries: base.entries + 100 };
+    const endless = 'RUN while :; do cat /srv/half >> /opt/half; done';
+    const cases: readonly (readonly [string, string])[] = [
+      ['COPY half /srv/half\nCOPY half /opt/half\n', 'Recipe:3:6: the image becomes too large'],
+      ['COPY half /srv/half\nRUN cat /srv/half > /opt/half\n', 'Recipe:3:1: the image becomes too large'],
+      [`COPY half /srv/half\n${endless}\n`, 'Recipe:3:1: the image becomes too large'],
+      [
+        'RUN for i in 1 2 3; do for j in 1 2 3 4 5 6 7 8 9 0; do for k in 1 2 3 4; do : > /opt/$i$j$k; done; done; done\n',
+        'Recipe:2:1: the image becomes too large',
+      ],
+    ];
+    const recipe = path.join(box.workspace, 'Recipe');
+    const input = {
+      store,
+      recipe,
+      context: path.join(box.workspace, 'context'),
+      name: 'made',
+      runner: new SandboxRecipeRunner({ env: box.env(), layer: {} }),
+      output: () => undefined,
+      progress: () => undefined,
+      bounds,
+    };
+    for (const [steps, expected] of cases) {
+      writeFileSync(recipe, `FROM base\n${steps}`);
+      const error: unknown = await buildImage(input).catch((caught: unknown) => caught);
+      expect(error).toMatchObject({
+        code: 'E_IMAGE_TOO_LARGE',
+        what: expect.stringContaining(expected),
+        why: expect.stringContaining('base system and all steps together'),
+      });
+    }
+    // What a step removes counts no more.
+    writeFileSync(recipe, 'FROM base\nCOPY half /srv/half\nRUN rm /srv/half\nCOPY half /opt/half\n');
+    expect(await buildImage(input)).toMatchObject({ name: 'made' });
+    expect(readdirSync(path.join(box.home, '.cache/glovebox/images/tmp'))).toEqual([]);
+  });
+
+  it('gives files to other users in name only, and says why a step failed', async () => {
+    using box = await baseBox();
+    const chown =
+      'RUN ["/bin/bash", "-c", ": > /opt/f && chown 33:42 /opt/f && chown -h 7 /opt/f && stat -c %u:%g /opt/f > /opt/who"]';
+    expect(await build(box, `FROM base\n${chown}\n`)).toMatchObject({ code: 0 });
+    expect(readFileSync(path.join(await rootOf(box, 'made'), 'opt/who'), 'utf8')).toBe('0:0\n');
+    const dir = await build(box, 'FROM base\nRUN mkdir /data\n');
+    expect(dir.stderr).toMatch(
+      /RUN ended with code 1: a step makes nothing at the top level[^]*`WORKDIR \/data`/,
+    );
+    const reach = await build(
+      box,
+      'FROM base\nRUN ["/bin/bash", "-c", "exec 3<>/dev/tcp/pypi.example/443"]\n',
+    );
+    expect(reach.stderr).toMatch(/it was refused pypi\.example\n?[^]*--allow pypi\.example/);
+  });
+
   it('says where a recipe is wrong', async () => {
     using box = await baseBox();
     const cases: readonly (readonly [string, string])[] = [
@@ -154,7 +222,35 @@ const PIP_RECIPE = `FROM python
 COPY source /srv/source
 RUN pip install --no-index --no-build-isolation --break-system-packages /srv/source
 RUN python3 -m venv --system-site-packages /srv/venv && /srv/venv/bin/python -c 'import demo'
-RUN useradd bob && id bob && ! chown bob /srv/source
+RUN useradd bob && id bob && chown -R bob:shadow /srv/source && apt-config dump APT::Sandbox::User | grep -q root
+`;
+
+/** A package index on this machine's 127.0.0.1 that has one package. */
+async function packageIndex(): Promise<{ readonly port: number; close(): void }> {
+  const sdist = gzipSync(
+    tarOf([
+      { name: 'indexed-1.0/PKG-INFO', content: 'Metadata-Version: 1.0\nName: indexed\nVersion: 1.0\n' },
+      {
+        name: 'indexed-1.0/setup.py',
+        content: SETUP.replace("'demo', v", "'indexed', v").replace("['demo']", "['indexed']"),
+      },
+      { name: 'indexed-1.0/indexed/__init__.py', content: 'VALUE = 43\n' },
+    ]),
+  );
+  const server = createServer(({ url }, response) => {
+    if (url === '/simple/indexed/')
+      response
+        .setHeader('content-type', 'text/html')
+        .end('<a href="/indexed-1.0.tar.gz">indexed-1.0.tar.gz</a>');
+    else if (url === '/indexed-1.0.tar.gz') response.end(sdist);
+    else response.writeHead(404).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
+}
+
+const indexRecipe = (port: number): string => `FROM python
+RUN pip install --no-build-isolation --break-system-packages --index-url http://host-loopback:${port}/simple --trusted-host host-loopback indexed
 `;
 
 const noMmdebstrap = needsProgram('mmdebstrap');
@@ -181,6 +277,20 @@ describe.skipIf(noMmdebstrap !== undefined)(
         flags: ['--image', 'made'],
       });
       expect(inside.stdout).toBe('42\n');
+      const index = await packageIndex();
+      try {
+        const refused = await build(box, indexRecipe(index.port));
+        expect(refused.stderr).toContain(`--allow host-loopback:${index.port}`);
+        expect(
+          await build(box, indexRecipe(index.port), ['--allow', `host-loopback:${index.port}`]),
+        ).toMatchObject({ code: 0 });
+      } finally {
+        index.close();
+      }
+      const fetched = await box.run(['python3', '-c', 'import indexed; print(indexed.VALUE)'], {
+        flags: ['--image', 'made'],
+      });
+      expect(fetched.stdout).toBe('43\n');
     }, 600_000);
   },
 );

@@ -15,7 +15,7 @@ import { gzipSync } from 'node:zlib';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { GLOVEBOX, TestBox } from '../support/box.ts';
-import { imageOf, type TestImage } from '../support/registry.ts';
+import { hostArchitecture, imageOf, type TestImage } from '../support/registry.ts';
 import { tarOf, type TarSpec } from '../support/tar.ts';
 
 const store = (box: TestBox, part = ''): string => path.join(box.home, '.cache/glovebox/images', part);
@@ -31,17 +31,22 @@ const IMAGE = imageOf({
   config: { Env: ['A=1'] },
 });
 
-/** The files of an OCI layout of one image. */
-function layoutFiles(image: TestImage): Readonly<Record<string, Buffer>> {
-  const descriptor = {
-    mediaType: image.mediaType,
-    digest: image.manifest.digest,
-    size: image.manifest.bytes.length,
-  };
-  const blobs = [image.manifest, image.config, ...image.layers];
+/** The files of an OCI layout; each image under the platform that the index says it has. */
+function layoutFiles(
+  image: TestImage,
+  ...others: readonly (readonly [TestImage, string])[]
+): Readonly<Record<string, Buffer>> {
+  const all: readonly (readonly [TestImage, string | undefined])[] = [[image, undefined], ...others];
+  const manifests = all.map(([{ mediaType, manifest }, architecture]) => ({
+    mediaType,
+    digest: manifest.digest,
+    size: manifest.bytes.length,
+    ...(architecture === undefined ? {} : { platform: { os: 'linux', architecture } }),
+  }));
+  const blobs = all.flatMap(([one]) => [one.manifest, one.config, ...one.layers]);
   return {
     'oci-layout': Buffer.from('{"imageLayoutVersion":"1.0.0"}'),
-    'index.json': Buffer.from(JSON.stringify({ schemaVersion: 2, manifests: [descriptor] })),
+    'index.json': Buffer.from(JSON.stringify({ schemaVersion: 2, manifests })),
     ...Object.fromEntries(blobs.map(({ digest, bytes }) => [`blobs/${digest.replace(':', '/')}`, bytes])),
   };
 }
@@ -52,9 +57,9 @@ const tarFiles = (files: Readonly<Record<string, Buffer | TarSpec>>): Buffer =>
   );
 
 /** What `docker save` of engines before 25 writes. */
-function savedFiles(): Readonly<Record<string, Buffer | TarSpec>> {
+function savedFiles(architecture = hostArchitecture): Readonly<Record<string, Buffer | TarSpec>> {
   const layer = tarOf([{ name: 'a/x', content: 'saved' }]);
-  const config = imageOf({ layers: [[{ name: 'a/x', content: 'saved' }]] }).config;
+  const config = imageOf({ layers: [[{ name: 'a/x', content: 'saved' }]], architecture }).config;
   const id = config.digest.slice(7);
   return {
     [`${id}.json`]: config.bytes,
@@ -115,6 +120,36 @@ describe('image import', () => {
     expect(await box.cli(['image', 'import', 'layout', 'layout'])).toMatchObject({ code: 0 });
     expect(readdirSync(await rootOf(box, 'tree')).sort()).toEqual(['bin', 'link']);
     expect(readFileSync(path.join(await rootOf(box, 'layout'), 'a/x'), 'utf8')).toBe('new');
+  });
+
+  const FOREIGN = imageOf({ layers: [[{ name: 'a/x', content: 'foreign' }]], architecture: 'riscv64' });
+  it.each<[string, () => Readonly<Record<string, Buffer | TarSpec>>]>([
+    ['an OCI layout of one image', () => layoutFiles(FOREIGN)],
+    ['what docker save wrote', () => savedFiles('riscv64')],
+    ['a layout whose index lies', () => layoutFiles(FOREIGN, [FOREIGN, hostArchitecture])],
+    ['a layout of several platforms', () => layoutFiles(FOREIGN, [FOREIGN, 'riscv64'])],
+  ])('%s for another platform is refused', async (_, files) => {
+    using box = new TestBox();
+    const file = box.write('image.tar', tarFiles(files()));
+    const refused = await box.cli(['image', 'import', file, 'x']);
+    expect(refused).toMatchObject({ code: 125, stderr: expect.stringContaining('[E_IMAGE_PLATFORM]') });
+    expect(refused.stderr).toContain(`is for linux/riscv64, not for linux/${hostArchitecture}`);
+    expect(readdirSync(store(box, 'rootfs'))).toEqual([]);
+  });
+
+  it('takes the image of this platform, or of the one that is named, out of a layout that has both', async () => {
+    using box = new TestBox();
+    const files = layoutFiles(FOREIGN, [IMAGE, hostArchitecture], [FOREIGN, 'riscv64']);
+    const file = box.write('image.tar', tarFiles(files));
+    const text = async (name: string): Promise<string> =>
+      readFileSync(path.join(await rootOf(box, name), 'a/x'), 'utf8');
+    expect(await box.cli(['image', 'import', file, 'ours'])).toMatchObject({ code: 0 });
+    expect(await text('ours')).toBe('new');
+    const named = ['image', 'import', file, 'theirs', '--platform', 'linux/riscv64'];
+    expect(await box.cli(named)).toMatchObject({ code: 0 });
+    expect(await text('theirs')).toBe('foreign');
+    const wrong = await box.cli(['image', 'import', file, 'x', '--platform', 'riscv64']);
+    expect(wrong.stderr).toContain('riscv64 is not a platform');
   });
 
   it.each<[string, Buffer | undefined, string]>([
@@ -194,7 +229,7 @@ describe('the store', () => {
     const other = path.join(store(box, 'rootfs'), 'a'.repeat(64));
     mkdirSync(other);
     const pruned = await box.cli(['image', 'prune', '--json']);
-    expect(JSON.parse(pruned.stdout)).toEqual({ removed: { images: 1, blobs: 0 } });
+    expect(JSON.parse(pruned.stdout)).toEqual({ removed: { images: 1, blobs: 0, guests: 0 } });
     expect(existsSync(other)).toBe(false);
     expect(readdirSync(store(box, 'leases'))).toEqual([]);
   });

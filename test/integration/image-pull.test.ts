@@ -131,7 +131,47 @@ describe('image pull', () => {
       '--name',
       'x',
     ]);
-    expect(missing.stderr).toContain('has nothing for linux/s390x');
+    expect(missing.stderr).toMatch(
+      /multi:?\S* is for linux\/riscv64, linux\/\w+, not for linux\/s390x[\s\S]*\[E_IMAGE_PLATFORM\]/,
+    );
+  });
+
+  it('refuses the one image of another platform before it fetches a layer; asked for by name it is kept, and said', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    const other = imageOf({ layers: [[{ name: 'usr/other' }]], architecture: 'riscv64' });
+    registry.add('other', 'latest', other);
+    const refused = await box.cli(['image', 'pull', `${registry.host}/other`, '--name', 'other']);
+    expectRefused(box, refused, 'E_IMAGE_PLATFORM');
+    expect(refused.stderr).toContain(`the image is for linux/riscv64, not for linux/${hostArchitecture}`);
+    expect(refused.stderr).toContain('--platform linux/riscv64');
+    expect(registry.fetched).toEqual([other.config.digest]);
+    const forced = [
+      'image',
+      'pull',
+      `${registry.host}/other`,
+      '--name',
+      'other',
+      '--platform',
+      'linux/riscv64',
+    ];
+    expect(await box.cli(forced)).toMatchObject({ code: 0 });
+    expect(await images(box)).toMatchObject([{ platform: { os: 'linux', architecture: 'riscv64' } }]);
+    const run = await box.run(['true'], { flags: ['--image', 'other', '--verbose'] });
+    expect(run.stderr).toContain('image other is for linux/riscv64');
+  });
+
+  it('does not believe an index that calls a foreign image ours', async () => {
+    using box = new TestBox();
+    await using registry = await TestRegistry.start();
+    const other = imageOf({
+      layers: [[{ name: 'usr/other' }]],
+      alterConfig: (config) => (config['os'] = 'windows'),
+    });
+    registry.addIndex('liar', 'latest', { [hostArchitecture]: other });
+    const refused = await box.cli(['image', 'pull', `${registry.host}/liar`, '--name', 'x']);
+    expectRefused(box, refused, 'E_IMAGE_PLATFORM');
+    expect(refused.stderr).toContain(`windows/${hostArchitecture}, not for linux/${hostArchitecture}`);
   });
 
   it('gets a token where the registry wants one, for this repository alone', async () => {

@@ -178,13 +178,13 @@ describe.skipIf(needsProgram('bwrap') !== undefined)('run --image', () => {
     await running.said('up');
     expect(await box.cli(['image', 'remove', 'small'])).toMatchObject({ code: 0 });
     expect(JSON.parse((await box.cli(['image', 'prune', '--json'])).stdout)).toEqual({
-      removed: { images: 0, blobs: 0 },
+      removed: { images: 0, blobs: 0, guests: 0 },
     });
     expect(existsSync(path.join(storeRoot(box), 'etc/marker'))).toBe(true);
     child.stdin.end('\n');
     expect(await running.ended).toMatchObject({ code: 0, stdout: 'up\nfrom the image\n' });
     expect(JSON.parse((await box.cli(['image', 'prune', '--json'])).stdout)).toEqual({
-      removed: { images: 1, blobs: 0 },
+      removed: { images: 1, blobs: 0, guests: 0 },
     });
   });
 });

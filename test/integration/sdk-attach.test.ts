@@ -67,6 +67,65 @@ describe('another handle', () => {
     ).toBe(0);
   });
 
+  forEachOwnTier(
+    'of another process finds, reads, feeds and ends what the owner has in the background',
+    async (tier) => {
+      using box = new TestBox();
+      await using sandbox = await create(box, { tier });
+      const job = await sandbox.commands.run(
+        'echo one; read line; echo "got $line" >&2; head -c 500000 /dev/zero; exit 3',
+        { background: true, stdin: true, tag: 'job', envs: { A: 'b' } },
+      );
+      await eventually(async () => job.stdout).toBe('one\n');
+      const sleeper = await sandbox.commands.run('echo up; exec sleep 300', { background: true });
+      let screen = '';
+      const shell = await sandbox.pty.create({
+        cols: 80,
+        rows: 24,
+        command: ['/bin/sh'],
+        onData: (data) => (screen += Buffer.from(data).toString()),
+      });
+      using script = new Script(
+        box,
+        tier,
+        `const box = await Sandbox.connect(${JSON.stringify(sandbox.id)});
+       const codeOf = (promise) => promise.then(() => 'fine', (error) => error.code);
+       const list = await box.commands.list();
+       say(list.map(({ pid, tag, envs, cwd }) => [pid, tag ?? null, envs, cwd]));
+       const [job, sleeper, shell] = ${JSON.stringify([job.pid, sleeper.pid, shell.pid])};
+       const handle = await box.commands.connect(job, { cursor: { stdout: 1 } });
+       await handle.sendStdin('grüße\\n');
+       const error = await handle.wait().catch((reason) => reason);
+       say([error.code, error.result.exitCode, error.result.stdout.slice(0, 3), error.result.stdout.length, error.result.stderr]);
+       say(handle.cursor);
+       say(await codeOf((await box.commands.connect(sleeper, { cursor: { stdout: 9 } })).wait()));
+       const left = await box.commands.connect(sleeper);
+       await left.disconnect();
+       say([await codeOf(left.wait()), await box.commands.kill(job), await box.commands.kill(sleeper), await codeOf(box.commands.connect(job)), await codeOf(box.pty.connect(sleeper))]);
+       const terminal = await box.pty.connect(shell);
+       await box.pty.resize(shell, { cols: 100, rows: 30 });
+       await box.pty.sendInput(shell, 'stty size; exit 4\\n');
+       say((await terminal.wait().catch((reason) => reason.result)).exitCode);
+       box.disconnect();`,
+      );
+      expect(await script.next()).toEqual([
+        [job.pid, 'job', { A: 'b' }, box.workspace],
+        [sleeper.pid, null, {}, box.workspace],
+      ]);
+      expect(await script.next()).toEqual(['E_COMMAND_FAILED', 3, 'ne\n', 500_003, 'got grüße\n']);
+      expect(await script.next()).toEqual({ stdout: 500_004, stderr: 12 });
+      expect(await script.next()).toBe('E_USAGE');
+      expect(await script.next()).toEqual(['E_ABORTED', false, true, 'E_USAGE', 'E_USAGE']);
+      expect(await script.next()).toBe(4);
+      expect((await script.ended).code).toBe(0);
+      expect(await codeOf(job.wait())).toBe('E_COMMAND_FAILED');
+      expect(await codeOf(sleeper.wait())).toBe('E_COMMAND_FAILED');
+      await shell.wait().catch(() => undefined);
+      expect(screen).toContain('30 100');
+      expect(await sandbox.commands.list()).toEqual([]);
+    },
+  );
+
   forEachOwnTier('of another process ends it, with the same report', async (tier) => {
     using box = new TestBox();
     const sandbox = await create(box, { tier });

@@ -2,23 +2,25 @@ import path from 'node:path';
 import { GloveboxError } from '../../base/errors.ts';
 import { EXIT } from '../../base/exit-codes.ts';
 import { printablePath } from '../../base/path-bytes.ts';
-import { homeDirectory } from '../../base/paths.ts';
-import type { Platform } from '../../images/documents.ts';
+import { gloveboxDirs, homeDirectory } from '../../base/paths.ts';
 import { importImage } from '../../images/import.ts';
 import { localName, nameOfReference, parseReference } from '../../images/names.ts';
+import { parsePlatform } from '../../images/platform.ts';
 import { recorded } from '../../images/recorded.ts';
 import { engineLogin } from '../../images/registry/auth.ts';
 import { proxyFromEnvironment } from '../../images/registry/proxy.ts';
 import { pullImage } from '../../images/registry/pull.ts';
+import { MachineCache, machineCacheDir } from '../../machine/cache/cache.ts';
 import type { CliIo } from '../contract.ts';
 import { parseWords } from './args.ts';
 import { makeImage, megabytes, withImages } from './context.ts';
 
 export async function importVerb(args: readonly string[], io: CliIo): Promise<number> {
-  const options = parseWords(args, { '--tag': 'once' });
+  const options = parseWords(args, { '--tag': 'once', '--platform': 'once' });
   const [from, wanted] = exactly(options.words, 2, 'glovebox image import PATH|- NAME');
   const name = localName(wanted);
   const tag = options.one('--tag');
+  const platform = options.one('--platform');
   return withImages(io, (context) =>
     makeImage(context, { action: 'import', name }, () =>
       importImage({
@@ -27,6 +29,7 @@ export async function importVerb(args: readonly string[], io: CliIo): Promise<nu
         name,
         progress: context.progress,
         ...(tag === undefined ? {} : { tag }),
+        ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
       }),
     ),
   );
@@ -57,20 +60,10 @@ export async function pullVerb(args: readonly string[], io: CliIo): Promise<numb
           ...(login === undefined ? {} : { login }),
           ...(proxy === undefined ? {} : { proxy }),
         },
-        ...(platform === undefined ? {} : { platform: platformOf(platform) }),
+        ...(platform === undefined ? {} : { platform: parsePlatform(platform) }),
       }),
     ),
   );
-}
-
-function platformOf(text: string): Platform {
-  const [os, architecture, variant, ...rest] = text.split('/');
-  if (os === undefined || architecture === undefined || rest.length > 0)
-    throw new GloveboxError('E_USAGE', {
-      what: `${text} is not a platform`,
-      next: 'Use os/architecture, such as linux/arm64.',
-    });
-  return { os, architecture, ...(variant === undefined ? {} : { variant }) };
 }
 
 export async function listVerb(args: readonly string[], io: CliIo): Promise<number> {
@@ -103,9 +96,14 @@ export async function removeVerb(args: readonly string[], io: CliIo): Promise<nu
 export async function pruneVerb(args: readonly string[], io: CliIo): Promise<number> {
   exactly(parseWords(args, {}).words, 0, 'glovebox image prune');
   return withImages(io, async ({ store, audit, progress }) => {
-    const removed = await recorded(audit, { action: 'prune' }, () => store.prune());
+    const removed = await recorded(audit, { action: 'prune' }, async () => ({
+      ...(await store.prune()),
+      guests: await new MachineCache(machineCacheDir(gloveboxDirs(io.env))).prune(),
+    }));
     if (io.json) io.stdout.write(`${JSON.stringify({ removed })}\n`);
-    progress(`${removed.images} unused base systems and ${removed.blobs} unused blobs are removed`);
+    progress(
+      `${removed.images} unused base systems, ${removed.blobs} unused blobs and ${removed.guests} unused files of microVMs are removed`,
+    );
     return EXIT.ok;
   });
 }

@@ -4,16 +4,19 @@ import { CAPS } from '../../base/caps.ts';
 import { GloveboxError, systemCode, type SourcePosition } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
 import { printablePath } from '../../base/path-bytes.ts';
-import type { ImageRecord, OnProgress, RecipeRunner } from '../contract.ts';
+import type { ImageRecord, OnProgress, RecipeRunner, StepEnd } from '../contract.ts';
 import { copyTree } from '../copy-tree.ts';
 import { sha256 } from '../digest.ts';
 import { NO_CONFIG } from '../import.ts';
+import type { Platform } from '../platform.ts';
 import { keep, type UnpackedImage } from '../store/rootfs.ts';
 import type { ImageStore } from '../store/store.ts';
 import { openUp } from '../tree.ts';
-import { UnpackBudget } from '../unpack/budget.ts';
+import { UnpackBudget, type UnpackBounds } from '../unpack/budget.ts';
 import { copyIntoImage, madeDir } from './copy.ts';
-import { expand, parseRecipe, recipeError, type Instruction } from './parse.ts';
+import { stepHint } from './hints.ts';
+import { expand, parseRecipe, placeText, type Instruction } from './parse.ts';
+import { BuildBudget } from './size.ts';
 
 export interface BuildInput {
   readonly store: ImageStore;
@@ -26,6 +29,8 @@ export interface BuildInput {
   /** What RUN steps print. */
   readonly output: (chunk: Uint8Array) => void;
   readonly progress: OnProgress;
+  /** What base system and steps may take together. Default: what one image may. */
+  readonly bounds?: UnpackBounds;
   /** Ends the build between two steps; the runner ends a step. */
   readonly signal?: AbortSignal;
 }
@@ -35,12 +40,13 @@ interface State {
   readonly env: Record<string, string>;
   workingDir: string;
   config: ImageRecord['config'];
+  readonly platform?: Platform;
 }
 
 /**
  * Bakes an image by a recipe. Every step is done each time: there is no cache of steps.
  *
- * @throws E_IMAGE_RECIPE, E_IMAGE_BUILD when a RUN fails, E_IMAGE_NOT_FOUND; nothing is left then
+ * @throws E_IMAGE_RECIPE, E_IMAGE_BUILD when a RUN fails, E_IMAGE_TOO_LARGE, E_IMAGE_NOT_FOUND; nothing is left then
  */
 export async function buildImage(input: BuildInput): Promise<ImageRecord> {
   const { store } = input;
@@ -52,10 +58,11 @@ export async function buildImage(input: BuildInput): Promise<ImageRecord> {
     return await store.layout.scratch(async (dir) => {
       const root = path.join(dir, 'work');
       const state = await startFrom(input, root, from);
+      const budget = new BuildBudget(root, input.bounds);
       for (const [i, step] of steps.entries()) {
         refuseAborted(input.signal);
         input.progress(`step ${i + 1} of ${steps.length}: ${summary(step)}`);
-        await apply(input, step, { root, context, state });
+        await atPlace(step, () => apply(input, step, { root, context, state, budget }));
       }
       refuseAborted(input.signal);
       return finish(input, dir, { root, state, from: from.name });
@@ -102,11 +109,16 @@ async function startFrom(
     mkdirSync(root, { mode: 0o755 });
     return { env: {}, workingDir: '/', config: NO_CONFIG };
   }
-  const { root: base, config } = findFrom(input.store, from);
+  const { root: base, config, platform } = findFrom(input.store, from);
   input.progress(`from ${from.name}`);
-  await copyTree(base, root, new UnpackBudget());
+  await copyTree(base, root, new UnpackBudget(input.bounds));
   const pairs = config.env.map((line) => [line.split('=', 1)[0] ?? '', line.slice(line.indexOf('=') + 1)]);
-  return { env: Object.fromEntries(pairs), workingDir: config.workingDir ?? '/', config };
+  return {
+    env: Object.fromEntries(pairs),
+    workingDir: config.workingDir ?? '/',
+    config,
+    ...(platform === undefined ? {} : { platform }),
+  };
 }
 
 function findFrom(store: ImageStore, from: { readonly name: string; readonly at: SourcePosition }) {
@@ -115,7 +127,7 @@ function findFrom(store: ImageStore, from: { readonly name: string; readonly at:
   } catch (error) {
     if (!(error instanceof GloveboxError)) throw error;
     throw new GloveboxError(error.code, {
-      what: `${printablePath(from.at.file)}:${from.at.line}:${from.at.column}: ${error.what}`,
+      what: `${placeText(from.at)}: ${error.what}`,
       next:
         error.code === 'E_IMAGE_NOT_FOUND'
           ? `${error.next} \`glovebox image pull ${from.name}\` fetches one.`
@@ -124,11 +136,29 @@ function findFrom(store: ImageStore, from: { readonly name: string; readonly at:
   }
 }
 
-async function apply(
-  input: BuildInput,
-  step: Instruction,
-  at: { readonly root: string; readonly context: string; readonly state: State },
-): Promise<void> {
+/** An image that becomes too large does so at a place of the recipe. */
+async function atPlace(step: Instruction, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof GloveboxError) || error.code !== 'E_IMAGE_TOO_LARGE') throw error;
+    throw new GloveboxError(error.code, {
+      what: `${placeText(step.at)}: ${error.what}`,
+      ...(error.why === undefined ? {} : { why: error.why }),
+      next: error.next,
+      context: { position: step.at },
+    });
+  }
+}
+
+interface Place {
+  readonly root: string;
+  readonly context: string;
+  readonly state: State;
+  readonly budget: BuildBudget;
+}
+
+async function apply(input: BuildInput, step: Instruction, at: Place): Promise<void> {
   const { root, context, state } = at;
   switch (step.kind) {
     case 'FROM':
@@ -147,19 +177,41 @@ async function apply(
         at: step.at,
       };
       const { workingDir } = state;
-      return copyIntoImage({ context, root, workingDir, budget: new UnpackBudget() }, names);
+      await copyIntoImage({ context, root, workingDir, bounds: await at.budget.left() }, names);
+      return at.budget.check();
     }
-    case 'RUN': {
-      const { env, workingDir } = state;
-      const code = await input.runner.run({ command: step.command, env, workingDir, root }, input.output);
-      if (code !== 0) throw failed(step, code);
-    }
+    case 'RUN':
+      return runStep(input, step, at);
   }
 }
 
-function failed(step: Extract<Instruction, { kind: 'RUN' }>, code: number): GloveboxError {
-  const error = recipeError(step.at, `RUN ended with code ${code}`);
-  return new GloveboxError('E_IMAGE_BUILD', { what: error.what, context: { ...error.context, code } });
+type RunInstruction = Extract<Instruction, { kind: 'RUN' }>;
+
+/** Enough of what a step said last to tell why it failed. */
+const LAST_WORDS = 16 * 1024;
+
+async function runStep(input: BuildInput, step: RunInstruction, at: Place): Promise<void> {
+  const { root, state, budget } = at;
+  const { env, workingDir } = state;
+  let said = '';
+  const output = (chunk: Uint8Array): void => {
+    said = `${said}${Buffer.from(chunk).toString('latin1')}`.slice(-LAST_WORDS);
+    input.output(chunk);
+  };
+  const ended = await budget.during((signal) =>
+    input.runner.run({ command: step.command, env, workingDir, root, signal }, output),
+  );
+  if (ended.exitCode !== 0) throw failed(step, ended, said);
+  await budget.check();
+}
+
+function failed(step: RunInstruction, { exitCode, refused }: StepEnd, said: string): GloveboxError {
+  const hint = stepHint(said, refused);
+  return new GloveboxError('E_IMAGE_BUILD', {
+    what: `${placeText(step.at)}: RUN ended with code ${exitCode}`,
+    ...hint,
+    context: { position: step.at, code: exitCode, refused },
+  });
 }
 
 /** An instruction on one short line, for people. */
@@ -195,13 +247,14 @@ async function finish(
   const tree = await copyTree(made.root, path.join(dir, 'image/root'), budget);
   const unpacked: UnpackedImage = { chain: sha256(`tree ${tree}`), report: budget.report() };
   await keep(store.layout, dir, unpacked);
-  const { env, workingDir, config } = made.state;
+  const { env, workingDir, config, platform } = made.state;
   const record: ImageRecord = {
     ...unpacked,
     name,
     source: `${path.basename(input.recipe)} on ${made.from}`,
     blobs: [],
     config: { ...config, env: Object.entries(env).map(([key, value]) => `${key}=${value}`), workingDir },
+    ...(platform === undefined ? {} : { platform }),
     createdAt: Date.now(),
   };
   await store.save(record);

@@ -4,7 +4,7 @@ import type { SourcePosition } from '../../base/errors.ts';
 import { fsPath, pathFromBytes } from '../../base/path-bytes.ts';
 import { copyEntry } from '../copy-tree.ts';
 import { partsOf, resolveIn, statOf } from '../tree.ts';
-import type { UnpackBudget } from '../unpack/budget.ts';
+import { UnpackBudget, type UnpackBounds } from '../unpack/budget.ts';
 import { recipeError } from './parse.ts';
 
 export interface CopyInput {
@@ -13,14 +13,20 @@ export interface CopyInput {
   /** The image that is made. */
   readonly root: string;
   readonly workingDir: string;
+  /** What this COPY may still add. */
+  readonly bounds: UnpackBounds;
+}
+
+interface Copying extends CopyInput {
   readonly budget: UnpackBudget;
 }
 
-/** Does one COPY. @throws E_IMAGE_RECIPE */
+/** Does one COPY. @throws E_IMAGE_RECIPE, E_IMAGE_TOO_LARGE */
 export async function copyIntoImage(
-  input: CopyInput,
+  facts: CopyInput,
   step: { readonly from: readonly string[]; readonly to: string; readonly at: SourcePosition },
 ): Promise<void> {
+  const input = { ...facts, budget: new UnpackBudget(facts.bounds) };
   const target = path.posix.resolve(input.workingDir, step.to);
   const into = step.to.endsWith('/') || isDir(input.root, target);
   for (const name of step.from) {
@@ -65,7 +71,7 @@ export function madeDir(root: string, inside: string): string {
   return real;
 }
 
-async function copyOne(source: string, inside: string, input: CopyInput): Promise<void> {
+async function copyOne(source: string, inside: string, input: Copying): Promise<void> {
   const dir = madeDir(input.root, path.posix.dirname(inside));
   const target = `${dir}/${path.posix.basename(inside)}`;
   rmSync(fsPath(target), { recursive: true, force: true });
@@ -73,7 +79,7 @@ async function copyOne(source: string, inside: string, input: CopyInput): Promis
 }
 
 /** The content of a directory; what is in the image beside it stays. */
-async function mergeDir(source: string, target: string, input: CopyInput): Promise<void> {
+async function mergeDir(source: string, target: string, input: Copying): Promise<void> {
   for (const bytes of readdirSync(fsPath(source), { encoding: 'buffer' })) {
     const name = pathFromBytes(bytes);
     const [from, to] = [`${source}/${name}`, `${target}/${name}`];

@@ -61,10 +61,15 @@ export function parseRecipe(text: string, file: string): readonly Instruction[] 
   return instructions;
 }
 
+/** `Recipe:3:1`, for the beginning of a message. */
+export function placeText(at: SourcePosition): string {
+  return `${printablePath(at.file)}:${at.line}:${at.column}`;
+}
+
 /** An error at a place of the recipe. */
 export function recipeError(at: SourcePosition, what: string, hint?: string): GloveboxError {
   return new GloveboxError('E_IMAGE_RECIPE', {
-    what: `${printablePath(at.file)}:${at.line}:${at.column}: ${what}`,
+    what: `${placeText(at)}: ${what}`,
     ...(hint === undefined ? {} : { next: `Did you mean ${hint}?` }),
     context: { position: at },
   });

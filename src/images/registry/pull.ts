@@ -1,16 +1,10 @@
 import type { ImageRecord, OnProgress } from '../contract.ts';
-import {
-  chooseManifest,
-  hostPlatform,
-  parseDocument,
-  readManifestDocument,
-  type Manifest,
-  type Platform,
-} from '../documents.ts';
+import { chooseManifest, parseDocument, readManifestDocument, type Manifest } from '../documents.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { installImage } from '../install.ts';
 import { invalid } from '../invalid.ts';
 import { nameOfReference, parseReference, referenceText, type RegistryReference } from '../names.ts';
+import { hostPlatform, wrongPlatform, type Platform } from '../platform.ts';
 import type { ImageStore } from '../store/store.ts';
 import { RegistryClient, type FetchedDocument, type RegistryOptions } from './client.ts';
 
@@ -29,16 +23,18 @@ export interface PullInput {
 /**
  * Fetches an image from a registry into the store.
  *
- * @throws E_IMAGE_NAME, E_IMAGE_NOT_FOUND, E_IMAGE_UNAUTHORIZED, E_IMAGE_REGISTRY, and what `installImage` throws
+ * @throws E_IMAGE_NAME, E_IMAGE_NOT_FOUND, E_IMAGE_PLATFORM, E_IMAGE_UNAUTHORIZED, E_IMAGE_REGISTRY, and what `installImage` throws
  */
 export async function pullImage(input: PullInput): Promise<ImageRecord> {
   const reference = parseReference(input.reference);
   const name = input.name ?? nameOfReference(input.reference);
   const client = new RegistryClient(reference, input.registry);
-  const { top, manifest } = await findManifest(client, reference, input.platform ?? hostPlatform());
+  const platform = input.platform ?? hostPlatform();
+  const { top, manifest } = await findManifest(client, reference, platform);
   return installImage({
     store: input.store,
     manifest,
+    platform,
     name,
     progress: input.progress,
     from: {
@@ -63,14 +59,8 @@ async function findManifest(
   if ('manifest' in found) return { top, manifest: found.manifest };
   const chosen = chooseManifest(found.index, platform);
   if (chosen === undefined) {
-    const has = found.index.flatMap((one) =>
-      one.platform === undefined ? [] : [`${one.platform.os}/${one.platform.architecture}`],
-    );
-    throw new GloveboxError('E_IMAGE_NOT_FOUND', {
-      what: `${referenceText(reference)} has nothing for ${platform.os}/${platform.architecture}`,
-      why: `it has ${[...new Set(has)].slice(0, 20).join(', ') || 'no platforms'}`,
-      next: 'Name a platform with --platform, or another image.',
-    });
+    const has = found.index.flatMap((one) => one.platform ?? []).filter(({ os }) => os !== 'unknown');
+    throw wrongPlatform(referenceText(reference), has, platform);
   }
   const inner = await client.manifest(chosen.digest, chosen);
   const second = readManifestDocument(parseDocument(inner.bytes, 'the manifest of the image'));

@@ -57,8 +57,9 @@ export class ImageStore {
 
   /** As a sandbox uses it; a lease keeps it while it does. */
   base(name: string): BaseImage {
-    const { chain, config } = this.get(name);
-    return { root: this.root(chain), label: `image ${localName(name)}`, config, chain };
+    const { chain, config, platform } = this.get(name);
+    const label = `image ${localName(name)}`;
+    return { root: this.root(chain), label, config, chain, ...(platform === undefined ? {} : { platform }) };
   }
 
   root(chain: Digest): string {

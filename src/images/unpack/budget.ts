@@ -5,6 +5,8 @@ import { tooLarge } from '../invalid.ts';
 export interface UnpackBounds {
   readonly bytes: number;
   readonly entries: number;
+  /** Says whose bounds they are, where that is more than one image's. */
+  readonly exceeded?: () => Error;
 }
 
 export const IMAGE_BOUNDS: UnpackBounds = { bytes: CAPS.imageBytes, entries: CAPS.imageEntries };
@@ -38,7 +40,10 @@ export class UnpackBudget {
   /** One more file, directory or link under this path, whoever made it: some directories no entry names. */
   entry(path: string): void {
     if (++this.#entries > this.#bounds.entries)
-      throw tooLarge('the image holds too many files', `at most ${this.#bounds.entries}`);
+      throw (
+        this.#bounds.exceeded?.() ??
+        tooLarge('the image holds too many files', `at most ${this.#bounds.entries}`)
+      );
     this.#nameBytes += path.length;
     if (this.#nameBytes > CAPS.imageNamesBytes)
       throw tooLarge('the names in the image take too much', `at most ${CAPS.imageNamesBytes} bytes in all`);
@@ -47,7 +52,10 @@ export class UnpackBudget {
   bytes(count: number): void {
     this.#bytes += count;
     if (this.#bytes > this.#bounds.bytes)
-      throw tooLarge('the image unpacks to too much', `at most ${this.#bounds.bytes} bytes`);
+      throw (
+        this.#bounds.exceeded?.() ??
+        tooLarge('the image unpacks to too much', `at most ${this.#bounds.bytes} bytes`)
+      );
   }
 
   skip(name: string, why: string): void {

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net';
 import { ERRORS, GloveboxError, systemCode, type ErrorCode } from '../../base/errors.ts';
-import type { AttachRequest } from './contract.ts';
+import type { AttachRequest, ProgramRequest } from './contract.ts';
 import { readLine, writeLine } from './line.ts';
 
 /** An owner that is busy may take this long, in ms; what it is asked for its list, it knows at once. */
@@ -21,6 +21,14 @@ export async function askOwner(path: string, request: AttachRequest): Promise<un
 /** A connection that speaks the agent's protocol from here on, with what the owner said of the sandbox. */
 export function openSession(path: string): Promise<{ readonly socket: Socket; readonly value: unknown }> {
   return converse(path, { ask: 'session' });
+}
+
+/** A connection about one background command from here on. @throws E_USAGE when there is none with that number */
+export function openProgram(
+  path: string,
+  request: ProgramRequest,
+): Promise<{ readonly socket: Socket; readonly value: unknown }> {
+  return converse(path, request);
 }
 
 async function converse(path: string, request: AttachRequest): Promise<{ socket: Socket; value: unknown }> {
@@ -58,8 +66,18 @@ function valueOf(answer: unknown): unknown {
   if (typeof answer !== 'object' || answer === null || !('ok' in answer))
     throw new GloveboxError('E_PROTOCOL', { what: 'the owner answered with something else' });
   if (answer.ok === true) return 'value' in answer ? answer.value : undefined;
-  const code = 'code' in answer && isErrorCode(answer.code) ? answer.code : 'E_INTERNAL';
-  throw new GloveboxError(code, { what: 'what' in answer ? String(answer.what) : 'the owner refused' });
+  throw errorOf(answer);
+}
+
+/** An error that the owner wrote down. */
+export function errorOf(value: object): GloveboxError {
+  const code = 'code' in value && isErrorCode(value.code) ? value.code : 'E_INTERNAL';
+  const context = 'context' in value && typeof value.context === 'object' ? { ...value.context } : {};
+  return new GloveboxError(code, {
+    what: 'what' in value ? String(value.what) : 'the owner refused',
+    ...('why' in value && typeof value.why === 'string' ? { why: value.why } : {}),
+    context,
+  });
 }
 
 const isErrorCode = (value: unknown): value is ErrorCode =>

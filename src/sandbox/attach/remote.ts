@@ -2,13 +2,15 @@ import { AgentSession } from '../../agent/session.ts';
 import type { AgentChannel } from '../../agent/contract.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { gloveboxDirs } from '../../base/paths.ts';
-import type { Chamber, CommandSettings, SandboxInfo, SandboxMetrics } from '../chamber.ts';
+import type { Chamber, CommandSettings, ProgramsElsewhere, SandboxInfo, SandboxMetrics } from '../chamber.ts';
 import type { EndReport } from '../end.ts';
+import type { Program, ProgramInfo } from '../handle.ts';
 import { isRecord, readInfo } from '../listing.ts';
 import type { Network } from '../options.ts';
 import { RunRegistry } from '../registry.ts';
 import { askOwner, openSession } from './client.ts';
 import type { AttachRequest } from './contract.ts';
+import { reachProgram, readProgram, tellProgram } from './program-client.ts';
 
 /**
  * A sandbox that another process owns, or this one under another handle.
@@ -51,6 +53,8 @@ class RemoteChamber implements Chamber {
   readonly id: string;
   readonly channel: AgentChannel;
   readonly settings: CommandSettings;
+  readonly programs: Map<number, Program> = new Map();
+  readonly elsewhere: ProgramsElsewhere;
   readonly ports = [];
   readonly gatewayPorts: readonly number[];
   readonly network: Network;
@@ -66,6 +70,12 @@ class RemoteChamber implements Chamber {
     this.#path = path;
     this.settings = facts.settings;
     this.gatewayPorts = facts.gatewayPorts;
+    this.elsewhere = {
+      list: async () => readPrograms(await this.#ask({ ask: 'programs' })),
+      open: (which, cursor) =>
+        reachProgram(path, { ask: 'program', ...which, ...(cursor === undefined ? {} : { cursor }) }),
+      tell: (which, lines) => tellProgram(path, which, lines),
+    };
     this.network = {
       update: async () => Promise.reject(ownersOnly()),
       refresh: async () => Promise.reject(ownersOnly()),
@@ -138,6 +148,11 @@ function readFacts(value: unknown): Facts | undefined {
 
 const isStrings = (value: unknown): value is Readonly<Record<string, string>> =>
   isRecord(value) && Object.values(value).every((one) => typeof one === 'string');
+
+function readPrograms(value: unknown): readonly ProgramInfo[] {
+  if (!Array.isArray(value)) throw somethingElse();
+  return value.flatMap((one) => readProgram(one) ?? []);
+}
 
 function ownersOnly(): GloveboxError {
   return new GloveboxError('E_UNSUPPORTED', {

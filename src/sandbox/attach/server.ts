@@ -1,8 +1,17 @@
 import { chmodSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { isGloveboxError } from '../../base/errors.ts';
-import { ATTACH_WORD_MS, type AttachAnswer, type AttachOwner, type AttachRequest } from './contract.ts';
+import {
+  ATTACH_WORD_MS,
+  type AttachAnswer,
+  type AttachOwner,
+  type AttachRequest,
+  type ProgramRequest,
+} from './contract.ts';
+import { programInfo } from '../handle.ts';
+import { isRecord } from '../listing.ts';
 import { readLine, writeLine } from './line.ts';
+import { showProgram } from './program-server.ts';
 
 export interface AttachServerInput {
   /** In a directory of mode 0700. */
@@ -51,12 +60,22 @@ async function serve(socket: Socket, input: AttachServerInput, waitsForEnd: () =
     const request = readRequest(await readLine(socket, ATTACH_WORD_MS));
     if (request === undefined) return answer(socket, refusal('E_USAGE', 'this is no request'));
     if (request.ask === 'kill') waitsForEnd();
+    if (request.ask === 'program') return await program(socket, input.owner, request);
     if (request.ask !== 'session') return answer(socket, await outcome(request, input.owner));
     writeLine(socket, { ok: true, value: input.owner.info() } satisfies AttachAnswer);
     await input.session(socket);
   } catch {
     socket.destroy();
   }
+}
+
+async function program(socket: Socket, owner: AttachOwner, request: ProgramRequest): Promise<void> {
+  const found = owner.programs().find(({ pid, pty }) => pid === request.pid && pty === request.pty);
+  if (found === undefined)
+    return answer(socket, refusal('E_USAGE', `no command with process number ${request.pid}`));
+  const value = { program: programInfo(found), start: found.kept.start };
+  writeLine(socket, { ok: true, value } satisfies AttachAnswer);
+  await showProgram(socket, found, request);
 }
 
 async function outcome(request: AttachRequest, owner: AttachOwner): Promise<AttachAnswer> {
@@ -80,6 +99,8 @@ function act(request: AttachRequest, owner: AttachOwner): unknown {
       return owner.resume();
     case 'metrics':
       return owner.metrics();
+    case 'programs':
+      return owner.programs().map(programInfo);
     default:
       return owner.info();
   }
@@ -95,7 +116,7 @@ function refusal(code: string, what: string): AttachAnswer {
 }
 
 /** Requests that have nothing but their name. */
-const PLAIN = ['session', 'info', 'kill', 'pause', 'resume', 'metrics'] as const;
+const PLAIN = ['session', 'info', 'kill', 'pause', 'resume', 'metrics', 'programs'] as const;
 
 function readRequest(value: unknown): AttachRequest | undefined {
   if (typeof value !== 'object' || value === null || !('ask' in value)) return undefined;
@@ -104,6 +125,28 @@ function readRequest(value: unknown): AttachRequest | undefined {
       ? { ask: 'set-timeout', timeoutMs: value.timeoutMs }
       : undefined;
   }
+  if (value.ask === 'program') return readProgramRequest(value);
   const ask = PLAIN.find((name) => name === value.ask);
   return ask === undefined ? undefined : { ask };
+}
+
+function readProgramRequest(value: object): ProgramRequest | undefined {
+  const { pid, pty, cursor, silent }: Readonly<Record<string, unknown>> = { ...value };
+  if (typeof pid !== 'number' || typeof pty !== 'boolean') return undefined;
+  const from = isRecord(cursor) ? cursor : {};
+  const { stdout, stderr } = from;
+  return {
+    ask: 'program',
+    pid,
+    pty,
+    ...(isRecord(cursor)
+      ? {
+          cursor: {
+            ...(typeof stdout === 'number' ? { stdout } : {}),
+            ...(typeof stderr === 'number' ? { stderr } : {}),
+          },
+        }
+      : {}),
+    ...(silent === true ? { silent } : {}),
+  };
 }

@@ -96,8 +96,7 @@ async function runGuarded(sandbox: Sandbox, input: CodeOnce): Promise<Execution>
     const execution = await runWatched(sandbox, context, { ...input, ...said.callbacks });
     return { ...execution, logs: said.logs() };
   } catch (error) {
-    const isLost = isGloveboxError(error) && error.code.startsWith('E_SANDBOX_');
-    if (!isLost || input.sandbox?.signal?.aborted === true) throw error;
+    if (!isLost(error) || input.sandbox?.signal?.aborted === true) throw error;
     return {
       results: [],
       logs: said.logs(),
@@ -108,6 +107,12 @@ async function runGuarded(sandbox: Sandbox, input: CodeOnce): Promise<Execution>
       durationMs: Math.round(performance.now() - started),
     };
   }
+}
+
+/** The sandbox is over, by itself or by a limit that it passed as a whole. */
+function isLost(error: unknown): boolean {
+  if (!isGloveboxError(error)) return false;
+  return error.code.startsWith('E_SANDBOX_') || error.context['limits'] !== undefined;
 }
 
 /** Keeps what the code wrote, also when its sandbox is lost, and passes it on. */

@@ -1,8 +1,10 @@
 import { GloveboxError } from '../../base/errors.ts';
+import { insidePath } from '../inside.ts';
 import { CODE_CAPS } from './caps.ts';
 import { LiveContext } from './context.ts';
 import type { CodeContext, CodeContextOptions, CodeLanguage, Execution, RunCodeOptions } from './contract.ts';
 import type { StartKernel } from './kernel.ts';
+import { KERNELS } from './kernels.ts';
 
 export interface CodeRunnerInput {
   readonly start: StartKernel;
@@ -86,11 +88,20 @@ export class CodeRunner {
         next: 'Remove one with `removeCodeContext`.',
       });
     }
+    const { language = 'python' } = options;
+    if (!Object.hasOwn(KERNELS, language))
+      throw new GloveboxError('E_USAGE', {
+        what: `there is no language ${JSON.stringify(language)}`,
+        next: `Use one of ${Object.keys(KERNELS).join(', ')}.`,
+      });
     const { start, outputBytes } = this.#input;
     const output = outputBytes === undefined ? {} : { outputBytes };
     const context = new LiveContext({
-      language: options.language ?? 'python',
-      cwd: options.cwd ?? this.#input.cwd,
+      language,
+      cwd:
+        options.cwd === undefined
+          ? this.#input.cwd
+          : insidePath(options.cwd, this.#input.cwd, 'E_CWD_INVALID'),
       envs: options.envs ?? {},
       start,
       onBackground: options.onBackground,

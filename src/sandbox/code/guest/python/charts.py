@@ -24,6 +24,9 @@ def axis_chart(axis):
         x_scale=scale_of(axis.xaxis),
         y_scale=scale_of(axis.yaxis),
     )
+    boxes = box_elements(axis)
+    if boxes:
+        return {"type": "box_and_whisker", **base, "elements": boxes}
     if axis.containers and any(type(group).__name__ == "BarContainer" for group in axis.containers):
         return {"type": "bar", **base, "elements": bar_elements(axis)}
     if axis.collections and not axis.lines:
@@ -88,6 +91,56 @@ def pie_elements(axis):
     ]
 
 
+DRAWN_BOXES = "_glovebox_boxes"
+
+
+def remember_boxes():
+    """A drawn box is lines among lines: what it was drawn from is kept beside them, for pandas and seaborn too, which draw by `bxp`."""
+    import functools
+    from matplotlib.axes import Axes
+
+    draw = Axes.bxp
+    if hasattr(draw, DRAWN_BOXES):
+        return
+
+    @functools.wraps(draw)
+    def bxp(axis, bxpstats, *args, **options):
+        artists = draw(axis, bxpstats, *args, **options)
+        attempt(keep_boxes, axis, bxpstats, artists)
+        return artists
+
+    setattr(bxp, DRAWN_BOXES, True)
+    Axes.bxp = bxp
+
+
+def keep_boxes(axis, stats, artists):
+    axis.__dict__.setdefault(DRAWN_BOXES, []).extend(zip(stats, artists["medians"]))
+
+
+def box_elements(axis):
+    lines = set(axis.lines)
+    # Of an axis that was cleared since, nothing is left.
+    drawn = [(stats, median) for stats, median in axis.__dict__.get(DRAWN_BOXES, []) if median in lines]
+    return [box_of(axis, stats, median) for stats, median in drawn[:ROWS_OF_DATA]]
+
+
+def box_of(axis, stats, median):
+    xs, ys = median.get_data()
+    standing = len(set(ys)) <= 1
+    places = xs if standing else ys
+    middle = plain(round(float(sum(places)) / len(places), 9))
+    label = tick_names(axis.xaxis if standing else axis.yaxis).get(middle) or stats.get("label")
+    return {
+        "label": str(middle if label is None else label),
+        "min": plain(stats["whislo"]),
+        "first_quartile": plain(stats["q1"]),
+        "median": plain(stats["med"]),
+        "third_quartile": plain(stats["q3"]),
+        "max": plain(stats["whishi"]),
+        "outliers": [plain(value) for value in list(stats.get("fliers", []))[:ROWS_OF_DATA]],
+    }
+
+
 BACKEND = "glovebox_figures"
 
 
@@ -111,4 +164,5 @@ class FigureBackend:
         from matplotlib.backends import backend_agg
 
         module.FigureCanvas = backend_agg.FigureCanvasAgg
+        remember_boxes()
         module.show = lambda *_, **__: self._kernel.show_figures()
