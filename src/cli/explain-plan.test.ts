@@ -18,6 +18,7 @@ function explained(yaml: string): readonly string[] {
   const plan: Plan = {
     version: 1,
     tier: 'process',
+    driver: 'bubblewrap',
     workspace: '/work/a\u001b[31mb',
     cwd: '/work',
     view: [],

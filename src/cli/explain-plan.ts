@@ -15,6 +15,7 @@ export function explainPlan(
 ): string {
   return [
     `tier       ${plan.tier}`,
+    `driver     ${plan.driver}`,
     `workspace  ${printablePath(plan.workspace)}`,
     `policy     sha256 ${facts.policyHash}`,
     `plan       sha256 ${facts.planHash}`,

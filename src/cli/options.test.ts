@@ -1,5 +1,19 @@
 import { describe, expect, it } from 'vitest';
+import { caught } from '../policy/fixture.ts';
 import { ownWordCount, parseRun } from './options.ts';
+
+describe('parseRun', () => {
+  it.each([
+    ['tier', 'contaner', 'container'],
+    ['driver', 'dokcer', 'docker'],
+  ])('names what comes nearest to an unknown %s', (option, found, near) => {
+    expect(caught(() => parseRun([`--${option}`, found, 'true']))).toMatchObject({
+      code: 'E_USAGE',
+      what: `there is no ${option} "${found}"`,
+      next: expect.stringContaining(`did you mean ${near}?`),
+    });
+  });
+});
 
 describe('ownWordCount', () => {
   it.each([

@@ -1,5 +1,6 @@
 import { GloveboxError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
+import { DRIVERS } from '../policy/driver-names.ts';
 import type { CommandLineLayer, Tier } from '../policy/contract.ts';
 
 /** One option of `run`, `shell` and `explain`. */
@@ -57,6 +58,11 @@ export const RUN_OPTIONS: readonly RunOption[] = [
     help: 'stand on an image of the store, or on an unpacked root file system',
   },
   { name: 'tier', value: 'TIER', help: 'process, container, vm, vm+gvisor or auto' },
+  {
+    name: 'driver',
+    value: 'NAME',
+    help: 'what makes the container (gvisor, docker, podman) or the vm (qemu, firecracker)',
+  },
   { name: 'cwd', value: 'DIR', help: 'directory to start in (default: the current one, when visible)' },
   { name: 'cpu', value: 'N', help: 'CPUs, may be a fraction' },
   { name: 'memory', value: 'SIZE', help: 'memory of the whole sandbox, such as 2GiB' },
@@ -193,18 +199,20 @@ function commandLineLayer(
   for (const [option, key] of Object.entries(singles))
     if (values.has(option)) layer[key] = values.get(option)?.[0];
   const tier = values.get('tier')?.[0];
-  if (tier !== undefined) layer['tier'] = knownTier(tier);
+  if (tier !== undefined) layer['tier'] = known('tier', tier, TIERS);
+  const driver = values.get('driver')?.[0];
+  if (driver !== undefined) layer['driver'] = known('driver', driver, DRIVERS);
   if (Object.keys(limits).length > 0) layer['limits'] = limits;
   return layer;
 }
 
-function knownTier(text: string): Tier {
-  const tier = TIERS.find((name) => name === text);
-  if (tier !== undefined) return tier;
-  const near = nearest(text, TIERS);
+function known<T extends string>(what: string, text: string, names: readonly T[]): T {
+  const found = names.find((name) => name === text);
+  if (found !== undefined) return found;
+  const near = nearest(text, names);
   throw new GloveboxError('E_USAGE', {
-    what: `there is no tier "${text}"`,
-    next: `Use one of ${TIERS.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`,
+    what: `there is no ${what} "${text}"`,
+    next: `Use one of ${names.join(', ')}${near === undefined ? '' : `; did you mean ${near}?`}`,
   });
 }
 

@@ -6,13 +6,15 @@ import type { ParsedRun } from './options.ts';
 /** The options of a command line as the SDK takes them; paths are meant from where the command was typed. */
 export function sandboxOptions({ layer, publish }: ParsedRun, io: CliIo): SandboxOptions {
   const from = (at: string): string => (at.startsWith('~') ? at : path.resolve(io.cwd, at));
-  const { profiles, policyFile, workspace, tier, base, allow, read, write, deny, env, limits } = layer;
+  const { profiles, policyFile, workspace, tier, driver, base, allow, read, write, deny, env, limits } =
+    layer;
   return {
     hostEnv: io.env,
     ...(profiles === undefined ? {} : { profile: profiles }),
     ...(policyFile === undefined ? {} : { policy: path.resolve(io.cwd, policyFile) }),
     ...(workspace === undefined ? { temporary: true } : { workspace: path.resolve(io.cwd, workspace) }),
     ...(tier === undefined ? {} : { tier }),
+    ...(driver === undefined ? {} : { driver }),
     ...(base === undefined ? {} : { image: base }),
     ...(allow === undefined ? {} : { allow }),
     ...(read === undefined ? {} : { read: read.map(from) }),

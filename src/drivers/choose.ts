@@ -1,65 +1,100 @@
 import { GloveboxError } from '../base/errors.ts';
-import type { Policy } from '../policy/contract.ts';
+import { nearest } from '../base/nearest.ts';
+import { CONTAINER_DRIVERS, VM_DRIVERS } from '../policy/driver-names.ts';
+import type { ContainerDriver, NamedDriver, Policy, VmDriver } from '../policy/contract.ts';
 import type { Plan } from './contract.ts';
 
-/** The tier that was taken, with the line that `auto` owes the user. */
-export interface TierChoice {
-  readonly tier: Plan['tier'];
+/** The tier and the driver that were taken, with the line that is owed to the user. */
+export interface TierChoice extends Pick<Plan, 'tier' | 'driver'> {
   readonly notice?: string;
 }
 
-/** What the container tier is made with: gVisor in the jail, or an engine that builds its own. */
-export type ContainerDriver = 'gvisor' | 'docker' | 'podman';
-
-const DRIVERS: readonly ContainerDriver[] = ['gvisor', 'docker', 'podman'];
+/** A container engine: it builds a jail of its own. */
+export type EngineDriver = Exclude<ContainerDriver, 'gvisor'>;
 
 /**
- * The container tier's driver: `GLOVEBOX_DRIVER`, or gVisor. Other tiers have one each.
+ * What `GLOVEBOX_DRIVER` names; undefined where it is not set. Any policy that names a driver counts before it.
  *
  * @throws E_USAGE for a name that is none
  */
-export function containerDriver(env: NodeJS.ProcessEnv): ContainerDriver {
+export function environmentDriver(env: NodeJS.ProcessEnv): ContainerDriver | undefined {
   const wanted = env['GLOVEBOX_DRIVER'];
-  if (wanted === undefined || wanted === '') return 'gvisor';
-  const found = DRIVERS.find((name) => name === wanted);
+  if (wanted === undefined || wanted === '') return undefined;
+  const found = CONTAINER_DRIVERS.find((name) => name === wanted);
   if (found !== undefined) return found;
+  const near = nearest(wanted, CONTAINER_DRIVERS);
   throw new GloveboxError('E_USAGE', {
     what: `GLOVEBOX_DRIVER is "${wanted}"`,
-    why: `the drivers of the container tier are ${DRIVERS.join(', ')}`,
-    next: 'Set one of them, or unset the variable.',
+    why: `the drivers of the container tier are ${CONTAINER_DRIVERS.join(', ')}`,
+    next: near === undefined ? 'Set one of them, or unset the variable.' : `Did you mean ${near}?`,
   });
 }
 
-/** The engine that a plan is run by; undefined where Glovebox builds the jail itself. @throws E_USAGE */
-export function engineOf(
-  { tier }: Pick<Plan, 'tier'>,
-  env: NodeJS.ProcessEnv,
-): Exclude<ContainerDriver, 'gvisor'> | undefined {
-  const driver = tier === 'container' ? containerDriver(env) : 'gvisor';
-  return driver === 'gvisor' ? undefined : driver;
+/** The engine that a plan is run by; undefined where Glovebox builds the jail itself. */
+export function engineOf({ driver }: Pick<Plan, 'driver'>): EngineDriver | undefined {
+  return driver === 'docker' || driver === 'podman' ? driver : undefined;
 }
 
 /**
- * Chooses the tier and refuses what it cannot hold: a setting that would be ignored is a hole.
+ * Chooses tier and driver, and refuses what they cannot hold: a setting that would be ignored is a hole.
  *
- * @throws E_TIER_UNAVAILABLE, E_UNSUPPORTED
+ * @throws E_TIER_UNAVAILABLE, E_UNSUPPORTED, E_USAGE
  */
-export function chooseTier(policy: Policy): TierChoice {
+export function chooseTier(policy: Policy, env: NodeJS.ProcessEnv): TierChoice {
   refuseUnsupported(policy);
-  if (policy.tier === 'process' || policy.tier === 'container') return { tier: policy.tier };
-  if (policy.tier === 'auto') {
-    return {
-      tier: 'process',
-      notice:
-        'tier process: shares the host kernel behind seccomp; `--tier container` gives the command a kernel of its own',
-    };
+  refuseIdleDriver(policy);
+  if (policy.tier === 'container') return { tier: 'container', ...containerDriver(policy, env) };
+  if (policy.tier === 'vm+gvisor') {
+    throw new GloveboxError('E_TIER_UNAVAILABLE', {
+      what: `the policy asks for tier ${policy.tier}`,
+      why: 'this version has the tiers process, container and vm',
+      next: 'Set `tier: vm`: a machine of its own in the same jail.',
+    });
   }
-  throw new GloveboxError('E_TIER_UNAVAILABLE', {
-    what: `the policy asks for tier ${policy.tier}`,
-    why: 'this version has the tiers process and container',
-    next: 'Set `tier: container`: a kernel of its own (gVisor) in the same jail.',
+  if (policy.tier === 'vm') return { tier: 'vm', driver: vmDriver(policy.driver) ?? 'qemu' };
+  const taken = { tier: 'process', driver: 'bubblewrap' } as const;
+  if (policy.tier === 'process') return taken;
+  return {
+    ...taken,
+    notice:
+      'tier process: shares the host kernel behind seccomp; `--tier container` gives the command a kernel of its own',
+  };
+}
+
+function containerDriver(policy: Policy, env: NodeJS.ProcessEnv): Pick<TierChoice, 'driver' | 'notice'> {
+  const asked = environmentDriver(env);
+  // A policy that names a driver of another tier has said something of drivers, so the environment has no word, and this tier its own.
+  const driver = policy.driver === undefined ? (asked ?? 'gvisor') : (ofContainer(policy.driver) ?? 'gvisor');
+  if (asked === undefined || asked === driver || isOption(policy)) return { driver };
+  return {
+    driver,
+    notice: `GLOVEBOX_DRIVER=${asked} does not count: the policy has driver ${policy.driver}`,
+  };
+}
+
+const ofContainer = (name: NamedDriver | undefined): ContainerDriver | undefined =>
+  CONTAINER_DRIVERS.find((known) => known === name);
+
+const vmDriver = (name: NamedDriver | undefined): VmDriver | undefined =>
+  VM_DRIVERS.find((known) => known === name);
+
+/** A file may say which driver its containers or machines have. Who names one for this very run means its tier. */
+function refuseIdleDriver(policy: Policy): void {
+  const { driver, tier } = policy;
+  if (driver === undefined || !isOption(policy)) return;
+  const own = ofContainer(driver) === undefined ? 'vm' : 'container';
+  if (tier === own || (own === 'vm' && tier === 'vm+gvisor')) return;
+  throw new GloveboxError('E_USAGE', {
+    what: `the driver ${driver} was asked for, and the tier is ${tier}`,
+    why: `that is what the ${own} tier is made with`,
+    next: `Ask for the tier too: --tier ${own}.`,
   });
 }
+
+const isOption = ({ sources }: Policy): boolean => {
+  const origin = sources?.['driver'];
+  return origin?.layer === 'command-line' && origin.position === undefined;
+};
 
 function refuseUnsupported(policy: Policy): void {
   if (policy.filesystem.mode === 'review') {

@@ -100,6 +100,27 @@ limits: { memory: unlimited }
     expect(caught(() => run(fixture, { tier: 'container' })).code).toBe('E_POLICY_CEILING');
   });
 
+  it('bounds the driver: by its own word, else by what its tier is made of', () => {
+    using fixture = new PolicyFixture();
+    const user = fixture.user('version: 1\ndriver: docker\n');
+    const org = fixture.organisation('version: 1\ntier: container\n');
+    expect(caught(() => run(fixture)).message).toBe(
+      `${user}:2:9 asks for more than ${org}:2:7 allows: driver docker: there it is gvisor`,
+    );
+    fixture.user('version: 1\n');
+    expect(run(fixture).policy).toMatchObject({ tier: 'container', driver: 'gvisor' });
+    expect(caught(() => run(fixture, { driver: 'podman' })).message).toMatch(/^--driver asks for more than/);
+    fixture.organisation('version: 1\ntier: container\ndriver: docker\n');
+    expect(run(fixture).policy.driver).toBe('docker');
+    expect(run(fixture, { driver: 'gvisor' }).policy.driver).toBe('gvisor');
+    expect(caught(() => run(fixture, { driver: 'podman' })).code).toBe('E_POLICY_CEILING');
+    for (const open of ['tier: process', 'tier: auto', 'limits: { pids: 99 }']) {
+      fixture.organisation(`version: 1\n${open}\n`);
+      expect(run(fixture).policy.driver).toBeUndefined();
+      expect(run(fixture, { tier: 'container', driver: 'podman' }).policy.driver).toBe('podman');
+    }
+  });
+
   it('covers hosts in all the ways and no other', () => {
     using fixture = new PolicyFixture();
     fixture.organisation(

@@ -16,6 +16,19 @@ export interface CeilingViolation {
   readonly what: string;
 }
 
+/**
+ * The organisation's fragments, with the driver that its tier means. Who asks for a container means the kernel of its own that it has by
+ * default; with an engine's usual runtime there is none, so an engine needs the organisation's own word. So does any other driver of the vm tier.
+ */
+export function withDriverOfTier(organisation: readonly Fragment[]): readonly Fragment[] {
+  const { tier, driver } = mergeScalars(...organisation.map((layer) => layer.scalars));
+  if (tier === undefined || driver !== undefined || widens('tier', 'container', tier.value))
+    return organisation;
+  const value = tier.value === 'container' ? 'gvisor' : 'qemu';
+  const implied = { driver: { value, origin: tier.origin } } as const;
+  return organisation.map((layer) => ({ ...layer, scalars: { ...layer.scalars, ...implied } }));
+}
+
 interface CheckState {
   readonly violations: CeilingViolation[];
   readonly notices: string[];

@@ -1,6 +1,7 @@
 import { nearest } from '../base/nearest.ts';
 import type { CommandLineLayer, NetworkRule, Origin, PathRule } from './contract.ts';
 import { baseProblem, optionBase, resolveBase } from './base-text.ts';
+import { DRIVERS } from './driver-names.ts';
 import { ENV_NAME, NEVER_PASSED } from './environment-names.ts';
 import { isPrivateLiteral, parseHostEntry, HOST_LOOPBACK } from './host-entry.ts';
 import { limitValue } from './fragment.ts';
@@ -39,6 +40,9 @@ function scalarsOf(layer: CommandLineLayer, input: PathInput): Scalars {
   const found: ScalarDraft = {};
   if (layer.base !== undefined) found['filesystem.base'] = baseScalar(layer.base, input);
   if (layer.tier !== undefined) found.tier = { value: layer.tier, origin: ORIGIN };
+  const driver = DRIVERS.find((name) => name === layer.driver);
+  if (driver !== undefined) found.driver = { value: driver, origin: ORIGIN };
+  else if (layer.driver !== undefined) problems.push(driverProblem(layer.driver));
   for (const [name, text] of Object.entries(layer.limits ?? {})) {
     const key = LIMIT_KEYS.find((known) => known === name);
     const value = key === undefined ? undefined : limitOf(key, text);
@@ -46,6 +50,16 @@ function scalarsOf(layer: CommandLineLayer, input: PathInput): Scalars {
     else found[`limits.${key}`] = { value, origin: ORIGIN };
   }
   return found;
+}
+
+function driverProblem(text: string): PolicyProblem {
+  const near = nearest(text, DRIVERS);
+  return {
+    key: '--driver',
+    found: quoteValue(text),
+    expected: `one of ${DRIVERS.join(', ')}`,
+    ...(near === undefined ? {} : { nearest: near }),
+  };
 }
 
 function baseScalar(option: string, { from, problems }: PathInput): Located<string> {

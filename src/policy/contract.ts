@@ -5,6 +5,15 @@ export type LayerName = 'organisation' | 'user' | 'project' | 'command-line';
 
 export type Tier = 'process' | 'container' | 'vm' | 'vm+gvisor' | 'auto';
 
+/** What the container tier is made with: gVisor in our own jail, or an engine that builds its own. */
+export type ContainerDriver = 'gvisor' | 'docker' | 'podman';
+
+/** What the vm tier is made with. */
+export type VmDriver = 'qemu' | 'firecracker';
+
+/** What `driver` names; one that is not of the tier in use is left aside. */
+export type NamedDriver = ContainerDriver | VmDriver;
+
 /** Where a rule came from: shown by `explain --sources`, named in every decision. */
 export interface Origin {
   readonly layer: LayerName | 'built-in';
@@ -332,6 +341,8 @@ export interface LimitPolicy {
 export interface Policy {
   readonly version: 1;
   readonly tier: Tier;
+  /** Of the container or the vm tier. Absent: no layer says; then, for a container, `GLOVEBOX_DRIVER`, and else gVisor or QEMU. */
+  readonly driver?: NamedDriver;
   readonly filesystem: FilesystemPolicy;
   readonly network: NetworkPolicy;
   readonly credentials: readonly CredentialPolicy[];
@@ -360,6 +371,8 @@ export interface CommandLineLayer {
   readonly policyFile?: string;
   readonly workspace?: string;
   readonly tier?: Tier;
+  /** As the policy's `driver`. */
+  readonly driver?: NamedDriver;
   /** The name of an image, or a directory that begins with `/`, `./`, `../` or `~`; `host` for the host's own. */
   readonly base?: string;
   readonly allow?: readonly string[];

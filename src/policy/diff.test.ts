@@ -33,6 +33,18 @@ describe('diffPolicies', () => {
     ]);
   });
 
+  it('takes an engine for weaker than gVisor, and one engine for other than another', () => {
+    using fixture = new PolicyFixture();
+    const text = (from: CommandLineLayer, to: CommandLineLayer): readonly string[] =>
+      diffPolicies(policyOf(fixture, from), policyOf(fixture, to)).map(formatDifference);
+    expect(text({}, { driver: 'gvisor' })).toEqual([]);
+    expect(text({}, { driver: 'docker' })).toEqual(['widens   changed  driver  gvisor -> docker']);
+    expect(text({ driver: 'docker' }, { driver: 'podman' })).toEqual([
+      'widens   changed  driver  docker -> podman',
+    ]);
+    expect(text({ driver: 'docker' }, {})).toEqual(['narrows  changed  driver  docker -> gvisor']);
+  });
+
   it('finds nothing between equals, wherever they were written', () => {
     using fixture = new PolicyFixture();
     fixture.user('version: 1\nnetwork: { allow: [a.test] }\n');

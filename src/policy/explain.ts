@@ -67,9 +67,11 @@ function layerRow(info: LayerInfo): Row {
 
 function settingRows(policy: Policy): readonly Row[] {
   const { limits } = policy;
-  const rows = policyScalars(policy).map(({ key, value }) =>
-    rowOf(`${key.padEnd(24)} ${printable(formatScalar(key, value))}`, policy.sources?.[key]),
-  );
+  const unsaid = policy.driver === undefined ? ', unless GLOVEBOX_DRIVER names another' : '';
+  const rows = policyScalars(policy).map(({ key, value }) => {
+    const text = `${key.padEnd(24)} ${printable(formatScalar(key, value))}`;
+    return rowOf(key === 'driver' ? `${text}${unsaid}` : text, policy.sources?.[key]);
+  });
   return limits.require.length === 0
     ? rows
     : [...rows, { text: `${'limits.require'.padEnd(24)} ${limits.require.join(', ')}` }];

@@ -53,6 +53,7 @@ function readScalars(doc: PolicyDocument, source: FragmentSource): Scalars {
   };
   const { filesystem, limits, network, process: processes } = doc;
   put('tier', doc.tier, ['tier']);
+  put('driver', doc.driver, ['driver']);
   put('filesystem.mode', filesystem?.mode, ['filesystem', 'mode']);
   put('filesystem.base', baseFrom(filesystem?.base, source), ['filesystem', 'base']);
   put('filesystem.tmp', sizeOf(filesystem?.tmp), ['filesystem', 'tmp']);

@@ -182,6 +182,10 @@ const grant = fc.oneof(
   }),
 );
 const tree = fc.constantFrom('/opt', '/opt/a', '/opt/a/b', '/srv', '/optional');
+const drivers = {
+  tier: fc.constantFrom('process', 'container'),
+  driver: fc.constantFrom(undefined, 'gvisor', 'docker', 'podman', 'qemu', 'firecracker'),
+};
 /** All that the organisation bounds, in few values, so that many requests meet their bound. */
 const ceiling = fc
   .record({
@@ -189,6 +193,7 @@ const ceiling = fc
     write: fc.array(tree, { maxLength: 3 }),
     memory: size,
     nesting: fc.boolean(),
+    ...drivers,
   })
   .map(policyText);
 const request = fc
@@ -197,13 +202,17 @@ const request = fc
     write: fc.array(tree, { maxLength: 1 }),
     memory: size,
     nesting: fc.boolean(),
+    ...drivers,
   })
   .map(policyText);
 
-function policyText(parts: { allow: unknown; write: unknown; memory: unknown; nesting: unknown }): string {
-  const { allow, write, memory, nesting } = parts;
+type PolicyParts = Readonly<Record<'allow' | 'write' | 'memory' | 'nesting' | 'tier' | 'driver', unknown>>;
+
+function policyText({ allow, write, memory, nesting, tier, driver }: PolicyParts): string {
   return JSON.stringify({
     version: 1,
+    tier,
+    driver,
     network: { allow },
     filesystem: { write },
     limits: { memory },
@@ -333,6 +342,8 @@ describe('hostile policies', () => {
         );
         expect(found.limits.memoryBytes ?? Infinity).toBeLessThanOrEqual(most.limits.memoryBytes ?? Infinity);
         expect(most.process.nesting || !found.process.nesting).toBe(true);
+        const bound = most.driver ?? (most.tier === 'container' ? 'gvisor' : found.driver);
+        expect([bound, 'gvisor', 'qemu']).toContain(found.driver);
       }),
       { numRuns: RUNS },
     );

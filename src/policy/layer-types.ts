@@ -4,6 +4,7 @@ import type {
   DlpPolicy,
   LayerName,
   LimitName,
+  NamedDriver,
   NetworkDeny,
   NetworkRule,
   Origin,
@@ -35,6 +36,7 @@ export type BudgetKey =
 /** Settings that have one value; lists add up instead. */
 export interface ScalarValues extends Record<NumberKey, number> {
   tier: Tier;
+  driver: NamedDriver;
   'filesystem.mode': 'direct' | 'review';
   'filesystem.writable': boolean;
   /** As `baseText` writes it: `host`, `image:NAME` or an absolute path. */

@@ -57,6 +57,7 @@ export function mergePolicy(input: MergeInput): MergeResult {
   const policy: Policy = {
     version: 1,
     tier: settled(scalars)['tier'],
+    ...definedOnly({ driver: scalars.driver?.value }),
     filesystem: mergeFilesystem(input, scalars, notices),
     network: { ...network, allow: network.allow.map((rule) => withCredentialHeaders(rule, credentials)) },
     credentials,
@@ -70,7 +71,7 @@ export function mergePolicy(input: MergeInput): MergeResult {
 }
 
 /** The settings that always have a value. */
-function settled(scalars: Scalars): Pick<ScalarValues, keyof typeof SCALAR_DEFAULTS> {
+function settled(scalars: Scalars): Pick<ScalarValues, Exclude<keyof typeof SCALAR_DEFAULTS, 'driver'>> {
   return {
     tier: scalars.tier?.value ?? SCALAR_DEFAULTS.tier,
     'filesystem.mode': scalars['filesystem.mode']?.value ?? SCALAR_DEFAULTS['filesystem.mode'],

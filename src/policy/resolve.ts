@@ -4,7 +4,7 @@ import { GloveboxError } from '../base/errors.ts';
 import { isWithin, printablePath } from '../base/path-bytes.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import { packageRoot } from '../base/version.ts';
-import { applyCeiling, ceilingError, originPlace } from './ceiling.ts';
+import { applyCeiling, ceilingError, originPlace, withDriverOfTier } from './ceiling.ts';
 import { commandLineFragment } from './command-line.ts';
 import type { CommandLineLayer, LayerInfo, LayerName, PolicyContext, ResolvedPolicy } from './contract.ts';
 import { inputState, type Input } from './inputs.ts';
@@ -179,7 +179,7 @@ function readLayers(run: Run): Layers {
   const organisation =
     files.organisation.file === undefined
       ? []
-      : readLayer(ceilingReader, files.organisation.file, 'organisation');
+      : withDriverOfTier(readLayer(ceilingReader, files.organisation.file, 'organisation'));
   checkWorkspaceRoot(organisation, run);
   const reader = newReader(context, workspace.real);
   const user = files.user.file === undefined ? [] : readLayer(reader, files.user.file, 'user');

@@ -15,6 +15,7 @@ export function policyScalars(policy: Policy): readonly ScalarView[] {
   const { filesystem, limits, network, process: processes } = policy;
   const values: { readonly [K in ScalarKey]: ScalarValues[K] | undefined } = {
     tier: policy.tier,
+    driver: policy.driver ?? scalarDefault('driver'),
     'filesystem.mode': filesystem.mode,
     'filesystem.base': baseText(filesystem.base),
     'filesystem.writable': filesystem.workspaceWritable,

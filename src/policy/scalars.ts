@@ -32,6 +32,7 @@ export const BUDGET_KEYS: readonly BudgetKey[] = [
 /** What holds when no layer says anything: the strict end, except where nothing would run. */
 export const SCALAR_DEFAULTS = {
   tier: 'process',
+  driver: 'gvisor',
   'filesystem.mode': 'direct',
   'filesystem.writable': true,
   'filesystem.base': 'host',
@@ -46,9 +47,10 @@ export const SCALAR_DEFAULTS = {
 const TIER_RANK = { process: 0, auto: 0.5, container: 1, vm: 2, 'vm+gvisor': 3 } as const;
 const SECCOMP_RANK = { debug: 0, default: 1, strict: 2 } as const;
 
-/** How much a value allows: more is wider. The login name allows nothing; base systems have no order: see `widens`. */
+/** How much a value allows: more is wider. The login name allows nothing; base systems and drivers have no such order: see `widens`. */
 const WIDTH: { readonly [K in Exclude<ScalarKey, NumberKey>]: (value: ScalarValues[K]) => number } = {
   tier: (tier) => -TIER_RANK[tier],
+  driver: () => 0,
   'filesystem.mode': (mode) => (mode === 'direct' ? 1 : 0),
   'filesystem.writable': Number,
   'filesystem.base': () => 0,
@@ -64,6 +66,7 @@ export function isNumberKey(key: ScalarKey): key is NumberKey {
 
 const SCALAR_KEYS: readonly ScalarKey[] = [
   'tier',
+  'driver',
   'filesystem.mode',
   'filesystem.base',
   'filesystem.writable',
@@ -96,13 +99,17 @@ export function width<K extends ScalarKey>(key: K, value: ScalarValues[K] | unde
   return measures[key]?.(known) ?? 0;
 }
 
-/** True when `to` allows something that `from` does not. Another base system always may: it is another set of programs and files. */
+/**
+ * True when `to` allows something that `from` does not. Another base system always may: it is another set of programs and files. So may
+ * another driver, unless it is what its tier has by default: an engine is a service of its own, and with its usual runtime the kernel is the host's.
+ */
 export function widens<K extends ScalarKey>(
   key: K,
   from: ScalarValues[K] | undefined,
   to: ScalarValues[K] | undefined,
 ): boolean {
   if (key === 'filesystem.base') return (from ?? scalarDefault(key)) !== (to ?? scalarDefault(key));
+  if (key === 'driver') return to !== undefined && to !== 'gvisor' && to !== 'qemu' && to !== from;
   return width(key, to) > width(key, from);
 }
 

@@ -58,6 +58,12 @@ monitor: {}
       ['p.yaml:2:12: network.alow: there is no such key (did you mean allow?)'],
     ],
     [
+      'version: 1\ndriver: dokcer',
+      [
+        'p.yaml:2:9: driver: found "dokcer", expected one of gvisor, docker, podman, qemu, firecracker (did you mean docker?)',
+      ],
+    ],
+    [
       'version: 1\nnetwork: { network: {} }',
       [
         'p.yaml:2:12: network.network: there is no such key; known here: mode, allow, deny, budget, overBudget, dlp, parentProxy, ask, trust',

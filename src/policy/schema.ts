@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { BASE_EXPECTED, baseProblem } from './base-text.ts';
+import { DRIVERS } from './driver-names.ts';
 import { credentials } from './schema-credentials.ts';
 import {
   boundedSize,
@@ -136,6 +137,11 @@ export const policyDocument = section({
   tier: word(...TIERS)
     .optional()
     .describe('The least tier.'),
+  driver: word(...DRIVERS)
+    .optional()
+    .describe(
+      "What the container tier is made with: gvisor (a kernel of its own), or an engine of this machine, docker or podman (with its usual runtime the host's kernel: weaker). Or the vm tier: qemu, or firecracker (unverified).",
+    ),
   filesystem: filesystem.optional(),
   network: network.optional(),
   credentials: credentials

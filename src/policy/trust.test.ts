@@ -122,6 +122,25 @@ describe('a trusted project policy', () => {
     expect(policy.layers[2]?.state).toBe('used');
   });
 
+  it('asks before it takes another driver than gVisor, and never before it goes back to that', () => {
+    using fixture = new PolicyFixture();
+    fixture.project('version: 1\ntier: container\ndriver: docker\n');
+    const driver = (): unknown => resolvePolicy(fixture.context, {}).policy.driver;
+    expect(driver()).toBeUndefined();
+    expect(trust(fixture, () => false)).toEqual(['driver gvisor → docker']);
+    expect(resolvePolicy(fixture.context, {}).policy).toMatchObject({ tier: 'container' });
+    expect(driver()).toBeUndefined();
+    trust(fixture);
+    expect(driver()).toBe('docker');
+    fixture.user('version: 1\ndriver: docker\n');
+    fixture.project('version: 1\ndriver: podman\n');
+    expect(trust(fixture, () => false)).toEqual(['driver docker → podman']);
+    expect(driver()).toBe('docker');
+    fixture.project('version: 1\ndriver: gvisor\n');
+    expect(trust(fixture, () => false)).toEqual([]);
+    expect(driver()).toBe('gvisor');
+  });
+
   it('keeps its tightenings when nothing else is accepted', () => {
     using fixture = new PolicyFixture();
     const file = fixture.project(WIDE);

@@ -1,6 +1,6 @@
 // Rules that an engine could only seem to hold are refused. Source: bind mounts of engines follow symbolic links at both ends
 // (CVE-2018-15664, CVE-2021-30465); their protocols are JSON.
-import { symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { afterAll, expect } from 'vitest';
 import { withDocker, type DockerBox } from '../support/docker-box.ts';
@@ -10,6 +10,8 @@ const docker = await startDocker();
 afterAll(async () => {
   if ('host' in docker) await docker.stop();
 });
+
+const hasAppArmor = existsSync('/sys/kernel/security/apparmor') ? 'this host has AppArmor' : undefined;
 
 async function expectUnsupported(box: DockerBox, text: string, flags: readonly string[] = []): Promise<void> {
   const result = await box.sh('echo ran', { flags });
@@ -44,3 +46,14 @@ withDocker(docker, 'a runtime that the engine does not have', async (box) => {
   expect(result.stderr).toContain('E_TIER_UNAVAILABLE');
   expect(result.stderr).toContain('kata');
 });
+
+withDocker(
+  docker,
+  'a profile of AppArmor where there is none',
+  async (box) => {
+    const result = await box.run(['true'], { env: { GLOVEBOX_ENGINE_APPARMOR: 'strict' } });
+    expect(result.code).toBe(125);
+    expect(result.stderr).toMatch(/no AppArmor for the profile strict[^]*E_TIER_UNAVAILABLE/);
+  },
+  [hasAppArmor],
+);

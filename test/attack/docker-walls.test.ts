@@ -2,6 +2,7 @@
 // way of docker.sock, capabilities, devices and the cgroup release agent (CVE-2019-5736, CVE-2022-0492); FACTS of docker-run(1).
 import { afterAll, expect } from 'vitest';
 import { expectRecorded, expectRefused, outcomes } from '../support/attack.ts';
+import { clientWithout, expectNoPrivilege, noPrivileges } from '../support/engine-walls.ts';
 import { withDocker } from '../support/docker-box.ts';
 import { startDocker } from '../support/docker-daemon.ts';
 
@@ -119,6 +120,46 @@ report('count', count)
     expectRecorded(box);
   },
 );
+
+withDocker(
+  docker,
+  'a set-user-ID program and a device of the workspace give nothing, though Docker has no word for nosuid',
+  async (box) => {
+    await expectNoPrivilege(box);
+    const image =
+      box.docker('images', '--format', '{{.Repository}}:{{.Tag}}', 'glovebox/root').split('\n')[0] ?? '';
+    const bind = 'type=bind,source=/usr,target=/usr,readonly';
+    for (const words of [
+      ['--mount', `${bind},nosuid`],
+      ['--mount', `${bind},nodev=true`],
+      ['--volume', '/usr:/usr:ro,nosuid,nodev'],
+    ])
+      expect(box.complaint('run', '--rm', ...words, image, '/usr/bin/true')).toMatch(
+        /invalid|unexpected key/,
+      );
+  },
+  [noPrivileges],
+);
+
+for (const runtime of ['runc', 'runsc'] as const) {
+  const absent =
+    'host' in docker && !docker.runtimes.includes(runtime) ? `${runtime} is not installed` : undefined;
+  withDocker(
+    docker,
+    `[${runtime}] a mask that the engine left out is found before anything runs`,
+    async (box) => {
+      const env = {
+        GLOVEBOX_DOCKER: clientWithout(box, '.envrc', 'docker'),
+        GLOVEBOX_ENGINE_RUNTIME: runtime,
+      };
+      const result = await box.sh('echo ran', { env });
+      expect(result).toMatchObject({ code: 125, stdout: '' });
+      expect(result.stderr).toMatch(/\.envrc: nothing is mounted there[^]*E_MASK_LOST/);
+      expect(box.containers()).toEqual([]);
+    },
+    [absent],
+  );
+}
 
 withDocker(docker, 'guarded paths of the workspace hold, and nothing of them stays', async (box) => {
   box.write('.git/config', '[core]\n');

@@ -28,6 +28,38 @@ const nameOf = async (sandbox: Sandbox): Promise<string> => `glovebox-${(await s
 const create = (box: DockerBox): Promise<Sandbox> =>
   Sandbox.create({ tier: 'container', workspace: box.workspace, hostEnv: box.env() });
 
+describe('the choice', () => {
+  withDocker(docker, 'is made by option, policy or environment, and recorded', async (box) => {
+    const env = { GLOVEBOX_DRIVER: '' };
+    await box.run(['true'], { env, flags: ['--driver', 'docker'] });
+    await box.run(['true'], { env });
+    box.policy('version: 1\ndriver: docker\n');
+    await box.run(['true'], { env });
+    await box.run(['true'], { env, flags: ['--driver', 'gvisor'] });
+    const drivers = box.recorded('run.start').map(({ driver }) => driver);
+    expect(drivers).toEqual(['docker', 'gvisor', 'docker', 'gvisor']);
+  });
+
+  withDocker(docker, 'of a weaker driver by a project needs its trust', async (box) => {
+    box.write('glovebox.yaml', 'version: 1\ntier: container\ndriver: docker\n');
+    const explained = (): Promise<{ stdout: string }> =>
+      box.cli(['explain', '--tier', 'container'], { env: { GLOVEBOX_DRIVER: '' } });
+    expect((await explained()).stdout).toMatch(/^driver +gvisor$/m);
+    await box.cli(['policy', 'trust', '--yes'], { env: { GLOVEBOX_DRIVER: '' } });
+    expect((await explained()).stdout).toMatch(/^driver +docker$/m);
+  });
+
+  withDocker(docker, 'without an engine behind it says where it looked and what to do', async (box) => {
+    const run = (env: Readonly<Record<string, string>>): Promise<{ code: number | null; stderr: string }> =>
+      box.run(['true'], { env });
+    const absent = await run({ DOCKER_HOST: `unix://${box.base}/none.sock` });
+    expect(absent.code).toBe(125);
+    expect(absent.stderr).toMatch(/Cannot connect to the Docker daemon[^]*or unset DOCKER_HOST/);
+    const client = await run({ GLOVEBOX_DOCKER: '/nonexistent/docker' });
+    expect(client.stderr).toMatch(/\/nonexistent\/docker[^]*unset GLOVEBOX_DOCKER/);
+  });
+});
+
 describe('glovebox run', () => {
   withDocker(docker, 'passes input, output, errors and the exit code', async (box) => {
     const result = await box.sh('cat; echo err >&2; exit 7', { input: 'in' });
@@ -243,6 +275,6 @@ describe('doctor', () => {
     mkdirSync(path.join(box.base, 'empty'));
     const gone = await box.cli(['doctor'], { env: { DOCKER_HOST: `unix://${box.base}/empty/none.sock` } });
     expect(gone.code).toBe(125);
-    expect(gone.stdout).toMatch(/FAIL {2}docker .*\n {6}fix: Start the engine/);
+    expect(gone.stdout).toMatch(/FAIL {2}docker .*\n {6}fix: Start the engine that listens/);
   });
 });

@@ -1,14 +1,34 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { isGloveboxError } from '../../base/errors.ts';
-import { containerDriver } from '../../drivers/choose.ts';
+import { environmentDriver } from '../../drivers/choose.ts';
 import { engineFacts, findEngine, type EngineFacts, type EngineName } from '../../drivers/docker/index.ts';
+import type { NamedDriver } from '../../policy/contract.ts';
+import { loadPolicy } from '../../policy/load.ts';
+import { policyContext } from '../../sandbox/context.ts';
 import type { Finding } from './checks.ts';
 
 const ENGINES: readonly EngineName[] = ['docker', 'podman'];
 
 /** Which container engines could make the container tier here, and how strong each is. One that nobody asked for is no lack. */
-export function checkEngines(env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
-  const driver = containerDriver(env);
+export async function checkEngines(env: NodeJS.ProcessEnv): Promise<readonly Finding[]> {
+  const driver = await wantedDriver(env);
   return Promise.all(ENGINES.map((engine) => checkEngine(engine, env, engine === driver)));
+}
+
+/** What the organisation, the user or the environment asks for; a policy that is wrong the trial run tells of. */
+async function wantedDriver(env: NodeJS.ProcessEnv): Promise<NamedDriver | undefined> {
+  const cwd = mkdtempSync(path.join(tmpdir(), 'glovebox-doctor-'));
+  try {
+    const { policy } = await loadPolicy(policyContext(env, cwd), {});
+    return policy.driver ?? environmentDriver(env);
+  } catch (error) {
+    if (isGloveboxError(error) && error.code !== 'E_USAGE') return environmentDriver(env);
+    throw error;
+  } finally {
+    rmSync(cwd, { recursive: true, force: true });
+  }
 }
 
 async function checkEngine(engine: EngineName, env: NodeJS.ProcessEnv, wanted: boolean): Promise<Finding> {

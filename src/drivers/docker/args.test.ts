@@ -108,6 +108,8 @@ describe('runArgs', () => {
         '--ulimit nproc=99:99',
         '--image-volume ignore',
         '--security-opt mask=/proc/key-users',
+        '--mount type=bind,source=/usr,target=/usr,readonly,nosuid,nodev',
+        '--mount type=bind,source=/opt/glovebox-agent,target=/.glovebox/agent,readonly,nosuid,nodev',
         '--tmpfs /tmp:rw,exec,nosuid,nodev,size=1024,mode=1777,notmpcopyup',
       ]),
     );

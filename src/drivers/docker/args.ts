@@ -63,7 +63,7 @@ export function runArgs(input: EngineInput): readonly string[] {
     '--read-only',
     ...SYSFS.flatMap((target) => ['--tmpfs', `${target}:ro,nosuid,nodev,noexec,size=4096,mode=0555`]),
     ...input.mounts.flatMap((mount) => mountArgs(mount, input)),
-    ...['--mount', bindText(input.agent, AGENT_PATH, false)],
+    ...['--mount', bindText({ source: input.agent, target: AGENT_PATH, writable: false }, input)],
     ...WORDS[input.engine](input),
     ...['--entrypoint', AGENT_PATH, input.image, 'stdio'],
   ];
@@ -105,8 +105,11 @@ export function isGuestKernel(runtime: string | undefined): boolean {
   return runtime !== undefined && path.basename(runtime).startsWith('runsc');
 }
 
-function mountArgs(mount: EngineMount, { engine, user }: EngineInput): readonly string[] {
-  if (mount.kind === 'bind') return ['--mount', bindText(mount.source, mount.target, mount.writable)];
+type Bind = Pick<Extract<EngineMount, { kind: 'bind' }>, 'source' | 'target' | 'writable'>;
+
+function mountArgs(mount: EngineMount, input: EngineInput): readonly string[] {
+  const { engine, user } = input;
+  if (mount.kind === 'bind') return ['--mount', bindText(mount, input)];
   const options = [
     ...[
       'rw',
@@ -124,8 +127,13 @@ function mountArgs(mount: EngineMount, { engine, user }: EngineInput): readonly 
   return ['--tmpfs', `${mount.target}:${options.join(',')}`];
 }
 
-function bindText(source: string, target: string, writable: boolean): string {
-  const fields = ['type=bind', `source=${source}`, `target=${target}`, ...(writable ? [] : ['readonly'])];
+/** Docker has no word for what Podman's `nosuid,nodev` say: `--mount` refuses both, and so does `--volume` (docker-run(1), podman-run(1)). */
+function bindText({ source, target, writable }: Bind, { engine }: EngineInput): string {
+  const fields = [
+    ...['type=bind', `source=${source}`, `target=${target}`],
+    ...(writable ? [] : ['readonly']),
+    ...(engine === 'podman' ? ['nosuid', 'nodev'] : []),
+  ];
   return fields.map(csvField).join(',');
 }
 

@@ -9,7 +9,7 @@ export interface EngineChecks {
   readonly masks: readonly MaskMount[];
   /** Of what the engine was told to bind: it follows links, and somebody may have put one there meanwhile. */
   readonly identities: readonly VerifyIdentity[];
-  /** A guest kernel shows neither the host's mounts nor its devices. */
+  /** A guest kernel shows which mounts there are, and not which file of the host each is. */
   readonly guestKernel: boolean;
 }
 
@@ -18,14 +18,15 @@ export function engineBoot(input: BootInput, { masks, identities, guestKernel }:
   const base = guestBoot(input);
   const { landlock } = bootSpec(input);
   const guest = base.guest === undefined ? {} : { guest: { ...base.guest, ownNetwork: true } };
-  if (guestKernel) return { ...base, ...guest };
+  const verify = masks.map(({ verify: one }) => one);
+  if (guestKernel) return { ...base, ...guest, verify };
   return {
     ...base,
     ...guest,
+    verify,
     ...(landlock === undefined
       ? {}
       : { landlock: { ...landlock, rules: landlock.rules.flatMap(deviceRules) } }),
-    verify: masks.map(({ verify }) => verify),
     identities: [...input.identities, ...identities],
   };
 }

@@ -101,8 +101,14 @@ export function watchOver({ engine, program, env }: EngineClient, name: string):
   };
 }
 
-/** The last line that says something, for people. */
+/** The last line that says something, for people: no invitation to read help, and of Podman's log only what is in it. */
 export function lastLine(text: string): string {
-  const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith("See 'docker run"));
-  return (lines.at(-1) ?? '').trim();
+  const lines = text.split('\n').filter((line) => line.trim() !== '' && !INVITATION.test(line));
+  const last = (lines.at(-1) ?? '').trim();
+  const logged = LOGGED.exec(last)?.[1];
+  return (logged?.replaceAll(/\\(.)/g, '$1') ?? last).replace(/^(?:docker|Error): /, '');
 }
+
+const INVITATION = /^(?:See|Run) 'docker run/;
+/** The lines of logrus, which both engines log with. */
+const LOGGED = /^time="[^"]*" level=\w+ msg="((?:[^"\\]|\\.)*)"/;

@@ -15,6 +15,7 @@ import { readHardLimits, RLIMIT, UNLIMITED } from '../limits/rlimits.ts';
 import { containerName, isGuestKernel, runArgs } from './args.ts';
 import { engineBoot, holderSpec, needsPlaceholders } from './boot.ts';
 import { ask, lastLine, startClient, watchOver, type EngineClient } from './client.ts';
+import { hintFor } from './hints.ts';
 import { maskMounts, type MaskMount } from './masks.ts';
 import { removePrivate } from './ownership.ts';
 import { prepareEngine, privateDirectory, typeOf, type PreparedEngine } from './prepare.ts';
@@ -180,7 +181,14 @@ function watchContainer(own: Owned, child: ChildProcess, mode: BootSpec['mode'])
   const name = containerName(id);
   const usage = new ContainerUsage(client, name);
   const state = { gone: false };
-  if (mode === 'oneshot') void endAfter(session, usage, () => void stdin.end());
+  const removal = new Removal(client, name);
+  if (mode === 'oneshot') {
+    void endAfter(session, usage, () => {
+      stdin.end();
+      // Podman keeps the agent's input open, so that it would never leave.
+      if (client.engine === 'podman') removal.start();
+    });
+  }
   return {
     client,
     name,
@@ -189,13 +197,34 @@ function watchContainer(own: Owned, child: ChildProcess, mode: BootSpec['mode'])
     usage,
     state,
     complaint: collectComplaint(child),
-    exited: endOf(own, child, { state, dismiss: watchOver(client, name) }),
+    exited: endOf(own, child, { state, removal, dismiss: watchOver(client, name) }),
     kill: () => {
       usage.read();
       stdin.destroy();
-      void ask(client, ['rm', '--force', '--volumes', name]);
+      if (!state.gone) removal.start();
     },
   };
+}
+
+/** Asks the engine once to end a container, whoever wants it to end, so that no client outlives this process. */
+class Removal {
+  readonly #client: EngineClient;
+  readonly #name: string;
+  #asked: Promise<unknown> | undefined;
+
+  constructor(client: EngineClient, name: string) {
+    this.#client = client;
+    this.#name = name;
+  }
+
+  start(): void {
+    this.#asked ??= ask(this.#client, ['rm', '--force', '--volumes', this.#name]);
+  }
+
+  /** Resolves when the engine has answered, at once where it was not asked. */
+  get done(): Promise<unknown> {
+    return this.#asked ?? Promise.resolve();
+  }
 }
 
 /** The agent stays until its standard input ends: so that what was used can be read while there is something to read. */
@@ -214,12 +243,20 @@ async function endAfter(session: AgentSession, usage: ContainerUsage, end: () =>
 async function endOf(
   own: Owned,
   child: ChildProcess,
-  { state, dismiss }: Pick<Container, 'state'> & { readonly dismiss: () => void },
+  {
+    state,
+    removal,
+    dismiss,
+  }: Pick<Container, 'state'> & {
+    readonly removal: Removal;
+    readonly dismiss: () => void;
+  },
 ): Promise<JailExit> {
   const exit = await new Promise<JailExit>((resolve) => {
     child.once('error', () => resolve({ code: null, signal: null }));
     child.once('close', (code, signal) => resolve({ code, signal }));
   });
+  await removal.done;
   state.gone = await removed(own.input);
   dismiss();
   await release(own);
@@ -254,7 +291,8 @@ async function bootContainer(container: Container): Promise<Jail> {
   };
 }
 
-async function agentUp({ session, child, complaint, exited, kill }: Container): Promise<void> {
+async function agentUp(container: Container): Promise<void> {
+  const { session, child, complaint, exited, kill } = container;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -269,14 +307,20 @@ async function agentUp({ session, child, complaint, exited, kill }: Container): 
     if (isGloveboxError(error) && error.code === 'E_MASK_LOST') return;
     if (child.exitCode === null) kill();
     await exited;
-    throw startError(error, lastLine(complaint()));
+    throw startError(error, lastLine(complaint()), container.client);
   } finally {
     clearTimeout(timer);
   }
 }
 
 /** What the engine said is the better reason. */
-function startError(error: unknown, complaint: string): unknown {
+function startError(error: unknown, complaint: string, client: EngineClient): unknown {
   if (complaint === '' || !isGloveboxError(error) || error.why !== undefined) return error;
-  return new GloveboxError('E_SANDBOX_START', { what: error.what, why: complaint, cause: error });
+  const next = hintFor(client, complaint);
+  return new GloveboxError('E_SANDBOX_START', {
+    what: error.what,
+    why: complaint,
+    ...(next === undefined ? {} : { next }),
+    cause: error,
+  });
 }

@@ -5,6 +5,7 @@ import { ensurePrivateDir } from '../../base/paths.ts';
 import type { Plan } from '../contract.ts';
 import { isGuestKernel } from './args.ts';
 import { ask, lastLine, type EngineClient } from './client.ts';
+import { hintFor } from './hints.ts';
 import type { MaskInput } from './masks.ts';
 import { ownOwnership, ownershipLabels, privateName, removePrivate, sweepDead } from './ownership.ts';
 import { engineFacts, unavailable, type EngineFacts } from './probe.ts';
@@ -19,6 +20,7 @@ export interface PrepareInput {
   /** Where private directories stand. */
   readonly directory: string;
   readonly runtime?: string;
+  readonly apparmor?: string;
 }
 
 /** What stands before the container is started. */
@@ -64,9 +66,15 @@ export async function prepareEngine(input: PrepareInput): Promise<PreparedEngine
 const arch = (): 'x64' | 'arm64' => (process.arch === 'arm64' ? 'arm64' : 'x64');
 
 /** A wall that the engine does not have here is none. */
-function refuseWeak({ client, plan, runtime }: PrepareInput, facts: EngineFacts): void {
+function refuseWeak({ client, plan, runtime, apparmor }: PrepareInput, facts: EngineFacts): void {
   const { engine } = client;
   if (!facts.seccomp && !isGuestKernel(runtime)) throw unavailable(engine, 'its host has no seccomp');
+  if (apparmor !== undefined && !facts.apparmor)
+    throw unavailable(
+      engine,
+      `it has no AppArmor for the profile ${apparmor}`,
+      'Unset GLOVEBOX_ENGINE_APPARMOR, or use a host that has it.',
+    );
   if (runtime !== undefined && facts.runtimes.length > 0 && !facts.runtimes.includes(runtime))
     throw unavailable(
       engine,
@@ -78,7 +86,7 @@ function refuseWeak({ client, plan, runtime }: PrepareInput, facts: EngineFacts)
     throw unavailable(
       engine,
       'it cannot limit memory and processes here',
-      'Give it the controllers of cgroup v2.',
+      'Use a machine with cgroup v2 that delegates memory and pids to this user (systemd: Delegate=yes), or lift the limits: --memory unlimited --pids unlimited --cpu unlimited.',
     );
 }
 
@@ -87,7 +95,9 @@ async function ensureImage(client: EngineClient, image: RootImage): Promise<void
   const found = await ask(client, ['image', 'inspect', '--format', '{{.Id}}', image.name]);
   if (found.code === 0) return;
   const made = await ask(client, ['import', '-', image.name], image.archive);
-  if (made.code !== 0) throw unavailable(client.engine, lastLine(made.err) || 'it took no image');
+  if (made.code === 0) return;
+  const why = lastLine(made.err) || 'it took no image';
+  throw unavailable(client.engine, why, hintFor(client, why));
 }
 
 function writePrivate(

@@ -83,9 +83,10 @@ describe('client', () => {
   });
 
   test('the last line of a complaint is its reason', () => {
-    expect(lastLine("docker: Error response: no.\nSee 'docker run --help'.\n\n")).toBe(
-      'docker: Error response: no.',
-    );
+    for (const invitation of ["See 'docker run --help'.", "Run 'docker run --help' for more information"])
+      expect(lastLine(`docker: Error response: no.\n${invitation}\n\n`)).toBe('Error response: no.');
+    const logged = String.raw`time="2026-11-21T21:24:25Z" level=error msg="no \"name\" here"`;
+    expect(lastLine(`Error: first\n${logged}\n`)).toBe('no "name" here');
     expect(lastLine('')).toBe('');
   });
 });

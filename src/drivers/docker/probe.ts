@@ -2,6 +2,7 @@ import { GloveboxError } from '../../base/errors.ts';
 import { findProgram, type HostProgram } from '../find-program.ts';
 import type { EngineName } from './args.ts';
 import { ask, clientEnvironment, lastLine, type EngineClient } from './client.ts';
+import { hintFor } from './hints.ts';
 
 const PROGRAMS: Readonly<Record<EngineName, HostProgram>> = {
   docker: {
@@ -43,8 +44,13 @@ export interface EngineFacts {
  * @throws E_TIER_UNAVAILABLE
  */
 export function findEngine(engine: EngineName, env: NodeJS.ProcessEnv, workspace: string): EngineClient {
-  const found = findProgram(PROGRAMS[engine], env, workspace);
-  if ('why' in found) throw unavailable(engine, found.why, `Run: ${INSTALL[engine]}`);
+  const program = PROGRAMS[engine];
+  const found = findProgram(program, env, workspace);
+  if ('why' in found) {
+    const named = (env[program.variable] ?? '') !== '';
+    const next = named ? `Name the client, or unset ${program.variable}.` : `Run: ${INSTALL[engine]}`;
+    throw unavailable(engine, found.why, next);
+  }
   return { engine, program: found.path, env: clientEnvironment(env) };
 }
 
@@ -63,12 +69,18 @@ export function unavailable(engine: EngineName, why: string, next?: string): Glo
  */
 export async function engineFacts(client: EngineClient): Promise<EngineFacts> {
   const answer = await ask(client, ['info', '--format', '{{json .}}']);
-  const facts = answer.code === 0 ? READERS[client.engine](parse(answer.out)) : undefined;
-  if (facts === undefined) {
-    const why = lastLine(answer.err) || 'it gave no answer';
-    throw unavailable(client.engine, why, 'Start the engine, and let this user reach it.');
-  }
-  return facts;
+  const info = parse(answer.out);
+  const facts = answer.code === 0 ? READERS[client.engine](info) : undefined;
+  if (facts !== undefined) return facts;
+  const why = lastLine(answer.err) || serverError(info) || 'it gave no answer';
+  const next = hintFor(client, why) ?? `Run \`${client.program} info\`: it has to answer without an error.`;
+  throw unavailable(client.engine, why, next);
+}
+
+/** Docker's client before version 25 says in its answer that it has no engine, and not beside it. */
+function serverError(info: unknown): string {
+  const errors = at(info, 'ServerErrors');
+  return Array.isArray(errors) ? String(errors[0] ?? '') : '';
 }
 
 function parse(text: string): unknown {

@@ -134,6 +134,6 @@ export function unsupported(what: string, why: string): GloveboxError {
   return new GloveboxError('E_UNSUPPORTED', {
     what: `a container engine cannot hold ${what}`,
     why,
-    next: 'Use the container tier without an engine: unset GLOVEBOX_DRIVER.',
+    next: 'Use the container tier without an engine: --driver gvisor.',
   });
 }
