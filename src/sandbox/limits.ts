@@ -1,15 +1,20 @@
 import type { ResourceLimit } from '../agent/contract.ts';
 import { GloveboxError } from '../base/errors.ts';
+import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
 import type { Teardown } from '../base/teardown.ts';
+import type { Jail } from '../drivers/bubblewrap/driver.ts';
 import type { ContainmentUsage, Plan } from '../drivers/contract.ts';
 import type { CurrentUsage } from '../drivers/limits/usage.ts';
 import {
+  canReadJails,
   createCgroup,
   detectCgroups,
   planLimits,
   readHardLimits,
   sweepCgroups,
+  type CgroupPlan,
 } from '../drivers/limits/index.ts';
+import { MemoryWatch, type MemoryWatchInput } from './memory-watch.ts';
 
 /** Limits in force for one sandbox. */
 export interface EnforcedLimits {
@@ -27,15 +32,23 @@ export interface EnforcedLimits {
   readonly groups: readonly string[];
   /** Stops everything inside, or lets it go on; false where no control group can do that. */
   freeze(frozen: boolean): boolean;
+  /** Begins to watch what no control group holds. Preconditions: called once, with a jail that has just booted. */
+  watch(jail: WatchedJail): void;
+}
+
+/** How a jail is ended that holds too much. */
+export interface WatchedJail extends Pick<Jail, 'pid' | 'session'> {
+  readonly kill: () => Promise<void>;
 }
 
 /** Where this user can make no control group. */
-const NO_GROUP: Pick<EnforcedLimits, 'joinPaths' | 'groups' | 'usage' | 'current' | 'freeze'> = {
+const NO_GROUP: Omit<EnforcedLimits, 'rlimits' | 'notices'> = {
   joinPaths: [],
   groups: [],
   usage: () => ({ hit: [] }),
   current: () => ({}),
   freeze: () => false,
+  watch: () => undefined,
 };
 
 /**
@@ -54,22 +67,65 @@ export function enforceLimits(
     limits,
     facts,
     guestKernel,
+    watchable: canReadJails(),
     euid: process.geteuid?.() ?? 0,
     hard: readHardLimits(),
   });
   if (plan.refused.length > 0) throw unavailable(plan.refused, facts.detail, facts.fix);
   sweepCgroups(facts);
   const base = { rlimits: plan.rlimits, notices: plan.notices };
-  if (plan.cgroup === undefined) return { ...base, ...NO_GROUP };
-  const group = createCgroup(id, plan.cgroup);
+  const held = {
+    ...base,
+    ...(plan.cgroup === undefined ? NO_GROUP : heldByGroup(id, plan.cgroup, teardown)),
+  };
+  return plan.watchBytes === undefined
+    ? held
+    : watched(held, { limitBytes: plan.watchBytes, guestKernel, teardown });
+}
+
+function heldByGroup(id: string, plan: CgroupPlan, teardown: Teardown): typeof NO_GROUP {
+  const group = createCgroup(id, plan);
   teardown.add('cgroup', () => group.remove());
   return {
-    ...base,
     joinPaths: group.joinPaths,
     groups: group.dirs,
     usage: () => group.usage(),
     current: () => group.current(),
     freeze: (frozen) => group.freeze(frozen),
+    watch: () => undefined,
+  };
+}
+
+type WatchOptions = Pick<MemoryWatchInput, 'limitBytes' | 'guestKernel'> & { readonly teardown: Teardown };
+
+/** What a control group leaves open, with memory held by looking at it. */
+function watched(held: EnforcedLimits, { limitBytes, guestKernel, teardown }: WatchOptions): EnforcedLimits {
+  const made: { watch?: MemoryWatch } = {};
+  teardown.add('memory watch', () => made.watch?.[Symbol.dispose]());
+  return {
+    ...held,
+    usage: () => {
+      const seen = held.usage();
+      if (made.watch === undefined) return seen;
+      const { over, peakBytes } = made.watch;
+      return {
+        ...seen,
+        ...(peakBytes > 0 ? { peakMemoryBytes: peakBytes } : {}),
+        hit: over ? [...seen.hit, 'memory'] : seen.hit,
+      };
+    },
+    current: () => {
+      const memoryBytes = made.watch?.currentBytes();
+      return { ...held.current(), ...(memoryBytes === undefined ? {} : { memoryBytes }) };
+    },
+    watch: ({ pid, session, kill }) => {
+      if (pid === undefined) return;
+      // As a control group does: it ends the programs, and a guest kernel is one.
+      const onOver = guestKernel
+        ? (): void => void kill()
+        : (): void => session.signalAll(SIGNAL_NUMBERS['SIGKILL'] ?? 9);
+      made.watch = new MemoryWatch({ pid, guestKernel, limitBytes, onOver });
+    },
   };
 }
 
@@ -80,6 +136,7 @@ export function engineLimits({ limits }: Pick<Plan, 'limits'>, engine: string): 
     limits,
     facts: { version: 0, parents, detail: `held by ${engine}` },
     guestKernel: true,
+    watchable: false,
     euid: process.geteuid?.() ?? 0,
     hard: readHardLimits(),
   });

@@ -1,5 +1,6 @@
 export { createCgroup, type Cgroup } from './cgroup.ts';
 export { detectCgroups, type CgroupFacts, type Controller } from './facts.ts';
+export { canReadJails, JailMemory, type JailMemoryInput } from './jail-memory.ts';
 export {
   planLimits,
   strengths,

@@ -33,7 +33,7 @@ const plan = (
   limits: Partial<PlanLimits> = {},
   euid = 1000,
   hard = new Map<number, bigint>(),
-): LimitsPlan => planLimits({ limits: { ...LIMITS, ...limits }, facts, euid, hard });
+): LimitsPlan => planLimits({ limits: { ...LIMITS, ...limits }, facts, watchable: true, euid, hard });
 const rlimit = (made: LimitsPlan, resource: number): bigint | undefined =>
   made.rlimits.find((limit) => limit.resource === resource)?.hard;
 const writes = (made: LimitsPlan): string[] =>
@@ -82,7 +82,7 @@ describe('planLimits', () => {
     expect(made.refused).toEqual([]);
     expect(made.notices).toEqual([
       'no CPU limit (no writable cgroup)',
-      'memory is limited for each process, not for all together (no writable cgroup)',
+      'the memory limit is held by watching (no writable cgroup)',
       'processes are limited for the user, not for the sandbox (no writable cgroup)',
     ]);
   });
@@ -102,6 +102,7 @@ describe('planLimits', () => {
     const made = planLimits({
       limits: { ...unlimited, require: ['cpu'] },
       facts: NONE,
+      watchable: true,
       euid: 1,
       hard: new Map(),
     });
@@ -123,29 +124,62 @@ describe('planLimits', () => {
     expect(made.notices).toEqual(['files 100000 is above the hard limit here: 20000']);
   });
 
-  test('a guest kernel holds mappings to the address space alone, for those who asked for a limit', () => {
-    const guest = (facts: CgroupFacts, explicit: PlanLimits['explicit']): LimitsPlan =>
+  test('memory of all processes together is watched where no control group counts it', () => {
+    const guest = (facts: CgroupFacts, watchable: boolean, limits: Partial<PlanLimits> = {}): LimitsPlan =>
       planLimits({
-        limits: { ...LIMITS, explicit },
+        limits: { ...LIMITS, ...limits },
         facts,
+        watchable,
         euid: 1000,
         hard: new Map(),
         guestKernel: true,
       });
-    const asked = guest(NONE, ['memory']);
-    expect([rlimit(asked, RLIMIT.AS), rlimit(asked, RLIMIT.DATA)]).toEqual([1024n ** 3n, undefined]);
-    expect(asked.notices).toContain(
+    for (const made of [plan(NONE), guest(NONE, true)]) {
+      expect(made).toMatchObject({ watchBytes: 1024 ** 3, strength: { memory: 'weak' } });
+      expect(made.notices).toContain('the memory limit is held by watching (no writable cgroup)');
+    }
+    expect(guest(NONE, true, { require: ['memory'] }).refused).toEqual(['memory']);
+    for (const made of [plan(V1), guest(V2, true)]) expect(made.watchBytes).toBeUndefined();
+    const { memoryBytes: _, ...unlimited } = LIMITS;
+    const free = {
+      limits: unlimited,
+      facts: NONE,
+      watchable: true,
+      euid: 1,
+      hard: new Map<number, bigint>(),
+    };
+    expect(planLimits(free).watchBytes, 'nothing to hold').toBeUndefined();
+  });
+
+  test('where nobody can watch, a guest kernel has no limit on memory, and a process has its own', () => {
+    const blind = {
+      limits: LIMITS,
+      facts: NONE,
+      watchable: false,
+      euid: 1000,
+      hard: new Map<number, bigint>(),
+    };
+    const guest = planLimits({ ...blind, guestKernel: true });
+    expect(guest).toMatchObject({ strength: { memory: 'none' }, refused: [] });
+    expect(guest.notices).toContain('no memory limit (no writable cgroup)');
+    const asked = { ...LIMITS, explicit: ['memory'] } as const;
+    expect(planLimits({ ...blind, limits: asked, guestKernel: true }).refused).toEqual(['memory']);
+    const jail = planLimits({ ...blind, limits: asked });
+    expect(jail).toMatchObject({ strength: { memory: 'weak' }, refused: [] });
+    expect(jail.watchBytes).toBeUndefined();
+    expect(jail.notices).toContain(
       'memory is limited for each process, not for all together (no writable cgroup)',
     );
-    const unasked = guest(NONE, []);
-    expect([rlimit(unasked, RLIMIT.AS), rlimit(unasked, RLIMIT.DATA)]).toEqual([undefined, undefined]);
-    expect(unasked.notices).toContain('no memory limit (no writable cgroup)');
-    expect(rlimit(guest(V1, ['memory']), RLIMIT.AS)).toBeUndefined();
-    expect(rlimit(plan(NONE, { explicit: ['memory'] }), RLIMIT.AS)).toBeUndefined();
   });
 
   test('no core files, no real time, ever', () => {
-    const made = planLimits({ limits: { require: [], explicit: [] }, facts: NONE, euid: 1, hard: new Map() });
+    const made = planLimits({
+      limits: { require: [], explicit: [] },
+      facts: NONE,
+      watchable: true,
+      euid: 1,
+      hard: new Map(),
+    });
     expect([RLIMIT.CORE, RLIMIT.RTPRIO, RLIMIT.NICE].map((resource) => rlimit(made, resource))).toEqual([
       0n,
       0n,
@@ -157,7 +191,7 @@ describe('planLimits', () => {
 
 test('hard limits are read from /proc', () => {
   const limits = readHardLimits();
-  expect(limits.size).toBe(9);
+  expect(limits.size).toBe(8);
   expect(limits.get(RLIMIT.NOFILE)).toBeGreaterThan(0n);
   expect([...limits.values()].every((value) => value >= 0n && value <= UNLIMITED)).toBe(true);
 });

@@ -22,6 +22,8 @@ export interface LimitsPlan {
   readonly rlimits: readonly ResourceLimit[];
   readonly cgroup?: CgroupPlan;
   readonly strength: Readonly<Record<LimitName, Strength>>;
+  /** Memory of the whole sandbox, in bytes, that no control group holds: the caller has to watch it. */
+  readonly watchBytes?: number;
   /** Limits that have to hold and do not: the caller refuses the run with E_LIMIT_UNAVAILABLE. */
   readonly refused: readonly LimitName[];
   /** What a person should know: a value that was lowered, a limit that holds only in part. */
@@ -33,6 +35,8 @@ export interface LimitsInput {
   readonly facts: CgroupFacts;
   /** The sandbox's processes are those of a kernel of its own, which runs on processes of this one. */
   readonly guestKernel?: boolean;
+  /** Whether the host's process can see what the jail's processes hold, to end them when it is too much. */
+  readonly watchable: boolean;
   readonly euid: number;
   /** Hard limits of this process; see `readHardLimits`. */
   readonly hard: ReadonlyMap<number, bigint>;
@@ -62,10 +66,12 @@ export function planLimits(input: LimitsInput): LimitsPlan {
   const strength = strengths(input);
   const notices: string[] = [];
   const cgroup = planCgroup(hostLimits(input), input.facts);
+  const watchBytes = strength.memory === 'weak' && input.watchable ? input.limits.memoryBytes : undefined;
   return {
     rlimits: planRlimits(input, strength, notices),
     ...(cgroup === undefined ? {} : { cgroup }),
     strength,
+    ...(watchBytes === undefined ? {} : { watchBytes }),
     refused: refusedLimits(input.limits, strength),
     notices: [...notices, ...weakNotices(input, strength)],
   };
@@ -79,13 +85,12 @@ function hostLimits({ limits, guestKernel }: LimitsInput): PlanLimits {
 
 /** How strongly each limit can be held on this machine, whatever its value. */
 export function strengths(
-  input: Pick<LimitsInput, 'facts' | 'euid' | 'guestKernel'>,
+  input: Pick<LimitsInput, 'facts' | 'euid' | 'guestKernel' | 'watchable'>,
 ): Record<LimitName, Strength> {
   const { facts } = input;
   return {
     cpu: facts.parents.cpu === undefined ? 'none' : 'full',
-    // RLIMIT_DATA, in a guest kernel RLIMIT_AS, bounds each process and not their sum.
-    memory: facts.parents.memory === undefined ? 'weak' : 'full',
+    memory: memoryStrength(input),
     pids: pidsStrength(input),
     files: 'full',
     fileSize: 'full',
@@ -94,6 +99,16 @@ export function strengths(
     timeout: 'full',
     ttl: 'full',
   };
+}
+
+/** RLIMIT_DATA bounds each process and not their sum; the watch bounds the sum, and looks at times only. A guest kernel has but the watch. */
+function memoryStrength({
+  facts,
+  guestKernel,
+  watchable,
+}: Pick<LimitsInput, 'facts' | 'guestKernel' | 'watchable'>): Strength {
+  if (facts.parents.memory !== undefined) return 'full';
+  return guestKernel === true && !watchable ? 'none' : 'weak';
 }
 
 /** RLIMIT_NPROC does not bind the user root (setrlimit(2)), and counts by user, not by sandbox; in a guest kernel that is the same. */
@@ -138,13 +153,12 @@ function refusedLimits(limits: PlanLimits, strength: Readonly<Record<LimitName, 
 }
 
 function weakNotices(
-  { limits, facts, guestKernel }: LimitsInput,
+  { limits, facts, watchable }: LimitsInput,
   strength: Readonly<Record<LimitName, Strength>>,
 ): string[] {
-  const unheld = guestKernel === true && !limits.explicit.includes('memory');
   const said: Partial<Record<LimitName, string>> = {
     cpu: 'no CPU limit',
-    memory: unheld ? 'no memory limit' : 'memory is limited for each process, not for all together',
+    memory: memoryNotice(strength.memory, watchable),
     pids:
       strength.pids === 'none'
         ? 'no limit on processes'
@@ -152,6 +166,13 @@ function weakNotices(
   };
   const lost = NAMES.filter((name) => limits[VALUES[name]] !== undefined && strength[name] !== 'full');
   return lost.flatMap((name) => (said[name] === undefined ? [] : [`${said[name]} (${facts.detail})`]));
+}
+
+function memoryNotice(strength: Strength, watchable: boolean): string {
+  if (strength === 'none') return 'no memory limit';
+  return watchable
+    ? 'the memory limit is held by watching'
+    : 'memory is limited for each process, not for all together';
 }
 
 function planRlimits(
@@ -177,11 +198,8 @@ function planRlimits(
   if (limits.fileSizeBytes !== undefined)
     own.push(clamp(RLIMIT.FSIZE, BigInt(limits.fileSizeBytes), 'fileSize'));
   if (limits.memoryBytes !== undefined && strength.memory === 'weak') {
-    const value = BigInt(limits.memoryBytes);
-    // gVisor holds mappings to RLIMIT_AS alone, and that counts what is reserved as well: WebAssembly reserves gigabytes. So it is for
-    // those who asked for a limit, and not for the default, which would break Node's fetch.
-    if (guestKernel !== true) own.push(clamp(RLIMIT.DATA, value, 'memory'));
-    else if (limits.explicit.includes('memory')) own.push(clamp(RLIMIT.AS, value, 'memory'));
+    // gVisor holds mappings to RLIMIT_AS alone, and that counts what is reserved as well: WebAssembly reserves gigabytes, and V8 does not start.
+    if (guestKernel !== true) own.push(clamp(RLIMIT.DATA, BigInt(limits.memoryBytes), 'memory'));
   }
   if (limits.pids !== undefined && guestKernel === true)
     own.push({ resource: RLIMIT.NPROC, ...both(BigInt(limits.pids + OWN_IN_GUEST)) });

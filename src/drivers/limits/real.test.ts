@@ -19,7 +19,13 @@ describe.skipIf(missing !== '')(
     let count = 0;
     const create = (limits: Partial<PlanLimits>): Cgroup => {
       const all: PlanLimits = { require: [], explicit: [], ...limits };
-      const plan = planLimits({ limits: all, facts, euid: process.geteuid?.() ?? 0, hard: readHardLimits() });
+      const plan = planLimits({
+        limits: all,
+        facts,
+        watchable: true,
+        euid: process.geteuid?.() ?? 0,
+        hard: readHardLimits(),
+      });
       if (plan.cgroup === undefined) throw new Error('no plan');
       return createCgroup(`sbx_test${process.pid}_${count++}`, plan.cgroup);
     };

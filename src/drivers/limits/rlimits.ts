@@ -8,7 +8,6 @@ export const RLIMIT = {
   NPROC: 6,
   NOFILE: 7,
   MEMLOCK: 8,
-  AS: 9,
   NICE: 13,
   RTPRIO: 14,
 } as const;
@@ -30,7 +29,6 @@ const NAMES: Readonly<Record<string, number>> = {
   'Max processes': RLIMIT.NPROC,
   'Max open files': RLIMIT.NOFILE,
   'Max locked memory': RLIMIT.MEMLOCK,
-  'Max address space': RLIMIT.AS,
   'Max nice priority': RLIMIT.NICE,
   'Max realtime priority': RLIMIT.RTPRIO,
 };
