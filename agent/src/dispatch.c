@@ -66,6 +66,7 @@ static void on_shutdown(struct loop *l, struct slice payload) {
     if (l->shutting_down) return;
     l->shutting_down = true;
     l->kill_at_ms = now_ms() + get_u32(payload.ptr);
+    work_dismiss(l);
     kill_all(SIGTERM);
     kill_all(SIGCONT);
 }

@@ -10,9 +10,15 @@
 #include <time.h>
 
 #include "fail.h"
+#include "hand.h"
+#include "limits.h"
 
-/* A host that does not close its end by then is gone or stopped. */
-enum { LEAVE_MS = 1000 };
+enum {
+    /* A host that does not close its end by then is gone or stopped. */
+    LEAVE_MS = 1000,
+    /* Input, output, the hand. */
+    STREAM_POLLS = 2 + OUT_CHANNELS,
+};
 
 int64_t now_ms(void) {
     struct timespec t;
@@ -79,7 +85,8 @@ static bool reap(struct loop *l, int flags) {
 
 static void on_children(struct loop *l) {
     struct signalfd_siginfo ignored[8];
-    while (read(l->signal_fd, ignored, sizeof ignored) > 0) continue;
+    /* What does not fill it was all. */
+    while (read(l->signal_fd, ignored, sizeof ignored) == sizeof ignored) continue;
     reap(l, WNOHANG);
 }
 
@@ -96,8 +103,9 @@ static void end_oneshot(struct loop *l) {
  */
 static _Noreturn void leave(const struct loop *l, int code) {
     char ignored[4096];
-    if (l->out_fd == CHANNEL_FD) shutdown(CHANNEL_FD, SHUT_WR);
-    else close(l->out_fd);
+    /* A machine's port has no end of its own. Its first process says that this is it, and waits for the host. */
+    if (l->out_fd == CHANNEL_FD && shutdown(CHANNEL_FD, SHUT_WR) < 0 && errno == ENOTSOCK) _exit(code);
+    if (l->out_fd != CHANNEL_FD) close(l->out_fd);
     struct pollfd host = {.fd = CHANNEL_FD, .events = POLLIN};
     int64_t until = now_ms() + LEAVE_MS;
     for (int64_t left = LEAVE_MS; left > 0; left = until - now_ms()) {
@@ -150,13 +158,16 @@ static int check_deadline(struct loop *l) {
     return -1;
 }
 
+/* Of two times to sleep, of which either may be for ever. */
+static int sooner(int a, int b) { return a < 0 ? b : b < 0 || a < b ? a : b; }
+
 static void add_poll(struct loop *l, size_t *n, int fd, short events) {
     l->polls[(*n)++] = (struct pollfd){.fd = events == 0 ? -1 : fd, .events = events};
 }
 
-/* Channel in, signals, channel out, then four entries a stream, always in the same order; a negative descriptor is not looked at. */
+/* Channel in, signals, channel out, then the same entries for each stream, always in the same order; a negative descriptor is not looked at. */
 static size_t build_polls(struct loop *l) {
-    size_t wanted = 3 + l->stream_count * (1 + OUT_CHANNELS), n = 0;
+    size_t wanted = 3 + l->stream_count * STREAM_POLLS, n = 0;
     if (wanted > l->poll_cap) {
         struct pollfd *grown = realloc(l->polls, wanted * 2 * sizeof *grown);
         loop_must(l, grown != NULL);
@@ -172,19 +183,21 @@ static size_t build_polls(struct loop *l) {
         add_poll(l, &n, s->in_fd, feed ? POLLOUT : 0);
         for (int i = 0; i < OUT_CHANNELS; i++)
             add_poll(l, &n, s->out[i].fd, room && s->out[i].credit > 0 ? POLLIN : 0);
+        add_poll(l, &n, s->hand != NULL ? s->hand->fd : -1, s->result.len == 0 ? POLLIN : 0);
     }
     return n;
 }
 
 static void serve_streams(struct loop *l) {
     const struct pollfd *p = l->polls + 3;
-    for (struct stream *s = l->streams; s != NULL; s = s->next, p += 1 + OUT_CHANNELS) {
+    for (struct stream *s = l->streams; s != NULL; s = s->next, p += STREAM_POLLS) {
         if (p[0].revents != 0) {
             if (s->connecting) dial_ready(l, s);
             else pump_in(l, s);
         }
         for (int i = 0; i < OUT_CHANNELS; i++)
             if (p[1 + i].revents != 0) pump_out(l, s, CH_OUT + i, false);
+        if (p[1 + OUT_CHANNELS].revents != 0) work_answered(s);
     }
 }
 
@@ -213,10 +226,11 @@ _Noreturn void loop_run(struct loop *l) {
     l->signal_fd = open_signal_fd();
     if (l->signal_fd < 0 || fcntl(CHANNEL_FD, F_SETFL, O_NONBLOCK) < 0 || fcntl(l->out_fd, F_SETFL, O_NONBLOCK) < 0)
         fail_sys("signalfd", NULL);
+    limits_take_on(&l->boot->rlimits);
     if (l->boot->mode == MODE_ONESHOT) start_oneshot(l);
     for (;;) {
         settle(l);
-        int timeout = check_deadline(l);
+        int timeout = sooner(check_deadline(l), work_rest(l));
         size_t n = build_polls(l);
         if (poll(l->polls, n, timeout) < 0 && errno != EINTR) loop_fatal(l, ERR_INTERNAL, "poll", "failed");
         serve_streams(l);

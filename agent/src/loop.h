@@ -28,12 +28,16 @@ struct stream {
     uint32_t id;
     bool dial, connecting, dial_v6, work;
     uint16_t port;
-    pid_t pid; /* 0 for a dial; for work its forked child */
+    pid_t pid; /* 0 for a dial; for work its hand */
     bool reaped, exit_sent, reset;
     int status;
     struct rusage usage;
     int in_fd, pty_fd;
-    int result_fd; /* work: what its child says at the end */
+    /* Work: who does it, what has to be done again should it be killed first, what it said at the end. */
+    struct hand *hand;
+    struct request *request;
+    struct buf result;
+    bool has_data, stays;
     bool in_eof;              /* the host will send no more */
     struct buf in_queue;      /* received, not yet written */
     uint32_t in_window;       /* bytes the host may still send */
@@ -45,6 +49,8 @@ struct stream {
 struct loop {
     const struct boot_spec *boot;
     struct stream *streams;
+    struct hand *hands; /* without a stream: those that wait for work, and those that are about to end */
+    int64_t rest_at_ms; /* when only a few of them stay; 0: they are few */
     size_t stream_count;
     uint32_t last_id;
     struct buf in, out;

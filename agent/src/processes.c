@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "work.h"
+#include "hand.h"
 
 enum { ARGV_MAX = 4096, STAT_MAX = 1024, PROCESS_HEAD = 52, PROCESS_CUT = 1 };
 
@@ -85,9 +85,11 @@ static bool put_process(struct worker *w, uint32_t pid, int dir, const struct pr
     return record_put(w, REC_PROCESS, head, sizeof head, slice_of(p->comm), (struct slice){(const uint8_t *)argv, (size_t)n});
 }
 
-/* The agent itself and its children for such work as this are no part of the answer. */
+/* The agent itself and its hands are no part of the answer. */
 static bool is_agent(const struct worker *w, uint32_t pid) {
     const struct stream *s = started_by(w, pid);
+    for (const struct hand *h = w->hands; h != NULL; h = h->next)
+        if ((uint32_t)h->pid == pid) return true;
     return pid == 1 || pid == (uint32_t)getpid() || (s != NULL && s->work);
 }
 

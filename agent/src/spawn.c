@@ -10,20 +10,17 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include "limits.h"
 #include "proto.h"
 
 /* Everything the child needs; it shares our memory until execve(2) (CLONE_VM | CLONE_VFORK), and reports here. */
 struct child {
     const struct exec_spec *spec;
-    const struct rlimits *common;
+    struct limit_plan limits;
     int stdio[3]; /* what becomes 0, 1 and 2; -1 keeps the inherited one */
     int control;  /* what becomes 3; -1 for none */
     bool terminal;
     struct spawn_error error;
-};
-
-struct limit64 {
-    uint64_t soft, hard;
 };
 
 /* Soft limit on descriptors for commands that name none: what a login shell has; select(2) breaks above it. */
@@ -32,26 +29,15 @@ enum { DEFAULT_FILES = 1024 };
 /* Where a command finds its control channel. */
 enum { CONTROL_FD = 3 };
 
-static uint64_t smaller(uint64_t a, uint64_t b) { return a < b ? a : b; }
-
-/* A limit is a ceiling: a lower one that is in force already stays. */
-static bool apply_limit(uint32_t resource, uint64_t soft, uint64_t hard) {
-    struct limit64 now;
-    if (syscall(SYS_prlimit64, 0, resource, NULL, &now) < 0) return false;
-    struct limit64 wanted = {smaller(soft, smaller(hard, now.hard)), smaller(hard, now.hard)};
-    return syscall(SYS_prlimit64, 0, resource, &wanted, NULL) == 0;
-}
-
-bool apply_limits(const struct rlimits *list) {
-    for (size_t i = 0; i < list->count; i++)
-        if (!apply_limit(list->items[i].resource, list->items[i].soft, list->items[i].hard)) return false;
-    return true;
-}
-
 static const char *search_path(const struct exec_spec *spec) {
     for (size_t i = 0; i < spec->env.count; i++)
         if (strncmp(spec->env.items[i], "PATH=", 5) == 0) return spec->env.items[i] + 5;
     return "/usr/local/bin:/usr/bin:/bin";
+}
+
+static bool plan_limits(struct limit_plan *p, const struct rlimits *common, const struct exec_spec *spec) {
+    static const struct rlimit_spec files = {RLIMIT_NOFILE, DEFAULT_FILES, ~(uint64_t)0};
+    return limits_add_one(p, &files) && limits_add(p, common) && limits_add(p, &spec->rlimits);
 }
 
 /* Like execvpe(3), but without handing scripts that lack a "#!" to a shell. Sets errno. */
@@ -80,9 +66,11 @@ static void exec_program(const struct exec_spec *spec) {
 
 static const char *child_steps(struct child *c) {
     if (setsid() < 0) return "session";
-    if (c->spec->channel != 0 && dup2(1, c->spec->channel) < 0) return "pipe";
+    /* Set aside until the standard descriptors stand: after many locks one of these has the channel's number. */
+    int channel = c->spec->channel, own = channel == 0 ? -1 : fcntl(1, F_DUPFD_CLOEXEC, channel + 1);
     for (int i = 0; i < 3; i++)
         if (c->stdio[i] >= 0 && dup2(c->stdio[i], i) < 0) return "pipe";
+    if (channel != 0 && dup2(own, channel) < 0) return "pipe";
     /* dup2(2) of a descriptor onto itself would leave it close-on-exec. */
     if (c->control == CONTROL_FD && fcntl(CONTROL_FD, F_SETFD, 0) < 0) return "pipe";
     if (c->control >= 0 && dup2(c->control, CONTROL_FD) < 0) return "pipe";
@@ -91,8 +79,7 @@ static const char *child_steps(struct child *c) {
             if (ioctl(i, TIOCSCTTY, 0) < 0) return "session";
             break;
         }
-    if (!apply_limit(RLIMIT_NOFILE, DEFAULT_FILES, ~(uint64_t)0)) return "rlimit";
-    if (!apply_limits(c->common) || !apply_limits(&c->spec->rlimits)) return "rlimit";
+    if (!limits_apply(&c->limits)) return "rlimit";
     if (chdir(c->spec->cwd) < 0) return "chdir";
     sigset_t none;
     sigemptyset(&none);
@@ -200,10 +187,10 @@ static pid_t start_child(struct child *c) {
 
 bool spawn_command(const struct exec_spec *spec, const struct rlimits *common, struct spawned *out,
                    struct spawn_error *error) {
-    struct child c = {.spec = spec, .common = common, .stdio = {-1, -1, -1}, .control = -1};
+    struct child c = {.spec = spec, .stdio = {-1, -1, -1}, .control = -1};
     int ours[3] = {-1, -1, -1};
     int pty = -1, control = -1;
-    const char *stage = open_stdio(spec, &c, ours, &pty, &control);
+    const char *stage = plan_limits(&c.limits, common, spec) ? open_stdio(spec, &c, ours, &pty, &control) : "rlimit";
     pid_t pid = stage == NULL ? start_child(&c) : -1;
     *error = (struct spawn_error){stage == NULL ? "fork" : stage, errno};
     for (int i = 0; i < 3; i++) close_fd(&c.stdio[i]);

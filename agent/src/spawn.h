@@ -22,7 +22,4 @@ struct spawn_error {
 bool spawn_command(const struct exec_spec *spec, const struct rlimits *common, struct spawned *out,
                    struct spawn_error *error);
 
-/* Puts limits in force for the calling process; never raises one. */
-bool apply_limits(const struct rlimits *list);
-
 #endif

@@ -20,7 +20,6 @@ struct stream *stream_new(struct loop *l, uint32_t id) {
         .id = id,
         .in_fd = -1,
         .pty_fd = -1,
-        .result_fd = -1,
         .in_window = STREAM_WINDOW,
         .out = {{-1, STREAM_WINDOW}, {-1, STREAM_WINDOW}, {-1, STREAM_WINDOW}},
         .next = l->streams,
@@ -44,7 +43,7 @@ static void stream_free(struct loop *l, struct stream *s) {
     close_fd(&s->in_fd);
     for (int i = 0; i < OUT_CHANNELS; i++) close_fd(&s->out[i].fd);
     close_fd(&s->pty_fd);
-    close_fd(&s->result_fd);
+    work_free(s);
     buf_free(&s->in_queue);
     free(s);
 }
@@ -110,16 +109,13 @@ void stream_reap(struct loop *l, pid_t pid, int status, const struct rusage *usa
         s->usage = *usage;
         return;
     }
+    work_reap(l, pid);
 }
 
 void stream_reset(struct stream *s) {
     s->reset = true;
-    /* Work tidies up after itself; it may have been stopped. Before its input ends, so that it does not take that for the end. */
-    if (s->work && s->pid > 0 && !s->reaped) {
-        kill(-s->pid, SIGTERM);
-        kill(-s->pid, SIGCONT);
-    }
-    if (!s->work && s->pid > 0) kill(-s->pid, SIGKILL);
+    if (s->work) work_reset(s);
+    else if (s->pid > 0) kill(-s->pid, SIGKILL);
     s->connecting = false;
     close_fd(&s->in_fd);
     for (int i = 0; i < OUT_CHANNELS; i++) close_fd(&s->out[i].fd);

@@ -1,27 +1,31 @@
+/* The agent's side of work. */
 #include "work.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "spawn.h"
+#include "hand.h"
 
 enum {
-    /* DONE's payload: well below what a pipe takes at once. */
-    RESULT_MAX = 12 * 1024,
-    /* Fewer switches between child and agent; the pipe stays as it is where that is not allowed (pipe(7), pipe-max-size). */
+    /* Fewer switches between hand and agent; the pipe stays as it is where that is not allowed (pipe(7), pipe-max-size). */
     PIPE_BYTES = STREAM_WINDOW,
-    FD_FALLBACK = 8192,
+    /* Hands with nothing to do: as many as the host has file operations at once (CAPS.fileOperations), and how many of them stay on. */
+    MOST_IDLE = 16,
+    RESTING = 2,
+    REST_AFTER_MS = 1000,
 };
 
-volatile sig_atomic_t work_interrupted;
-
-static void on_term(int signo) {
-    (void)signo;
-    work_interrupted = 1;
-}
+/* What another hand needs to do a request that the first did not come to; its ends of the pipes. */
+struct request {
+    int in, out;
+    uint16_t type;
+    size_t len;
+    uint8_t payload[];
+};
 
 bool work_fail_with(struct worker *w, const char *step, int err) {
     if (w->err == 0) {
@@ -32,12 +36,6 @@ bool work_fail_with(struct worker *w, const char *step, int err) {
 }
 
 bool work_fail(struct worker *w, const char *step) { return work_fail_with(w, step, errno); }
-
-bool work_stopped(struct worker *w) {
-    if (!work_interrupted) return false;
-    work_fail_with(w, "interrupted", EINTR);
-    return true;
-}
 
 bool work_result(const struct worker *w, struct buf *out) {
     bool ok = tlv_u32(out, D_ERRNO, (uint32_t)w->err) && tlv_u64(out, D_BYTES, w->bytes) && tlv_u64(out, D_COUNT, w->count) &&
@@ -58,45 +56,16 @@ void work_run(struct worker *w) {
     if (w->err == 0) record_flush(w);
 }
 
-static void close_others(void) {
-    if (k_close_range(3, K_FD_LAST, 0) == 0) return;
-    for (int fd = 3; fd < FD_FALLBACK; fd++) close(fd);
-}
-
-/* In the child: only the three pipes, no signal handling of the agent, the limits of every command. */
-static void settle_in(struct worker *w, const int ends[3]) {
-    int high[3];
-    for (int i = 0; i < 3; i++) high[i] = fcntl(ends[i], F_DUPFD, 3);
-    for (int i = 0; i < 3; i++)
-        if (high[i] < 0 || dup2(high[i], i) < 0) _exit(1);
-    close_others();
-    struct sigaction stop = {.sa_handler = on_term};
-    sigaction(SIGTERM, &stop, NULL);
-    signal(SIGXFSZ, SIG_IGN);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    w->in = 0;
-    w->out = 1;
-    if (!apply_limits(w->rlimits)) work_fail(w, "rlimit");
-}
-
-static _Noreturn void child(struct worker *w, const int ends[3]) {
-    settle_in(w, ends);
-    if (w->err == 0) work_run(w);
-    struct buf result = {0};
-    if (work_result(w, &result) && result.len <= RESULT_MAX) write_all(2, buf_head(&result), result.len);
-    _exit(0);
-}
-
 static void send_done(struct loop *l, struct stream *s, struct slice payload) {
     size_t mark;
+    if (!s->has_data && !s->reset) loop_must(l, frame_empty(&l->out, F_DATA_EOF, s->id));
     loop_must(l, frame_begin(&l->out, F_DONE, s->id, &mark) && buf_put(&l->out, payload.ptr, payload.len));
     frame_end(&l->out, mark);
+    close_fd(&s->in_fd);
     s->exit_sent = true;
 }
 
-/* A result that the child could not write itself. */
+/* A result that no hand wrote. */
 static void send_failure(struct loop *l, struct stream *s, struct worker *w, int signo) {
     struct buf result = {0};
     loop_must(l, work_result(w, &result) && tlv_u32(&result, D_SIGNAL, (uint32_t)signo));
@@ -104,15 +73,95 @@ static void send_failure(struct loop *l, struct stream *s, struct worker *w, int
     buf_free(&result);
 }
 
-/* Input, output, result: [0] reads, [1] writes; -1 where there is none. */
-static bool open_pipes(int pipes[3][2]) {
-    for (int i = 0; i < 3; i++) pipes[i][0] = pipes[i][1] = -1;
-    for (int i = 0; i < 3; i++) {
-        if (pipe2(pipes[i], O_CLOEXEC) < 0) return false;
-        int ours = pipes[i][i == 0 ? 1 : 0];
-        if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0) return false;
-        if (i < 2) fcntl(ours, F_SETPIPE_SZ, PIPE_BYTES);
+/* `ours` does not wait. */
+static bool open_pipe(int *theirs, int *ours, bool we_write) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return false;
+    *ours = ends[we_write ? 1 : 0];
+    *theirs = ends[we_write ? 0 : 1];
+    fcntl(*ours, F_SETPIPE_SZ, PIPE_BYTES);
+    return fcntl(*ours, F_SETFL, O_NONBLOCK) == 0;
+}
+
+/* A watch ends with its input. */
+static bool takes_content(const struct work_spec *s) { return s->type != F_FILE || s->op == OP_WRITE; }
+static bool gives_data(const struct work_spec *s) { return s->type != F_FILE || s->op == OP_READ || s->op == OP_LIST; }
+
+/* The processor time that a limit allows is for one request, and a hand has but one clock. */
+static bool may_stay(const struct rlimits *list) {
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].resource == RLIMIT_CPU) return false;
+    return true;
+}
+
+static struct hand *take_idle(struct loop *l) {
+    struct hand **link = &l->hands;
+    while (*link != NULL && (*link)->fd < 0) link = &(*link)->next;
+    struct hand *h = *link;
+    if (h != NULL) *link = h->next;
+    return h;
+}
+
+static void put_away(struct loop *l, struct hand *h) {
+    h->next = l->hands;
+    l->hands = h;
+}
+
+static void forget_request(struct stream *s) {
+    if (s->request == NULL) return;
+    close_fd(&s->request->in);
+    close_fd(&s->request->out);
+    free(s->request);
+    s->request = NULL;
+}
+
+/* There is nobody to do it. */
+static void refuse(struct loop *l, struct stream *s, struct worker *w) {
+    s->reaped = true;
+    close_fd(&s->out[0].fd);
+    send_failure(l, s, w, 0);
+}
+
+/* By a hand that is there; the request is kept, because it may not come to it. False when there is none. */
+static bool give(struct loop *l, struct stream *s) {
+    const struct request *r = s->request;
+    struct slice payload = {r->payload, r->len};
+    if (r->type != F_FILE || r->len > HAND_REQUEST_MAX) return false;
+    for (struct hand *h; (h = take_idle(l)) != NULL;) {
+        if (hand_give(h, r->type, payload, r->in, r->out)) {
+            s->hand = h;
+            s->pid = h->pid;
+            s->stays = true;
+            return true;
+        }
+        hand_dismiss(h);
+        put_away(l, h);
     }
+    return false;
+}
+
+static void fork_for(struct loop *l, struct stream *s) {
+    const struct request *r = s->request;
+    struct work_spec spec;
+    const char *problem = work_parse(r->type, (struct slice){r->payload, r->len}, &spec);
+    if (problem != NULL) loop_violation(l, problem);
+    const struct rlimits *limits = &l->boot->rlimits;
+    bool stays = r->type == F_FILE && may_stay(limits);
+    struct worker w = {.spec = &spec, .rlimits = limits, .streams = l->streams, .hands = l->hands, .stays = stays};
+    s->hand = hand_fork(&w, r->in, r->out);
+    s->pid = s->hand == NULL ? 0 : s->hand->pid;
+    s->stays = stays;
+    s->reaped = false;
+    if (s->hand == NULL) refuse(l, s, &w);
+    arena_free(&spec.arena);
+    forget_request(s);
+}
+
+static bool keep_request(struct stream *s, uint16_t type, struct slice payload) {
+    s->request = malloc(sizeof *s->request + payload.len);
+    if (s->request == NULL) return false;
+    *s->request = (struct request){.in = -1, .out = -1, .type = type, .len = payload.len};
+    if (payload.len > 0) memcpy(s->request->payload, payload.ptr, payload.len);
     return true;
 }
 
@@ -122,42 +171,106 @@ void work_start(struct loop *l, uint32_t id, uint16_t type, struct slice payload
     if (problem != NULL) loop_violation(l, problem);
     struct stream *s = stream_new(l, id);
     s->work = true;
-    struct worker w = {.spec = &spec, .rlimits = &l->boot->rlimits, .streams = l->streams};
-    int pipes[3][2];
-    pid_t pid = -1;
-    if (open_pipes(pipes)) pid = fork();
-    if (pid == 0) child(&w, (const int[3]){pipes[0][0], pipes[1][1], pipes[2][1]});
-    if (pid < 0) work_fail(&w, "fork");
-    int *const ours[3] = {&pipes[0][1], &pipes[1][0], &pipes[2][0]};
-    int *const theirs[3] = {&pipes[0][0], &pipes[1][1], &pipes[2][1]};
-    for (int i = 0; i < 3; i++) close_fd(theirs[i]);
-    if (pid > 0) {
-        /* Its own group, as a command has: RESET signals groups. The child may not have run yet. */
-        setpgid(pid, pid);
-        s->pid = pid;
-        s->in_fd = *ours[0];
-        s->out[0].fd = *ours[1];
-        s->result_fd = *ours[2];
-    } else {
-        for (int i = 0; i < 3; i++) close_fd(ours[i]);
-        s->reaped = true;
-        send_failure(l, s, &w, 0);
-    }
+    s->has_data = gives_data(&spec);
+    bool has_content = takes_content(&spec);
     arena_free(&spec.arena);
+    loop_must(l, keep_request(s, type, payload));
+    bool ok = (!has_content || open_pipe(&s->request->in, &s->in_fd, true)) &&
+              (!s->has_data || open_pipe(&s->request->out, &s->out[0].fd, false));
+    if (ok) {
+        if (!give(l, s)) fork_for(l, s);
+        return;
+    }
+    struct worker w = {0};
+    work_fail(&w, "fork");
+    forget_request(s);
+    refuse(l, s, &w);
+}
+
+void work_answered(struct stream *s) {
+    uint8_t result[HAND_RESULT_MAX];
+    if (s->hand == NULL || s->hand->fd < 0) return;
+    ssize_t n = recv(s->hand->fd, result, sizeof result, MSG_DONTWAIT);
+    if (n > 0 && buf_put(&s->result, result, (size_t)n)) return;
+    /* It is about to be reaped. */
+    if (n >= 0 || (errno != EAGAIN && errno != EINTR)) hand_dismiss(s->hand);
+}
+
+void work_reset(struct stream *s) {
+    if (s->hand == NULL || s->reaped) return;
+    s->hand->page->given_up = s->hand->turn;
+    kill(-s->pid, SIGTERM);
+    kill(-s->pid, SIGCONT);
+}
+
+static size_t count_idle(const struct loop *l) {
+    size_t n = 0;
+    for (const struct hand *h = l->hands; h != NULL; h = h->next) n += h->fd >= 0;
+    return n;
+}
+
+/* The stream is done with its hand, which may be done altogether. */
+static void release(struct loop *l, struct stream *s) {
+    struct hand *h = s->hand;
+    s->hand = NULL;
+    if (s->reaped) {
+        hand_free(h);
+        return;
+    }
+    s->reaped = true;
+    if (!s->stays || s->reset || l->shutting_down || count_idle(l) >= MOST_IDLE) hand_dismiss(h);
+    put_away(l, h);
+    l->rest_at_ms = now_ms() + REST_AFTER_MS;
 }
 
 void work_settle(struct loop *l, struct stream *s) {
-    if (s->exit_sent || !s->reaped) return;
-    if (s->out[0].fd >= 0) pump_out(l, s, CH_OUT, true);
-    if (s->out[0].fd >= 0) return;
-    uint8_t result[RESULT_MAX];
-    ssize_t n = read(s->result_fd, result, sizeof result);
-    close_fd(&s->result_fd);
-    close_fd(&s->in_fd);
-    if (n > 0) {
-        send_done(l, s, (struct slice){result, (size_t)n});
+    if (s->exit_sent) return;
+    if (s->request != NULL && hand_has_begun(s->hand)) forget_request(s);
+    if (s->result.len == 0 && s->reaped) work_answered(s);
+    if (s->result.len == 0 && !s->reaped) return;
+    /* Somebody killed it before it could take the request. */
+    if (s->result.len == 0 && s->request != NULL && !s->reset) {
+        hand_free(s->hand);
+        fork_for(l, s);
         return;
     }
+    if (s->out[0].fd >= 0) pump_out(l, s, CH_OUT, true);
+    if (s->out[0].fd >= 0) return;
     struct worker lost = {.err = EIO, .step = "killed"};
-    send_failure(l, s, &lost, WIFSIGNALED(s->status) ? WTERMSIG(s->status) : 0);
+    if (s->result.len > 0) send_done(l, s, (struct slice){buf_head(&s->result), s->result.len});
+    else send_failure(l, s, &lost, WIFSIGNALED(s->status) ? WTERMSIG(s->status) : 0);
+    release(l, s);
 }
+
+void work_free(struct stream *s) {
+    forget_request(s);
+    buf_free(&s->result);
+}
+
+void work_reap(struct loop *l, pid_t pid) {
+    for (struct hand **link = &l->hands; *link != NULL; link = &(*link)->next) {
+        struct hand *h = *link;
+        if (h->pid != pid) continue;
+        *link = h->next;
+        hand_free(h);
+        return;
+    }
+}
+
+/* Those that were put away first go first: the list ends with them. */
+static void dismiss_all_but(struct loop *l, size_t left) {
+    size_t idle = 0;
+    for (struct hand *h = l->hands; h != NULL; h = h->next)
+        if (h->fd >= 0 && ++idle > left) hand_dismiss(h);
+}
+
+int work_rest(struct loop *l) {
+    if (l->rest_at_ms == 0) return -1;
+    int64_t left = l->rest_at_ms - now_ms();
+    if (left > 0) return (int)left;
+    l->rest_at_ms = 0;
+    dismiss_all_but(l, RESTING);
+    return -1;
+}
+
+void work_dismiss(struct loop *l) { dismiss_all_but(l, 0); }

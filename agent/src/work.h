@@ -1,6 +1,6 @@
 /*
  * Work that may block: files, watches, the process list, waiting for a port. Each request is a stream of its own, done by a
- * forked child of the agent, which has the agent's confinement: the same credentials, Landlock and seccomp as every command. So a
+ * child of the agent (hand.h), which has the agent's confinement: the same credentials, Landlock and seccomp as every command. So a
  * slow file system holds up nobody else, and a path of the sandbox is never followed by anyone outside.
  */
 #ifndef GLOVEBOX_WORK_H
@@ -29,7 +29,11 @@ struct worker {
     const struct work_spec *spec;
     const struct rlimits *rlimits;
     const struct stream *streams; /* as they were at the fork: who started which process */
-    int in, out;
+    const struct hand *hands;     /* those without a stream */
+    struct hand_page *page; /* where the agent says that nobody waits for this `turn` any more; may be NULL */
+    uint32_t turn;
+    bool stays; /* the hand takes other requests afterwards */
+    int in, out; /* -1 where the request has none */
     struct buf queue; /* records not yet written */
     int err;
     const char *step;
@@ -43,8 +47,19 @@ extern volatile sig_atomic_t work_interrupted;
 
 /* work.c */
 void work_start(struct loop *l, uint32_t id, uint16_t type, struct slice payload);
-/* Sends DONE once the child is gone and all of its data was sent. */
+/* Takes the result, if it is there. */
+void work_answered(struct stream *s);
+/* Sends DONE once there is a result and all data was sent. */
 void work_settle(struct loop *l, struct stream *s);
+/* Nobody waits for it any more. It tidies up after itself, so it is told before its input ends. */
+void work_reset(struct stream *s);
+void work_free(struct stream *s);
+/* A child that no stream knows ended. */
+void work_reap(struct loop *l, pid_t pid);
+/* The hands that have nothing to do end. */
+void work_dismiss(struct loop *l);
+/* Those that a burst left behind end when nothing was done for a while. How long poll(2) may sleep for that, or -1. */
+int work_rest(struct loop *l);
 /* Does the request; fills in the result. */
 void work_run(struct worker *w);
 /* The payload of DONE. */

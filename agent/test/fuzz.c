@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../src/glob.h"
+#include "../src/machine.h"
 #include "../src/memory.h"
 #include "../src/proto.h"
 #include "../src/spec.h"
@@ -47,10 +48,17 @@ static void turn(struct slice payload) {
     free(copy);
 }
 
+static void parse_machine(struct slice payload) {
+    struct machine_spec spec;
+    machine_parse(payload, &spec);
+    arena_free(&spec.arena);
+}
+
 static void parse(uint16_t type, struct slice payload) {
     parse_memory(payload);
     parse_work(payload);
     turn(payload);
+    parse_machine(payload);
     struct airlock_spec airlock = {0};
     struct boot_spec boot = {0};
     struct exec_spec exec = {0};

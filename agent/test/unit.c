@@ -212,6 +212,7 @@ int main(void) {
     test_markers();
     test_memory();
     test_work();
+    test_machine();
     test_tunnel();
     printf("%d %d\n", passed, failed);
     return failed == 0 ? 0 : 1;

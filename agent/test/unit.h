@@ -7,6 +7,8 @@
 void check(bool ok, const char *what, const char *file, int line);
 #define CHECK(x) check((x), #x, __FILE__, __LINE__)
 
+/* machine.c */
+void test_machine(void);
 /* tunnel.c */
 void test_tunnel(void);
 /* work.c */

@@ -1,15 +1,21 @@
 /* Unit tests of files, watches and the process list: the work itself, without an agent around it. Linked with unit.c. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "../src/work.h"
+#include "../src/hand.h"
+#include "../src/limits.h"
 #include "unit.h"
 
 static char root[64];
@@ -363,6 +369,86 @@ static void test_proc_files(void) {
     CHECK(run(&spec, F_WAIT_PORT, NULL) == ETIMEDOUT);
 }
 
+/* The result of a hand's last request: its errno, or -1. */
+static int answer_of(const struct hand *h) {
+    uint8_t data[HAND_RESULT_MAX];
+    ssize_t n = recv(h->fd, data, sizeof data, 0);
+    struct slice rest = {data, n < 0 ? 0 : (size_t)n};
+    struct tlv t;
+    uint32_t err;
+    return tlv_next(&rest, &t) == 1 && t.tag == D_ERRNO && slice_u32(t.value, &err) ? (int)err : -1;
+}
+
+static int open_descriptors(pid_t pid) {
+    char path[32];
+    int n = -2;
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    DIR *list = opendir(path);
+    while (list != NULL && readdir(list) != NULL) n++;
+    if (list != NULL) closedir(list);
+    return n;
+}
+
+static bool give_file(struct hand *h, struct buf *b, int in, int out) {
+    bool ok = hand_give(h, F_FILE, (struct slice){buf_head(b), b->len}, in, out);
+    buf_consume(b, b->len);
+    return ok;
+}
+
+static void test_hands(void) {
+    static struct work_spec parsed;
+    static const struct rlimits none;
+    int data[2], status;
+    char got[16];
+    put("hand", "content");
+    file(OP_STAT, "hand");
+    CHECK(work_parse(F_FILE, (struct slice){buf_head(&spec), spec.len}, &parsed) == NULL);
+    buf_consume(&spec, spec.len);
+    struct worker w = {.spec = &parsed, .rlimits = &none, .stays = true};
+    struct hand *h = hand_fork(&w, -1, -1);
+    CHECK(h != NULL && answer_of(h) == 0 && hand_has_begun(h));
+    /* Another file, with its data; then nothing of it is left but two null devices and the socket. */
+    CHECK(pipe(data) == 0 && give_file(h, file(OP_READ, "hand"), -1, data[1]));
+    close(data[1]);
+    CHECK(answer_of(h) == 0 && read(data[0], got, sizeof got) == 7 && memcmp(got, "content", 7) == 0 && read(data[0], got, 1) == 0);
+    close(data[0]);
+    CHECK(open_descriptors(h->pid) == 3);
+    /* Stopped while it has nothing to do. */
+    kill(h->pid, SIGSTOP);
+    CHECK(give_file(h, file(OP_STAT, "none"), -1, -1) && answer_of(h) == ENOENT);
+    /* Given up before it was taken: not a byte is written, and the hand is done. */
+    kill(h->pid, SIGSTOP);
+    CHECK(waitpid(h->pid, &status, WUNTRACED) == h->pid && WIFSTOPPED(status));
+    h->page->given_up = h->turn + 1;
+    file(OP_WRITE, "hand");
+    tlv_u8(&spec, W_HOW, HOW_TRUNCATE);
+    CHECK(pipe(data) == 0 && give_file(h, &spec, data[0], -1));
+    close(data[0]);
+    close(data[1]);
+    CHECK(answer_of(h) == EINTR && holds("hand", "content"));
+    CHECK(waitpid(h->pid, &status, 0) == h->pid && WIFEXITED(status));
+    CHECK(!give_file(h, file(OP_STAT, "hand"), -1, -1) && !hand_has_begun(h));
+    hand_free(h);
+    arena_free(&parsed.arena);
+}
+
+static void test_limits(void) {
+    struct rlimit now;
+    struct limit_plan p = {0};
+    CHECK(getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_max > 64);
+    struct rlimit_spec items[] = {{RLIMIT_NOFILE, 32, 64}, {RLIMIT_NOFILE, 48, ~(uint64_t)0}, {RLIMIT_CORE, ~(uint64_t)0, ~(uint64_t)0}};
+    CHECK(limits_add(&p, &(struct rlimits){items, 3, 3}));
+    CHECK(p.wanted[RLIMIT_NOFILE].soft == 48 && p.wanted[RLIMIT_NOFILE].hard == 64);
+    CHECK(!limits_add_one(&p, &(struct rlimit_spec){LIMIT_COUNT, 1, 1}));
+    pid_t pid = fork();
+    if (pid == 0) {
+        bool ok = limits_apply(&p) && getrlimit(RLIMIT_NOFILE, &now) == 0 && now.rlim_cur == 48 && now.rlim_max == 64;
+        _exit(ok ? 0 : 1);
+    }
+    int status;
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 void test_work(void) {
     strcpy(root, "/tmp/glovebox-unit-XXXXXX");
     CHECK(mkdtemp(root) != NULL);
@@ -376,6 +462,8 @@ void test_work(void) {
     test_interrupted();
     test_watching();
     test_proc_files();
+    test_hands();
+    test_limits();
     tlv_u8(&spec, W_OP, OP_REMOVE);
     tlv_str(&spec, W_PATH, root);
     tlv_u32(&spec, W_FLAGS, WF_RECURSIVE);

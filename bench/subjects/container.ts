@@ -14,6 +14,7 @@ import { builtSdk } from './sdk.ts';
 
 const ROUNDS = 15;
 const FILE_BYTES = 64 * 1024 * 1024;
+const SMALL_FILE = '/tmp/small';
 
 /** A whole container, a command in one that runs, and one from a pool, beside the bare runtime doing the same. */
 export const container: Subject = {
@@ -30,6 +31,7 @@ export const container: Subject = {
     const pool = Sandbox.pool({ sandbox: options, size: 1, languages: ['python'] });
     runtime.start();
     try {
+      await running.files.write(SMALL_FILE, 'x'.repeat(1024));
       const whole = async (): Promise<void> => {
         const box = await Sandbox.create(options);
         await box.commands.run(['true']);
@@ -47,6 +49,16 @@ export const container: Subject = {
           name: 'command',
           command: "commands.run(['true']) in it",
           sample: () => stopwatch(() => running.commands.run(['true'])),
+        },
+        {
+          name: 'small read',
+          command: 'files.read(FILE), 1 KiB',
+          sample: () => stopwatch(() => running.files.read(SMALL_FILE)),
+        },
+        {
+          name: 'small write',
+          command: 'files.write(FILE, 1 KiB)',
+          sample: () => stopwatch(() => running.files.write(SMALL_FILE, 'x'.repeat(1024))),
         },
         {
           name: 'pooled',
@@ -92,6 +104,8 @@ export const container: Subject = {
             to: of('runsc exec'),
             target: { at: 'most', value: 0.35 },
           }),
+          ...against(of('small read'), { at: 'most', value: 5 }),
+          ...against(of('small write'), { at: 'most', value: 5 }),
           ...against(of('pooled'), { at: 'most', value: 40 }),
           ...against(of('pooled python'), { at: 'most', value: 40 }),
           ...ratio({

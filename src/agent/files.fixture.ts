@@ -1,4 +1,4 @@
-import type { AgentProcess } from './contract.ts';
+import type { AgentProcess, BootSpec } from './contract.ts';
 import type { AgentFileAccess } from './files-contract.ts';
 import { collect, JAIL_ENV, type JailSite } from './jail.fixture.ts';
 import type { AgentSession } from './session.ts';
@@ -14,8 +14,8 @@ export interface ServingJail {
   close(): Promise<void>;
 }
 
-export async function openJail(site: JailSite): Promise<ServingJail> {
-  const jail = await site.launch({ mode: 'serve' });
+export async function openJail(site: JailSite, boot: Partial<BootSpec> = {}): Promise<ServingJail> {
+  const jail = await site.launch({ mode: 'serve', ...boot });
   const { session } = jail;
   const start = (script: string): AgentProcess =>
     session.exec({ argv: ['bash', '-c', script], env: JAIL_ENV, cwd: site.workspace });

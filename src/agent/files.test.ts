@@ -10,12 +10,29 @@ import {
 } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ServingJail } from './files.fixture.ts';
 import { openJail } from './files.fixture.ts';
 import { identities, jailMissing, JailSite, until } from './jail.fixture.ts';
 
 const missing = jailMissing();
+
+/** Processes that one command sees and the next still does: those that do file work. */
+async function handsOf(jail: ServingJail): Promise<string[]> {
+  const seen = async (): Promise<string[]> =>
+    (await jail.sh('cd /proc; echo [0-9]*')).split(/\s+/).filter((pid) => pid !== '' && pid !== '1');
+  const before = await seen();
+  return (await seen()).filter((pid) => before.includes(pid));
+}
+
+async function eventually(check: () => Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 50; i++) {
+    if (await check()) return true;
+    await delay(100);
+  }
+  return check();
+}
 
 for (const { name: who, identity } of identities()) {
   describe.skipIf(missing !== undefined)(`file work in a jail run by ${who} (${missing ?? 'ready'})`, () => {
@@ -189,6 +206,30 @@ for (const { name: who, identity } of identities()) {
       );
       await reading;
       expect((await jail.files.readAll(at('stop/small'))).toString()).toBe('small');
+    });
+
+    it('lets the same hands do one request after another, and does without those that somebody ended', async () => {
+      await jail.files.write(at('hands'), 'content');
+      const hands = await handsOf(jail);
+      expect(hands.length).toBeGreaterThan(0);
+      for (let i = 0; i < 20; i++) await jail.files.stat(at('hands'));
+      expect(await handsOf(jail)).toEqual(hands);
+      for (const signal of ['KILL', 'TERM', 'STOP', 'INT', 'TSTP', 'HUP']) {
+        await jail.sh(`kill -${signal} -- $(cd /proc; ls -d [0-9]* | grep -vx -e 1 -e $$) 2>/dev/null; true`);
+        expect((await jail.files.readAll(at('hands'))).toString(), signal).toBe('content');
+        await jail.files.write(at('hands'), 'content', { atomic: true });
+      }
+      await Promise.all(Array.from({ length: 16 }, () => jail.files.stat(at('hands'))));
+      expect(await eventually(async () => (await handsOf(jail)).length <= 2)).toBe(true);
+      expect((await jail.session.processes()).map(({ name }) => name)).not.toContain('agent');
+    });
+
+    it('counts processor time for each request where it is limited', async () => {
+      const limits = [{ resource: 0, soft: 100n, hard: 100n }];
+      const limited = await openJail(site, { limits });
+      for (let i = 0; i < 3; i++) await limited.files.stat(site.workspace);
+      expect(await eventually(async () => (await handsOf(limited)).length === 0)).toBe(true);
+      await limited.close();
     });
 
     it('watches a tree: what is made, written, renamed and removed in it, new directories too', async () => {

@@ -1,0 +1,135 @@
+/* What a machine is told: the parser alone. Linked with unit.c. */
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "../src/machine.h"
+#include "../src/proto.h"
+#include "unit.h"
+
+struct mount_words {
+    uint8_t kind;
+    const char *target, *source;
+};
+
+static bool put_mount(struct buf *b, const struct mount_words *m) {
+    struct buf inner = {0};
+    bool ok = tlv_u8(&inner, MM_KIND, m->kind) && tlv_str(&inner, MM_TARGET, m->target);
+    if (ok && m->source != NULL) ok = tlv_str(&inner, MM_SOURCE, m->source);
+    ok = ok && tlv_u8(&inner, MM_WRITABLE, 1) && tlv_u32(&inner, MM_MODE, 0700) && tlv_u64(&inner, MM_BYTES, 4096);
+    ok = ok && tlv_put(b, M_MOUNT, buf_head(&inner), inner.len);
+    buf_free(&inner);
+    return ok;
+}
+
+/* All that has to be there, but for the tag `without`. */
+static void put_least(struct buf *b, uint16_t without) {
+    static const uint8_t bytes[32];
+    static const struct mount_words needed[] = {{MOUNT_PROC, "/proc", NULL}, {MOUNT_DEV, "/dev", NULL}};
+    buf_consume(b, b->len);
+    if (without != M_HOSTNAME) CHECK(tlv_str(b, M_HOSTNAME, "box"));
+    if (without != M_ID) CHECK(tlv_put(b, M_ID, bytes, 16));
+    if (without != M_SEED) CHECK(tlv_put(b, M_SEED, bytes, 32));
+    if (without != M_CLOCK) CHECK(tlv_u64(b, M_CLOCK, 1));
+    if (without != M_IDS) CHECK(tlv_u64(b, M_IDS, (uint64_t)7 << 32 | 1000));
+    if (without != M_MOUNT) CHECK(put_mount(b, &needed[0]) && put_mount(b, &needed[1]));
+}
+
+static bool parsed(const struct buf *b, struct machine_spec *spec) {
+    return machine_parse((struct slice){buf_head(b), b->len}, spec) == NULL;
+}
+
+static bool accepted(const struct buf *b) {
+    struct machine_spec spec;
+    bool ok = parsed(b, &spec);
+    arena_free(&spec.arena);
+    return ok;
+}
+
+static void test_least(void) {
+    struct buf b = {0};
+    struct machine_spec spec;
+    put_least(&b, 0);
+    CHECK(parsed(&b, &spec) && strcmp(spec.hostname, "box") == 0 && spec.uid == 1000 && spec.gid == 7);
+    CHECK(!spec.has_network && spec.share == NULL && spec.mount_count == 2 && strcmp(spec.mounts[0].target, "proc") == 0);
+    arena_free(&spec.arena);
+    for (uint16_t tag = M_HOSTNAME; tag <= M_IDS; tag++) {
+        put_least(&b, tag);
+        CHECK(!accepted(&b));
+    }
+    put_least(&b, M_MOUNT);
+    CHECK(!accepted(&b));
+    put_least(&b, 0);
+    CHECK(tlv_u8(&b, 99, 1) && !accepted(&b));
+    buf_free(&b);
+}
+
+static void test_mounts(void) {
+    static const struct mount_words good[] = {
+        {MOUNT_BASE, "/usr", "/usr"},     {MOUNT_SHARE, "/a/b", "/"},       {MOUNT_SYMLINK, "/bin", "../x"},
+        {MOUNT_TMPFS, "/tmp", NULL},      {MOUNT_HIDDEN_DIR, "/x/y", NULL}, {MOUNT_FILE, "/etc/motd", NULL},
+    };
+    static const struct mount_words bad[] = {
+        {MOUNT_BASE, "/usr", NULL},    {MOUNT_BASE, "usr", "/usr"},  {MOUNT_BASE, "/", "/usr"},   {MOUNT_BASE, "/a/../b", "/usr"},
+        {MOUNT_BASE, "/a", "/../etc"}, {MOUNT_BASE, "/a", "etc"},    {MOUNT_TMPFS, "/tmp", "/x"}, {MOUNT_SYMLINK, "/bin", NULL},
+        {MOUNT_FILE + 1, "/a", NULL},  {0, "/a", NULL},              {MOUNT_DIR, "/a//b", NULL},  {MOUNT_DIR, "/a/.", NULL},
+    };
+    struct buf b = {0};
+    struct machine_spec spec;
+    put_least(&b, 0);
+    CHECK(tlv_str(&b, M_SHARE, "view"));
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) CHECK(put_mount(&b, &good[i]));
+    CHECK(parsed(&b, &spec) && spec.mount_count == 8);
+    CHECK(strcmp(spec.mounts[3].source, ".") == 0 && spec.mounts[3].writable && spec.mounts[5].bytes == 4096);
+    CHECK(strcmp(spec.mounts[4].source, "../x") == 0);
+    arena_free(&spec.arena);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        put_least(&b, 0);
+        CHECK(put_mount(&b, &bad[i]) && !accepted(&b));
+    }
+    put_least(&b, 0);
+    CHECK(put_mount(&b, &good[1]) && !accepted(&b));
+    buf_free(&b);
+}
+
+static void test_network(void) {
+    static const uint8_t bytes[] = {10, 0, 2, 15, 10, 0, 2, 2, 0xbb, 1, 24, 0}, listener[] = {5, 0, 0, 0, PROTO_TCP, 0, 80, 0};
+    struct buf b = {0};
+    struct machine_spec spec;
+    put_least(&b, 0);
+    CHECK(tlv_put(&b, M_LISTENER, listener, 8) && !accepted(&b));
+    CHECK(tlv_put(&b, M_NETWORK, bytes, 12) && parsed(&b, &spec));
+    CHECK(spec.prefix_len == 24 && ntohs(spec.relay.sin_port) == 443 && spec.listeners.count == 1);
+    CHECK(ntohl(spec.relay.sin_addr.s_addr) == 0x0a000202 && ntohl(spec.address.s_addr) == 0x0a00020f);
+    arena_free(&spec.arena);
+    for (size_t at = 8; at < 12; at++) {
+        uint8_t wrong[12];
+        memcpy(wrong, bytes, 12);
+        if (at == 8) wrong[8] = wrong[9] = 0;
+        else wrong[at] = 77;
+        put_least(&b, 0);
+        CHECK(tlv_put(&b, M_NETWORK, wrong, 12) && accepted(&b) == (at == 9));
+    }
+    buf_free(&b);
+}
+
+/* Whatever is missing at the end: never more than what was sent is read. */
+static void test_cuts(void) {
+    struct buf b = {0};
+    put_least(&b, 0);
+    for (size_t cut = 0; cut < b.len; cut++) {
+        struct buf part = {0};
+        struct machine_spec spec;
+        CHECK(buf_put(&part, buf_head(&b), cut));
+        CHECK(machine_parse((struct slice){cut == 0 ? NULL : buf_head(&part), cut}, &spec) != NULL);
+        arena_free(&spec.arena);
+        buf_free(&part);
+    }
+    buf_free(&b);
+}
+
+void test_machine(void) {
+    test_least();
+    test_mounts();
+    test_network();
+    test_cuts();
+}
