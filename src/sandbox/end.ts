@@ -63,12 +63,16 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
   if (!leaving) sandbox.jail.kill();
   const finisher = new Finisher(locateAgent(input.env));
   try {
-    await takeDown(sandbox, leaving);
+    // One that leaves by itself may have something on its way out; one that is killed has not.
+    const down = takeDown(sandbox, leaving);
+    const closed = leaving ? down.then(() => sandbox.gateway.close()) : sandbox.gateway.close();
+    // Settled below, as the sweep is: what fails first must not leave the other unhandled.
+    closed.catch(() => undefined);
+    await down;
     sandbox.stopWatching();
     const finished = sweep(input, finisher);
-    // Settled below; a gateway that fails to close must not leave it unhandled.
     finished.catch(() => undefined);
-    await sandbox.gateway.close();
+    await closed;
     let failure: { readonly error: unknown } | undefined;
     // The end is one, and is recorded, also where nobody can say what appeared: in a workspace that was removed, for example.
     const findings = await finished.catch((error: unknown) => {

@@ -15,6 +15,7 @@ import type { Chamber, CommandSettings, SandboxInfo, SandboxMetrics } from './ch
 import { policyContext } from './context.ts';
 import { Deadline } from './deadline.ts';
 import { endSandbox, type EndCause, type EndReport } from './end.ts';
+import type { Program } from './handle.ts';
 import { baseDirectory, layerOf } from './layer.ts';
 import { Meter } from './metrics.ts';
 import { networkOf } from './network.ts';
@@ -25,13 +26,20 @@ import type { PublishedPort } from './publish.ts';
 import type { RootStores } from './root-stores.ts';
 import { socketPath } from './socket-files.ts';
 import { awaitHello, startSandbox, type StartedSandbox, type StartInput } from './start.ts';
-import { makeTemporary, removeTemporary, sweepOverdue } from './sweep.ts';
+import { makeTemporary, removeTemporary, type OverdueSweep } from './sweep.ts';
+
+/** What all sandboxes of one owner share. */
+export interface Shared {
+  readonly roots: RootStores;
+  readonly overdue: OverdueSweep;
+}
 
 interface Parts {
   readonly started: StartedSandbox;
   readonly audit: AuditWriter;
   readonly env: NodeJS.ProcessEnv;
   readonly options: SandboxOptions;
+  readonly overdue: OverdueSweep;
 }
 
 /** A sandbox that this process owns: it ends with it. */
@@ -39,6 +47,7 @@ export class LocalChamber implements Chamber {
   readonly id: string;
   readonly channel: AgentChannel;
   readonly settings: CommandSettings;
+  readonly programs: Map<number, Program> = new Map();
   readonly ports: readonly PublishedPort[];
   readonly plan: Plan;
   readonly network: Network;
@@ -72,7 +81,7 @@ export class LocalChamber implements Chamber {
   }
 
   /** @throws E_POLICY_INVALID, E_WORKSPACE_INVALID, E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE, E_SANDBOX_START, E_ABORTED */
-  static async start(wanted: SandboxOptions, roots: RootStores): Promise<LocalChamber> {
+  static async start(wanted: SandboxOptions, { roots, overdue }: Shared): Promise<LocalChamber> {
     const options = withDefaults(wanted);
     const { signal } = options;
     if (isAborted(signal)) throw abortedStart(signal);
@@ -82,7 +91,7 @@ export class LocalChamber implements Chamber {
     try {
       started = await bringUp(options, { env, audit, roots });
       await awaitHello(started);
-      const chamber = new LocalChamber({ started, audit, env, options });
+      const chamber = new LocalChamber({ started, audit, env, options, overdue });
       await chamber.#open();
       if (!isAborted(signal)) return chamber;
       started = undefined;
@@ -176,6 +185,7 @@ export class LocalChamber implements Chamber {
       ...(options.name === undefined ? {} : { name: options.name }),
       metadata: this.#metadata,
       tier: this.plan.tier,
+      driver: this.plan.driver,
       workspace: this.plan.workspace,
       startedAt: started.startedAt,
       ...(endAt === undefined ? {} : { endAt }),
@@ -186,9 +196,9 @@ export class LocalChamber implements Chamber {
 
   /** Lets other processes of this user find it and follows what may end it. */
   async #open(): Promise<void> {
-    const { started, env, options } = this.#parts;
+    const { started, env, options, overdue } = this.#parts;
     const dirs = gloveboxDirs(env);
-    sweepOverdue(started.registry);
+    overdue.run(dirs, started.registry);
     this.#socket = await socketPath(dirs, 'sandboxes', this.id);
     started.inventory.path('socket', this.#socket);
     const hello = await started.session.hello;
@@ -201,6 +211,7 @@ export class LocalChamber implements Chamber {
         pause: () => this.pause(),
         resume: () => this.resume(),
         metrics: () => this.metrics(),
+        programs: () => [...this.programs.values()],
       },
       session: (client) =>
         shareSession({

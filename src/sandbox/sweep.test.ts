@@ -8,7 +8,7 @@ import { bootMoment } from '../base/boot-clock.ts';
 import type { GloveboxDirs } from '../base/paths.ts';
 import { processIdentity } from '../base/process-identity.ts';
 import { RunRegistry } from './registry.ts';
-import { makeTemporary, removeTemporary, sweepOverdue, sweepTemporaries } from './sweep.ts';
+import { makeTemporary, OverdueSweep, removeTemporary, sweepOverdue, sweepTemporaries } from './sweep.ts';
 
 let base = '';
 let dirs: GloveboxDirs;
@@ -61,6 +61,24 @@ describe('a sandbox past its end', () => {
     registry.serve('late', { ...common, deadline: bootMoment(-8000) });
     expect(sweepOverdue(registry)).toEqual([]);
     expect(processIdentity(child.pid ?? 0)).toBeDefined();
+  });
+});
+
+describe('a look for sandboxes past their end', () => {
+  it('is taken at once and again after five seconds; another state directory has its own', async () => {
+    const registry = new RunRegistry(dirs.state);
+    let now = 0;
+    const sweep = new OverdueSweep(() => now);
+    const elsewhere = { state: `${dirs.state}/other` };
+    overdue(registry, 'late', -8000);
+    expect(sweep.run(dirs, registry)).toEqual(['late']);
+    overdue(registry, 'later', -8000);
+    now = 4999;
+    expect(sweep.run(dirs, registry)).toEqual([]);
+    now = 5000;
+    expect(sweep.run(dirs, registry)).toContain('later');
+    overdue(registry, 'other', -8000);
+    expect(sweep.run(elsewhere, registry)).toContain('other');
   });
 });
 

@@ -22,6 +22,28 @@ export function sweepOverdue(registry: RunRegistry): readonly string[] {
     .map(({ id }) => id);
 }
 
+/**
+ * `sweepOverdue` at most once in the time that an owner is given: whoever makes sandboxes in a row does not read the entries of all of them
+ * each time.
+ */
+export class OverdueSweep {
+  /** By state directory. */
+  readonly #lookedAt = new Map<string, number>();
+  readonly #now: () => number;
+
+  /** `now`: a clock that nobody can set, in milliseconds. */
+  constructor(now: () => number = () => performance.now()) {
+    this.#now = now;
+  }
+
+  run({ state }: Pick<GloveboxDirs, 'state'>, registry: RunRegistry): readonly string[] {
+    const now = this.#now();
+    if (now - (this.#lookedAt.get(state) ?? -OVERDUE_MS) < OVERDUE_MS) return [];
+    this.#lookedAt.set(state, now);
+    return sweepOverdue(registry);
+  }
+}
+
 function killed(pid: number): boolean {
   try {
     process.kill(pid, 'SIGKILL');

@@ -13,7 +13,7 @@ import { FACTS, POLICY } from './sample.ts';
 const golden = (name: string): unknown =>
   JSON.parse(readFileSync(path.join(import.meta.dirname, 'golden', name), 'utf8'));
 
-const containerPlan = (): Plan => compilePlan(POLICY, { ...FACTS, tier: 'container' });
+const containerPlan = (): Plan => compilePlan(POLICY, { ...FACTS, tier: 'container', driver: 'gvisor' });
 
 const INPUT = {
   agent: '/opt/glovebox/agent',

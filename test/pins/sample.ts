@@ -81,6 +81,7 @@ export const POLICY: Policy = {
 /** Facts of a merged-/usr system with one directory of each kind. */
 export const FACTS: PlanFacts = {
   tier: 'process',
+  driver: 'bubblewrap',
   view: {
     hidden: [{ path: '/proc/kcore', type: 'file', why: 'memory of the machine' }],
     trust: { bundle: true, java: false },

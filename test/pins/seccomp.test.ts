@@ -12,7 +12,12 @@ const OPTIONS: readonly SeccompOptions[] = (['x64', 'arm64'] as const).flatMap((
     [false, true].map((nesting) => ({ arch, profile, nesting })),
   );
   const guests = commands.map((options) => ({ ...options, place: 'guest' as const }));
-  return [...commands, ...guests, { arch, profile: 'default', nesting: true, place: 'runtime' }];
+  return [
+    ...commands,
+    ...guests,
+    { arch, profile: 'default', nesting: true, place: 'runtime' },
+    { arch, profile: 'default', nesting: false, place: 'recipe' },
+  ];
 });
 
 it('there is a built filter for every combination, and no other', () => {

@@ -45,21 +45,11 @@ export function jailArgs(input: JailInput): readonly string[] {
   const { plan, agent, scratch } = input;
   return [
     ...jailFrame({ ...input, hostname: plan.identity.hostname }),
-    ...['--ro-bind', `${scratch}${JAIL.bundle}`, JAIL.bundle, '--ro-bind', agent, AGENT_PATH],
+    ...['--ro-bind', `${scratch}${JAIL.bundle}`, JAIL.bundle],
     ...layoutOf(plan).jail.flatMap((mount) => mountArgs(mount, scratch, JAIL.view)),
-    // Last, so that no tree of the policy covers it.
-    ...[
-      '--ro-bind',
-      agent,
-      `${JAIL.view}${AGENT_PATH}`,
-      '--remount-ro',
-      '/dev',
-      '--remount-ro',
-      '/',
-      '--chdir',
-      '/',
-    ],
-    ...['--', AGENT_PATH, 'init'],
+    // Last, so that no tree of the policy covers it. The jail's own is the same one: each bind costs a look at all mounts.
+    ...['--ro-bind', agent, `${JAIL.view}${AGENT_PATH}`, '--remount-ro', '/', '--chdir', '/'],
+    ...['--', `${JAIL.view}${AGENT_PATH}`, 'init'],
   ];
 }
 
@@ -75,8 +65,8 @@ export function jailFrame({
     ...['--as-pid-1', '--die-with-parent', '--clearenv', '--cap-drop', 'ALL'],
     ...CAPABILITIES.flatMap((name) => ['--cap-add', name]),
     ...['--uid', '0', '--gid', '0', '--hostname', hostname],
-    // runsc builds the file tree that the guest kernel is locked into over /tmp.
-    ...['--proc', '/proc', '--dev', '/dev', '--dir', '/tmp'],
+    // Of devices runsc needs this one. It builds the file tree that the guest kernel is locked into over /tmp.
+    ...['--proc', '/proc', '--dev-bind', '/dev/null', '/dev/null', '--dir', '/tmp'],
     ...(platform === 'kvm' ? ['--dev-bind', '/dev/kvm', '/dev/kvm'] : []),
     ...[
       '--perms',
@@ -95,8 +85,12 @@ export function jailFrame({
 /** The name of the only container of a jail. */
 const CONTAINER = 'guest';
 
-/** The runtime's descriptor of the channel to the guest's agent, where it has the number of every tier. */
-export const CHANNEL = 3;
+/**
+ * The runtime's descriptor of the channel to the guest's agent, which has the number of every tier there. A high one: the table of descriptors
+ * is as large from the start, and so are those of the processes that runsc starts. To enlarge it later, where a process has
+ * threads, waits for all CPUs (synchronize_rcu in fs/file.c).
+ */
+export const CHANNEL = 255;
 
 /**
  * The runtime's command line inside the jail. The channel is none of the standard descriptors: those the guest gets as well, and

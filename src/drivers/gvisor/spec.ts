@@ -70,8 +70,8 @@ export function ociSpec({ plan, files }: SpecInput): OciSpec {
 }
 
 function capabilities(): OciSpec['process']['capabilities'] {
-  const used: readonly CapabilitySet[] = ['bounding', 'effective', 'permitted'];
-  const list = (set: CapabilitySet): readonly string[] => (used.includes(set) ? CAPABILITIES : []);
+  const used = new Set<CapabilitySet>(['bounding', 'effective', 'permitted']);
+  const list = (set: CapabilitySet): readonly string[] => (used.has(set) ? CAPABILITIES : []);
   return {
     bounding: list('bounding'),
     effective: list('effective'),

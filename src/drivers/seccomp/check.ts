@@ -7,6 +7,8 @@ export type Action =
 
 /** Numbers are the same on x86-64 and arm64 (asm-generic/errno.h). */
 export const ERRNO = {
+  /** The call is not made, and answers 0 (seccomp(2), "SECCOMP_RET_ERRNO"). */
+  NONE: 0,
   EPERM: 1,
   EINVAL: 22,
   ENOSYS: 38,

@@ -1,7 +1,7 @@
 import { SYSCALL_NUMBERS } from './numbers.ts';
 import type { SyscallName } from './numbers.ts';
 import type { Row } from './row.ts';
-import { PLACE_CALLS } from './table-gvisor.ts';
+import { PLACE_CALLS } from './table-places.ts';
 import { SYSCALL_GROUPS, syscallRows } from './table.ts';
 
 const HEAD = `# System-call filter
@@ -26,6 +26,7 @@ Arguments that are pointers cannot be judged by seccomp(2): paths are the busine
 const PLACES = [
   ['In the jail around gVisor (container tier), besides what nesting allows', PLACE_CALLS.runtime],
   ['Inside gVisor (container tier), other than in the process tier', PLACE_CALLS.guest],
+  ['Around a `RUN` of a recipe, other than around commands', PLACE_CALLS.recipe],
 ] as const;
 
 /** The text of docs/reference/seccomp.md, made from the table. */
@@ -56,7 +57,7 @@ function line(name: SyscallName, row: Row): string {
 function answer(row: Row): string {
   const answers: Record<Row['when'], string> = {
     always: row.rule === undefined ? 'allowed' : 'allowed by argument',
-    never: row.errno,
+    never: row.errno === 'NONE' ? 'succeeds' : row.errno,
     relaxed: 'not in `strict`',
     debug: 'only in `debug`',
     nesting: 'only with nesting',

@@ -17,7 +17,7 @@ export interface Row {
   /** Why it is allowed, or why it is not. */
   readonly why: string;
   /** Answer when it is not allowed. ENOSYS where programs have a fallback for kernels without the call. */
-  readonly errno: 'EPERM' | 'ENOSYS' | 'EOPNOTSUPP';
+  readonly errno: 'EPERM' | 'ENOSYS' | 'EOPNOTSUPP' | 'NONE';
   readonly rule?: ArgumentRule;
 }
 

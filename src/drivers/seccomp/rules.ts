@@ -7,8 +7,8 @@ export interface SeccompOptions {
   readonly profile: 'default' | 'strict' | 'debug';
   /** Namespaces and mounts inside: Chromium's own sandbox, rootless containers. */
   readonly nesting: boolean;
-  /** Absent: around commands on the host's kernel. `runtime`: around gVisor's runtime. `guest`: inside it, around commands. */
-  readonly place?: 'runtime' | 'guest';
+  /** Absent: around commands on the host's kernel. `runtime`: around gVisor's runtime. `guest`: inside it, around commands. `recipe`: around a step that makes an image. */
+  readonly place?: 'runtime' | 'guest' | 'recipe';
 }
 
 /** The jail around gVisor's runtime: it makes namespaces and mounts, and nothing else that a command may not. */
@@ -93,6 +93,23 @@ export const IOCTL: ArgumentRule = {
     kind: 'switch',
     word: low(1),
     spans: values([TIOCSTI, TIOCLINUX, TIOCCONS, TIOCSETD], EPERM),
+    otherwise: ALLOW,
+  }),
+};
+
+/** MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED of linux/membarrier.h. */
+const REGISTER_PRIVATE_EXPEDITED = 16;
+
+/**
+ * runsc registers each time it starts itself, five times a guest, and each waits for all CPUs (synchronize_rcu in
+ * kernel/sched/membarrier.c). Of its platforms only kvm uses it, and does without; the guest's own barriers are the global kind.
+ */
+export const MEMBARRIER: ArgumentRule = {
+  text: 'Everything but the registration for private expedited barriers, which gets EPERM.',
+  check: () => ({
+    kind: 'switch',
+    word: low(0),
+    spans: values([REGISTER_PRIVATE_EXPEDITED], EPERM),
     otherwise: ALLOW,
   }),
 };

@@ -5,7 +5,7 @@ import { SYSCALL_NUMBERS } from './numbers.ts';
 import type { Condition, Row } from './row.ts';
 import type { SeccompOptions } from './rules.ts';
 import { IO_CALLS, MOUNT_CALLS, PATH_CALLS } from './table-files.ts';
-import { PLACE_CALLS } from './table-gvisor.ts';
+import { PLACE_CALLS } from './table-places.ts';
 import { GONE_CALLS, IPC_CALLS, MEMORY_CALLS, SOCKET_CALLS, TIME_CALLS } from './table-memory.ts';
 import { ADMIN_CALLS, IDENTITY_CALLS, PROCESS_CALLS, RESOURCE_CALLS } from './table-process.ts';
 
