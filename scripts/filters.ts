@@ -19,5 +19,6 @@ function optionsFor(arch: SeccompOptions['arch']): readonly SeccompOptions[] {
     [false, true].map((nesting) => ({ arch, profile, nesting })),
   );
   const guests = commands.map((options) => ({ ...options, place: 'guest' as const }));
-  return [...commands, ...guests, { arch, ...RUNTIME_OPTIONS }];
+  const recipe = { arch, profile: 'default' as const, nesting: false, place: 'recipe' as const };
+  return [...commands, ...guests, recipe, { arch, ...RUNTIME_OPTIONS }];
 }

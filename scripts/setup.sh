@@ -9,12 +9,12 @@ cd "$(dirname "$0")/.."
 # bubblewrap: the jail. gcc, libc6-dev, musl-tools: the agent, one small static C program. ca-certificates: TLS of npm.
 packages=(bubblewrap gcc libc6-dev musl-tools ca-certificates)
 demo_packages=(python3 curl openssl)
-# git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer; docker.io has the engine that the
-# tests start for themselves (the service that it may bring along is not used); the others are real clients and servers that the
-# gateway is tried with.
+# git and python3 run inside sandboxes in the tests; util-linux has setpriv; clang has the fuzzer; docker.io and podman have the
+# engines that the tests start for themselves (the service that one may bring along is not used); the others are real clients and
+# servers that the gateway is tried with.
 dev_packages=(git util-linux procps iproute2 clang libclang-rt-14-dev
   openssh-client openssh-server python3-requests python3-grpcio golang-go openjdk-17-jdk-headless
-  mmdebstrap zstd redis-server postgresql docker.io
+  mmdebstrap zstd redis-server postgresql docker.io podman
   python3-matplotlib python3-pandas)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -85,6 +85,9 @@ enable_backports() {
   as_root apt-get update -qq
 }
 
+# shellcheck source=scripts/setup-vm.sh
+. scripts/setup-vm.sh
+
 check_node() {
   command -v node >/dev/null || { say "Node.js 20.19 or newer is needed (https://nodejs.org)"; exit 125; }
   node -e 'const [a,b]=process.versions.node.split(".").map(Number); process.exit(a>20||(a===20&&b>=19)?0:1)' ||
@@ -98,6 +101,7 @@ case "${1:-}" in
   *) install_packages "${packages[@]}" ;;
 esac
 install_runsc
+install_vm
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   say 'installing the packages of package-lock.json'
   npm ci --no-audit --no-fund --loglevel=error

@@ -16,7 +16,7 @@ note() { printf '\n== %s\n' "$*"; }
 # sandbox has to do without any of root's rights; each is the harder way for its tier.
 user_files=(test/attack/
   test/integration/{run,sdk,sdk-attach,sdk-crash,files,faults,terminal,network-change,publish,concurrency}.test.ts
-  test/integration/{container,code-state,code-hostile,inspection-clients}.test.ts)
+  test/integration/{container,podman,code-state,code-hostile,inspection-clients}.test.ts)
 
 # The same suite from a copy that an ordinary user can read; hard links where the file system allows.
 run_as_user() {

@@ -11,6 +11,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['policy'],
   ['audit', 'agent'],
   ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity', 'images'],
+  ['machine'],
   ['sandbox'],
   ['server', 'mcp', 'index.ts', 'testing.ts'],
   ['cli'],

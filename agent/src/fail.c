@@ -11,8 +11,11 @@
 
 static int channel = -1;
 static const char *stage = "start";
+static unsigned patience;
 
 void fail_channel(int fd) { channel = fd; }
+
+void fail_also_stderr(unsigned seconds) { patience = seconds; }
 
 void fail_stage(const char *name) { stage = name; }
 
@@ -36,6 +39,10 @@ static void complain(const struct failure *f) {
 
 _Noreturn void fail_with(const struct failure *f) {
     struct buf out = {0};
+    if (patience > 0) {
+        if (channel >= 0) complain(f);
+        alarm(patience);
+    }
     if (channel < 0 || !fail_encode(&out, f) || !write_all(channel, buf_head(&out), out.len)) complain(f);
     _exit(EXIT_REFUSED);
 }

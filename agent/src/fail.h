@@ -6,6 +6,8 @@
 
 /* Where ERROR frames go; -1 means stderr. */
 void fail_channel(int fd);
+/* Failures go to stderr besides, and writing the frame may take this long at most: nobody may be there to read it. */
+void fail_also_stderr(unsigned seconds);
 /* Names the stage that later failures report. */
 void fail_stage(const char *stage);
 /* What the last stage was. */

@@ -20,6 +20,9 @@
 enum {
     NR_OPEN_TREE = 428,
     NR_MOVE_MOUNT = 429,
+    NR_FSOPEN = 430,
+    NR_FSCONFIG = 431,
+    NR_FSMOUNT = 432,
     NR_CLOSE_RANGE = 436,
     NR_OPENAT2 = 437,
     NR_MOUNT_SETATTR = 442,
@@ -48,12 +51,22 @@ struct k_mount_attr {
     uint64_t userns_fd;
 };
 
+/* fsopen(2), fsconfig(2), fsmount(2) */
+enum {
+    K_FSOPEN_CLOEXEC = 1,
+    K_FSMOUNT_CLOEXEC = 1,
+    K_FSCONFIG_SET_STRING = 1,
+    K_FSCONFIG_CREATE = 6,
+    K_ATTR_NOEXEC = 0x8,
+};
+
 /* openat2(2) */
 enum {
     K_RESOLVE_NO_XDEV = 0x01,
     K_RESOLVE_NO_MAGICLINKS = 0x02,
     K_RESOLVE_NO_SYMLINKS = 0x04,
     K_RESOLVE_BENEATH = 0x08,
+    K_RESOLVE_IN_ROOT = 0x10,
 };
 
 struct k_open_how {

@@ -47,10 +47,11 @@ struct route_answer {
     uint8_t rest[256];
 };
 
-bool net_loopback_up(void) {
+bool net_up(const char *name) {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
-    struct ifreq request = {.ifr_name = "lo"};
+    struct ifreq request = {0};
+    snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     bool ok = ioctl(fd, SIOCSIFFLAGS, &request) == 0;
     int saved = errno;
@@ -58,6 +59,8 @@ bool net_loopback_up(void) {
     errno = saved;
     return ok;
 }
+
+bool net_loopback_up(void) { return net_up("lo"); }
 
 struct address_request {
     uint32_t len;
@@ -112,22 +115,21 @@ bool net_any_ip(int family) {
     return ask_kernel(&request, sizeof request);
 }
 
-static bool add_address(uint32_t address) {
-    struct in_addr ip = {htonl(address)};
+bool net_add_ipv4(unsigned interface, struct in_addr address, uint8_t prefix_len) {
     struct address_request request = {
         .len = sizeof request,
         .type = NL_RTM_NEWADDR,
         .flags = NL_REQUEST_ACK_CREATE,
         .seq = 1,
         .family = AF_INET,
-        .prefix_len = 1,
-        .index = if_nametoindex("lo"),
+        .prefix_len = prefix_len,
+        .index = interface,
         .local_len = 8,
         .local_type = ADDR_ATTR_LOCAL,
-        .local = ip,
+        .local = address,
         .address_len = 8,
         .address_type = ADDR_ATTR_ADDRESS,
-        .address = ip,
+        .address = address,
     };
     return ask_kernel(&request, sizeof request);
 }
@@ -163,7 +165,10 @@ bool net_add_ipv6(unsigned interface, const char *address, uint8_t prefix_len) {
     return ask_kernel(&request, sizeof request);
 }
 
-bool net_every_address(void) { return add_address(0x00000001) && add_address(0x80000001); }
+bool net_every_address(void) {
+    unsigned lo = if_nametoindex("lo");
+    return net_add_ipv4(lo, (struct in_addr){htonl(0x00000001)}, 1) && net_add_ipv4(lo, (struct in_addr){htonl(0x80000001)}, 1);
+}
 
 static bool bind_any(int fd, uint16_t port, bool ipv6) {
     int on = 1, off = 0;

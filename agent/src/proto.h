@@ -25,6 +25,9 @@ enum frame_type {
     F_PING = 0x0106,
     F_PONG = 0x0107,
     F_SHUTDOWN = 0x0108,
+    F_MACHINE_READY = 0x0109,
+    F_MACHINE = 0x010a,
+    F_MACHINE_ENDED = 0x010b,
 
     F_EXEC = 0x0201,
     F_STARTED = 0x0202,
@@ -140,6 +143,36 @@ enum exit_tag {
 /* The flag of a SIGNAL frame: every process of the sandbox. */
 enum { SIGNAL_ALL = 1 };
 enum reset_tag { RESET_ERRNO = 1 };
+
+enum machine_tag {
+    M_HOSTNAME = 1,
+    M_ID = 2,
+    M_SEED = 3,
+    M_CLOCK = 4,
+    M_IDS = 5,
+    M_NETWORK = 6,
+    M_LISTENER = 7,
+    M_SHARE = 8,
+    M_MOUNT = 9,
+    M_FLAGS = 10,
+    M_BASE = 11,
+};
+enum machine_flag { MACHINE_NESTING = 1 };
+enum machine_mount_tag { MM_KIND = 1, MM_TARGET = 2, MM_SOURCE = 3, MM_WRITABLE = 4, MM_MODE = 5, MM_BYTES = 6, MM_CONTENT = 7 };
+enum machine_mount_kind {
+    MOUNT_BASE = 1,
+    MOUNT_SHARE = 2,
+    MOUNT_SYMLINK = 3,
+    MOUNT_DIR = 4,
+    MOUNT_TMPFS = 5,
+    MOUNT_PROC = 6,
+    MOUNT_DEV = 7,
+    MOUNT_HIDDEN_FILE = 8,
+    MOUNT_HIDDEN_DIR = 9,
+    MOUNT_FILE = 10,
+};
+enum machine_ready_tag { MR_VERSION = 1 };
+enum machine_ended_tag { ME_STATUS = 1 };
 
 enum finish_tag {
     FS_ROOT = 1,

@@ -47,6 +47,30 @@ static int own_every_address(const struct boot_spec *spec) {
     return tunnel;
 }
 
+static void open_listeners(const struct listeners *list) {
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->items[i].proto != PROTO_UDP) continue;
+        if (relay.count == RELAY_DATAGRAMS_MAX) fail_msg("listen", "udp", "more than one UDP port");
+        add_listener(&list->items[i], AF_INET);
+        add_listener(&list->items[i], AF_INET6);
+    }
+    for (size_t i = 0; i < list->count; i++)
+        if (list->items[i].proto == PROTO_TCP) add_listener(&list->items[i], AF_INET6);
+}
+
+void relay_listen_linux(const struct listeners *list) {
+    if (!net_loopback_up()) fail_sys("loopback up", NULL);
+    if (!net_any_ip(AF_INET)) fail_sys("route", "0.0.0.0/0");
+    if (!net_any_ip(AF_INET6)) fail_sys("route", "::/0");
+    open_listeners(list);
+}
+
+void relay_connect(const struct sockaddr_in *gateway) {
+    if (!relay_begin(relay.items, relay.count, (const struct sockaddr *)gateway, sizeof *gateway)) fail_sys("connect", "relay");
+}
+
+_Noreturn void relay_run(void) { relay_serve(relay.items); }
+
 void relay_listen(const struct boot_spec *spec) {
     fail_stage("network");
     if (spec->relay == NULL) return;
@@ -54,15 +78,7 @@ void relay_listen(const struct boot_spec *spec) {
     relay.gateway.sun_family = AF_UNIX;
     strcpy(relay.gateway.sun_path, spec->relay);
     int tunnel = own_every_address(spec);
-    for (size_t i = 0; i < spec->listeners.count; i++) {
-        const struct listener *l = &spec->listeners.items[i];
-        if (l->proto != PROTO_UDP) continue;
-        if (relay.count == RELAY_DATAGRAMS_MAX) fail_msg("listen", "udp", "more than one UDP port");
-        add_listener(l, AF_INET);
-        add_listener(l, AF_INET6);
-    }
-    for (size_t i = 0; i < spec->listeners.count; i++)
-        if (spec->listeners.items[i].proto == PROTO_TCP) add_listener(&spec->listeners.items[i], AF_INET6);
+    open_listeners(&spec->listeners);
     if (tunnel >= 0 && relay.count == RELAY_LISTENERS_MAX) fail_msg("listen", "tunnel", "too many listeners");
     if (tunnel >= 0) relay.items[relay.count++] = (struct relay_listener){.fd = tunnel, .tunnel = true};
 }
@@ -84,7 +100,8 @@ static void *relay_main(void *unused) {
     (void)unused;
     own_descriptors();
     sem_post(&relay.taken);
-    relay_serve(relay.items, relay.count, &relay.gateway);
+    relay_begin(relay.items, relay.count, (const struct sockaddr *)&relay.gateway, sizeof relay.gateway);
+    relay_serve(relay.items);
 }
 
 void relay_start(void) {

@@ -5,6 +5,8 @@
 #ifndef GLOVEBOX_RELAY_H
 #define GLOVEBOX_RELAY_H
 
+#include <netinet/in.h>
+
 #include "spec.h"
 
 /* Makes every address local and opens the listeners; needs CAP_NET_ADMIN and CAP_NET_BIND_SERVICE. Fails closed. */
@@ -13,5 +15,11 @@ void relay_listen(const struct boot_spec *spec);
 void relay_start(void);
 /* Waits until the thread has the listeners, and lets go of them here. Before anything of the user's runs. */
 void relay_release(void);
+
+/* The same in a process of its own, in the kernel of a machine: the listeners, in the calling process' network namespace, which is new. */
+void relay_listen_linux(const struct listeners *list);
+/* Connects to the gateway, perhaps from another network namespace. `gateway` has to stay where it is. Fails closed. */
+void relay_connect(const struct sockaddr_in *gateway);
+_Noreturn void relay_run(void);
 
 #endif

@@ -43,7 +43,8 @@ struct link {
 
 static struct link links[RELAY_LINKS_MAX];
 static uint8_t chunk[CHUNK];
-static const struct sockaddr_un *gateway_at;
+static const struct sockaddr *gateway_at;
+static socklen_t gateway_size;
 static int poller = -1, control = -1;
 static uint32_t last_id;
 
@@ -188,12 +189,10 @@ static struct link *free_link(void) {
 }
 
 /* The preface of every connection to the gateway: what arrived, and where it was meant to go. */
-static bool send_preface(int fd, uint8_t kind, uint32_t id, const struct sockaddr_storage *local) {
-    uint8_t preface[RELAY_PREFACE] = {kind};
-    preface[4] = (uint8_t)id;
-    preface[5] = (uint8_t)(id >> 8);
-    preface[6] = (uint8_t)(id >> 16);
-    preface[7] = (uint8_t)(id >> 24);
+static void make_preface(uint8_t *preface, uint8_t kind, uint32_t id, const struct sockaddr_storage *local) {
+    memset(preface, 0, RELAY_PREFACE);
+    preface[0] = kind;
+    for (int i = 0; i < 4; i++) preface[4 + i] = (uint8_t)(id >> (8 * i));
     if (local != NULL && local->ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)local;
         preface[1] = 4;
@@ -206,18 +205,47 @@ static bool send_preface(int fd, uint8_t kind, uint32_t id, const struct sockadd
         memcpy(preface + 2, &v6->sin6_port, 2);
         memcpy(preface + 8, &v6->sin6_addr, 16);
     }
-    return send(fd, preface, sizeof preface, MSG_NOSIGNAL) == (ssize_t)sizeof preface;
 }
 
-/* A connection to the gateway, or -1. */
-static int open_gateway(uint8_t kind, uint32_t id, const struct sockaddr_storage *local) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+/* A connection to the gateway, perhaps not yet made, or -1. A unix socket is connected at once, or not at all. */
+static int dial_gateway(int flags) {
+    int on = 1, fd = socket(gateway_at->sa_family, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0) return -1;
-    bool ok = connect(fd, (const struct sockaddr *)gateway_at, sizeof *gateway_at) == 0 &&
-              send_preface(fd, kind, id, local) && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
-    if (ok) return fd;
+    if (gateway_at->sa_family == AF_INET) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, gateway_at, gateway_size) == 0 || errno == EINPROGRESS) return fd;
+    int saved = errno;
     close(fd);
+    errno = saved;
     return -1;
+}
+
+/* For the few that are opened before anything is carried: waits until it is there. -1 with errno. */
+static int open_gateway(uint8_t kind, const struct sockaddr_storage *local) {
+    uint8_t preface[RELAY_PREFACE];
+    int fd = dial_gateway(0);
+    if (fd < 0) return -1;
+    make_preface(preface, kind, 0, local);
+    bool ok = send(fd, preface, sizeof preface, MSG_NOSIGNAL) == (ssize_t)sizeof preface && fcntl(fd, F_SETFL, O_NONBLOCK) == 0;
+    if (ok) return fd;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return -1;
+}
+
+/* For one of many: the preface is what has to be sent first, whenever that will be. */
+static bool link_gateway(struct link *l, const struct sockaddr_storage *local) {
+    uint8_t preface[RELAY_PREFACE];
+    /* Connecting to a unix socket that does not block fails where one that does would wait for its turn. */
+    l->gateway = dial_gateway(gateway_at->sa_family == AF_UNIX ? 0 : SOCK_NONBLOCK);
+    if (l->gateway < 0) return false;
+    make_preface(preface, RELAY_TCP, l->id, local);
+    bool ok = gateway_at->sa_family == AF_UNIX
+                  ? send(l->gateway, preface, sizeof preface, MSG_NOSIGNAL) == (ssize_t)sizeof preface &&
+                        fcntl(l->gateway, F_SETFL, O_NONBLOCK) == 0
+                  : keep_rest(&l->up, preface, sizeof preface);
+    if (!ok) close(l->gateway);
+    return ok;
 }
 
 static void take_connection(int client) {
@@ -232,8 +260,7 @@ static void take_connection(int client) {
     tunnel_destination(client, &local);
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     l->client = client;
-    l->gateway = open_gateway(RELAY_TCP, l->id, &local);
-    if (l->gateway < 0) {
+    if (!link_gateway(l, &local)) {
         close_with_reset(client);
         l->used = false;
         return;
@@ -270,23 +297,25 @@ static void add(int fd, uint64_t tag) {
 static int open_mail(int listener) {
     struct sockaddr_storage local;
     socklen_t size = sizeof local;
-    return getsockname(listener, (struct sockaddr *)&local, &size) < 0 ? -1 : open_gateway(RELAY_UDP, 0, &local);
+    return getsockname(listener, (struct sockaddr *)&local, &size) < 0 ? -1 : open_gateway(RELAY_UDP, &local);
 }
 
-static void begin(const struct relay_listener *listeners, size_t count) {
+bool relay_begin(const struct relay_listener *listeners, size_t count, const struct sockaddr *gateway, socklen_t size) {
+    gateway_at = gateway;
+    gateway_size = size;
     poller = epoll_create1(EPOLL_CLOEXEC);
+    if (poller < 0) return false;
     for (size_t i = 0; i < count; i++) {
         add(listeners[i].fd, tag_of(ON_LISTENER, i, 0));
         if (listeners[i].udp) add(mailbox_open(i, &listeners[i], open_mail(listeners[i].fd)), tag_of(ON_MAILBOX, i, 0));
     }
-    control = open_gateway(RELAY_CONTROL, 0, NULL);
+    control = open_gateway(RELAY_CONTROL, NULL);
     add(control, tag_of(ON_CONTROL, 0, 0));
+    return control >= 0;
 }
 
-_Noreturn void relay_serve(const struct relay_listener *listeners, size_t count, const struct sockaddr_un *gateway) {
+_Noreturn void relay_serve(const struct relay_listener *listeners) {
     struct epoll_event events[EVENTS];
-    gateway_at = gateway;
-    begin(listeners, count);
     for (;;) {
         int n = epoll_wait(poller, events, EVENTS, -1);
         for (int i = 0; i < n; i++) on_event(listeners, events[i].data.u64);

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/un.h>
+#include <sys/socket.h>
 
 enum {
     RELAY_LISTENERS_MAX = 300,
@@ -22,6 +22,9 @@ struct relay_listener {
     int family;
 };
 
-_Noreturn void relay_serve(const struct relay_listener *listeners, size_t count, const struct sockaddr_un *gateway);
+/* Where the gateway listens, and the listeners. False with errno when it cannot be reached: then nothing is relayed. All have to stay where they are. */
+bool relay_begin(const struct relay_listener *listeners, size_t count, const struct sockaddr *gateway, socklen_t size);
+/* Preconditions: relay_begin, whatever it answered. */
+_Noreturn void relay_serve(const struct relay_listener *listeners);
 
 #endif

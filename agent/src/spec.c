@@ -70,7 +70,7 @@ static bool take_mask(struct airlock_spec *s, struct slice v) {
     return known && take_text(&s->arena, (struct slice){v.ptr + 8, v.len - 8}, &m->path) && path_is_plain(m->path);
 }
 
-static bool take_listener(struct arena *a, struct listeners *list, struct slice v) {
+bool listener_take(struct arena *a, struct listeners *list, struct slice v) {
     if (v.len != 8 || v.ptr[5] != 0) return false;
     list->items = arena_grow(a, list->items, list->count, &list->cap, sizeof *list->items);
     if (list->items == NULL) return false;
@@ -94,7 +94,7 @@ static const char *airlock_take(struct airlock_spec *s, const struct tlv *t) {
         ok = slice_u8(t->value, &byte) && byte <= 1;
         s->network = byte == 1;
         break;
-    case A_LISTENER: ok = take_listener(&s->arena, &s->listeners, t->value); break;
+    case A_LISTENER: ok = listener_take(&s->arena, &s->listeners, t->value); break;
     case A_ARGV: ok = strings_push(a, &s->argv, t->value); break;
     case A_ENV: ok = strings_push(a, &s->env, t->value); break;
     case A_ASSEMBLED: ok = take_assembled(s, t->value); break;
@@ -192,7 +192,7 @@ static const char *boot_take(struct boot_spec *s, const struct tlv *t) {
     case B_FLAGS: ok = slice_u32(t->value, &s->flags) && s->flags <= (BOOT_KEEP_CAPABILITIES | BOOT_OWN_NETWORK); break;
     case B_IDS: ok = take_ids(s, t->value); break;
     case B_RELAY: ok = take_text(&s->arena, t->value, &s->relay) && s->relay[0] == '/'; break;
-    case B_LISTENER: ok = take_listener(&s->arena, &s->listeners, t->value); break;
+    case B_LISTENER: ok = listener_take(&s->arena, &s->listeners, t->value); break;
     default: return unknown;
     }
     return ok ? NULL : bad_value;

@@ -127,6 +127,9 @@ const char *boot_parse(struct slice payload, struct boot_spec *out);
 const char *exec_parse(struct slice payload, struct exec_spec *out);
 const char *finish_parse(struct slice payload, struct finish_spec *out);
 
+/* Appends a listener of eight bytes; false when it is none. */
+bool listener_take(struct arena *a, struct listeners *list, struct slice v);
+
 /* A relative path without empty, "." or ".." components. */
 bool path_is_plain(const char *path);
 

@@ -29,6 +29,7 @@ static uint32_t payload_limit(uint16_t type) {
     case F_BOOT:
     case F_EXEC:
     case F_FINISH_SPEC:
+    case F_MACHINE:
         return FRAME_BOOT_MAX;
     default:
         return FRAME_PAYLOAD_MAX;

@@ -87,7 +87,8 @@ function writeMasks(out: TlvWriter, masks: readonly MaskOp[]): void {
   }
 }
 
-function listenerBytes(listener: ListenerSpec): Buffer {
+/** A listener, as it stands in every message that has some. */
+export function listenerBytes(listener: ListenerSpec): Buffer {
   const data = Buffer.alloc(8);
   data.writeUInt32LE(listener.id, 0);
   data.writeUInt8(n.LISTENER_PROTO[listener.proto], 4);

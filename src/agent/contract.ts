@@ -192,7 +192,9 @@ export interface AgentExit {
   readonly systemUs: number;
   readonly maxRssKib: number;
   /** Why the command did not start; undefined when it did. */
-  readonly refused: { readonly stage: string; readonly errno: number } | undefined;
+  readonly refused:
+    | { readonly stage: string; readonly errno: number; /** Where it was to start. */ readonly cwd?: string }
+    | undefined;
 }
 
 /** One running command. */

@@ -3,7 +3,7 @@ import dgram from 'node:dgram';
 import net from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { commandError } from './process.ts';
+import { commandError } from './start-error.ts';
 import {
   JAIL_ENV,
   JailSite,

@@ -12,6 +12,9 @@ export const FRAME = {
   ping: 0x0106,
   pong: 0x0107,
   shutdown: 0x0108,
+  machineReady: 0x0109,
+  machine: 0x010a,
+  machineEnded: 0x010b,
   exec: 0x0201,
   started: 0x0202,
   stdin: 0x0203,
@@ -110,6 +113,44 @@ export const EXIT_TAG = {
 } as const;
 export const RESET_TAG = { errno: 1 } as const;
 export const SIGNAL_FLAG = { all: 1 } as const;
+
+export const MACHINE_TAG = {
+  hostname: 1,
+  id: 2,
+  seed: 3,
+  clock: 4,
+  ids: 5,
+  network: 6,
+  listener: 7,
+  share: 8,
+  mount: 9,
+  flags: 10,
+  base: 11,
+} as const;
+export const MACHINE_FLAG = { nesting: 1 } as const;
+export const MACHINE_MOUNT_TAG = {
+  kind: 1,
+  target: 2,
+  source: 3,
+  writable: 4,
+  mode: 5,
+  bytes: 6,
+  content: 7,
+} as const;
+export const MACHINE_MOUNT_KIND = {
+  base: 1,
+  share: 2,
+  symlink: 3,
+  dir: 4,
+  tmpfs: 5,
+  proc: 6,
+  dev: 7,
+  hiddenFile: 8,
+  hiddenDir: 9,
+  file: 10,
+} as const;
+export const MACHINE_READY_TAG = { version: 1 } as const;
+export const MACHINE_ENDED_TAG = { status: 1 } as const;
 
 export const FINISH_TAG = {
   root: 1,

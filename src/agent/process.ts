@@ -3,6 +3,7 @@ import { encodeWinsize } from './boot.ts';
 import type { AgentExit, AgentProcess } from './contract.ts';
 import { InboundStream, OutboundStream } from './flow.ts';
 import { protocolError } from './frames.ts';
+import { commandError } from './start-error.ts';
 import type { Frame } from './frames.ts';
 import { CHANNEL, EXIT_TAG, FRAME, STARTED_TAG } from './numbers.ts';
 import { TlvRecord } from './tlv.ts';
@@ -41,7 +42,8 @@ export function readCredit(payload: Buffer): number {
   return payload.readUInt32LE(4);
 }
 
-function readExit(payload: Buffer): AgentExit {
+function readExit(payload: Buffer, cwd: string | undefined): AgentExit {
+  const where = cwd === undefined ? {} : { cwd };
   const record = new TlvRecord(payload);
   const signal = record.u32(EXIT_TAG.signal);
   const errno = record.u32(EXIT_TAG.execErrno, 0);
@@ -53,7 +55,7 @@ function readExit(payload: Buffer): AgentExit {
     userUs: record.u64(EXIT_TAG.utimeUs, 0),
     systemUs: record.u64(EXIT_TAG.stimeUs, 0),
     maxRssKib: record.u64(EXIT_TAG.maxRssKib, 0),
-    refused: errno === 0 ? undefined : { stage: record.label(EXIT_TAG.execStage, 32), errno },
+    refused: errno === 0 ? undefined : { stage: record.label(EXIT_TAG.execStage, 32), errno, ...where },
   };
 }
 
@@ -83,15 +85,18 @@ export class CommandStream implements SessionStream, AgentProcess {
   readonly stderr: InboundStream;
   readonly control: InboundStream;
   readonly #send: Send;
+  readonly #cwd: string | undefined;
   readonly #started = deferred<number>();
   readonly #exit = deferred<AgentExit>();
   #pid: number | undefined;
   #exited = false;
   #closed = false;
 
-  constructor(id: number, send: Send) {
+  /** `cwd` is where it was to start, for the message. */
+  constructor(id: number, send: Send, cwd?: string) {
     this.id = id;
     this.#send = send;
+    this.#cwd = cwd;
     this.stdin = new OutboundStream(
       (data) => send(FRAME.stdin, data),
       () => send(FRAME.stdinEof),
@@ -145,7 +150,7 @@ export class CommandStream implements SessionStream, AgentProcess {
       case FRAME.outEof:
         return this.#onOutEof(frame.payload);
       case FRAME.exit:
-        return this.#onExit(readExit(frame.payload));
+        return this.#onExit(readExit(frame.payload, this.#cwd));
       case FRAME.closed:
         return this.#onClosed();
       default:
@@ -205,22 +210,4 @@ export class CommandStream implements SessionStream, AgentProcess {
     this.control.end();
     this.stdin.abandon();
   }
-}
-
-/** The error for a command that did not start, or undefined when it did. */
-export function commandError(exit: AgentExit, command: string): GloveboxError | undefined {
-  if (exit.refused === undefined) return undefined;
-  const { stage, errno } = exit.refused;
-  const context = { command, stage, errno };
-  if (exit.status === 127) {
-    return new GloveboxError('E_COMMAND_NOT_FOUND', {
-      what: `${command} does not exist inside the sandbox`,
-      context,
-    });
-  }
-  if (exit.status === 126) {
-    return new GloveboxError('E_COMMAND_NOT_EXECUTABLE', { what: `${command} cannot be executed`, context });
-  }
-  const what = `the sandbox could not prepare ${command}`;
-  return new GloveboxError('E_SANDBOX_START', { what, why: `${stage} failed (errno ${errno})`, context });
 }

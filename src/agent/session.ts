@@ -92,7 +92,7 @@ export class AgentSession implements AgentChannel {
     }
     const payload = encodeExecSpec(spec);
     const id = this.#claimId();
-    const command = this.#addCommand(id);
+    const command = this.#addCommand(id, spec.cwd);
     this.#write(FRAME.exec, id, payload);
     return command;
   }
@@ -183,8 +183,8 @@ export class AgentSession implements AgentChannel {
     return this.#lastId;
   }
 
-  #addCommand(id: number): CommandStream {
-    const command = new CommandStream(id, this.#sender(id));
+  #addCommand(id: number, cwd?: string): CommandStream {
+    const command = new CommandStream(id, this.#sender(id), cwd);
     this.#streams.set(id, command);
     return command;
   }
@@ -223,6 +223,8 @@ export class AgentSession implements AgentChannel {
   }
 
   #receive(frame: Frame): void {
+    // A machine's channel has no end of its own.
+    if (frame.type === FRAME.machineEnded && frame.stream === 0) return this.#ended();
     if (frame.type === FRAME.error && frame.stream === 0) {
       throw readError(frame.payload, this.#state === 'open');
     }

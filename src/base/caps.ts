@@ -74,6 +74,8 @@ export const CAPS = {
   imageHeaders: 8,
   /** Skipped entries that are listed by name; all are counted. */
   imageSkippedShown: 20,
+  /** Hosts that a step of a recipe was refused, in a message. */
+  stepRefusedShown: 10,
   /** A registry that sends nothing for this long is given up. */
   registryIdleMs: 60_000,
   /** Pieces of an image that are mounted one by one; each costs a mount. */

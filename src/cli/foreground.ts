@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { AgentExit, ExecSpec } from '../agent/contract.ts';
-import { commandError } from '../agent/process.ts';
+import { commandError } from '../agent/start-error.ts';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError, isGloveboxError } from '../base/errors.ts';
@@ -154,7 +154,7 @@ async function runPrepared(
   const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: io.env });
   run.notes.release();
   if (cause === 'guard-lost') run.notes.important(guardLostText(sandbox.guard.lost ?? ''));
-  return conclude(run, exit, report);
+  return conclude(run, exit, { ...report, cwd: prepared.plan.cwd });
 }
 
 async function recordRefusal(audit: AuditWriter, error: unknown): Promise<void> {
@@ -326,11 +326,16 @@ function exitStatus(run: Foreground, exit: AgentExit | undefined, cause: EndCaus
 }
 
 /** Says what a person has to know about the end, and answers the exit code. */
-function conclude(run: Foreground, exit: AgentExit | undefined, report: EndReport): number {
+function conclude(
+  run: Foreground,
+  exit: AgentExit | undefined,
+  report: EndReport & { readonly cwd: string },
+): number {
   const { notes } = run;
-  const failed = exit === undefined ? undefined : commandError(exit, run.command[0] ?? '');
+  const failed = exit === undefined ? undefined : commandError(exit, run.command[0] ?? '', report.cwd);
   if (failed !== undefined) {
-    const hint = hiddenProgramHint(run.command[0] ?? '', run.io.env);
+    const hidden = failed.code === 'E_COMMAND_NOT_FOUND';
+    const hint = hidden ? hiddenProgramHint(run.command[0] ?? '', run.io.env) : undefined;
     notes.important(`${failed.message}\n  ${hint ?? failed.next} [${failed.code}]`, { error: failed });
     return exit?.status ?? EXIT.refused;
   }

@@ -1,4 +1,4 @@
-import type { LimitName, LimitPolicy, NetworkPolicy, Tier } from '../policy/contract.ts';
+import type { LimitName, LimitPolicy, NamedDriver, NetworkPolicy, Tier } from '../policy/contract.ts';
 
 /** One mount of the sandbox's view, in order; a later one covers an earlier one. */
 export type Mount =
@@ -59,17 +59,26 @@ export interface PlanListener {
   readonly role: 'dns' | 'http-proxy' | 'socks' | 'transparent' | 'sentinel';
 }
 
+/** What builds the containment: for the container and vm tiers as the policy says; the process tier has one. */
+export type DriverName = 'bubblewrap' | NamedDriver;
+
 /** Everything about one containment: plain, frozen, serialisable. `glovebox explain` prints it, the audit log keeps its hash. */
 export interface Plan {
   readonly version: 1;
   readonly tier: Exclude<Tier, 'auto'>;
+  readonly driver: DriverName;
   readonly workspace: string;
   readonly cwd: string;
   readonly view: readonly Mount[];
   readonly masks: readonly Mask[];
   readonly env: Readonly<Record<string, string>>;
   readonly limits: PlanLimits;
-  readonly syscalls: { readonly profile: 'default' | 'strict' | 'debug'; readonly nesting: boolean };
+  readonly syscalls: {
+    readonly profile: 'default' | 'strict' | 'debug';
+    readonly nesting: boolean;
+    /** Set for a step that makes an image. */
+    readonly place?: 'recipe';
+  };
   readonly network: { readonly listeners: readonly PlanListener[]; readonly policy: NetworkPolicy };
   readonly identity: {
     readonly user: string;

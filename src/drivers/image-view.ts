@@ -28,6 +28,11 @@ const LEFT_OUT = new Set(['/proc', '/sys', '/dev', '/tmp', '/.glovebox']);
 const ETC_LEFT_OUT = /^\/etc\/(?:shadow|gshadow|passwd|group|subuid|subgid)-?$/;
 const REASON = 'the base system';
 
+/** True for what no sandbox gets of an image. */
+export function leftOutOfImages(inside: string): boolean {
+  return LEFT_OUT.has(inside) || ETC_LEFT_OUT.test(inside);
+}
+
 /** Where something will be mounted later, and what it needs there. */
 interface Target {
   readonly path: string;
@@ -88,7 +93,7 @@ function assemble(work: Assembling, dir: string): void {
 
 function addEntry(work: Assembling, inside: string): void {
   const { base, targets, facts } = work;
-  if (LEFT_OUT.has(inside) || ETC_LEFT_OUT.test(inside)) return;
+  if (leftOutOfImages(inside)) return;
   const stat = statInside(base, inside);
   if (stat === undefined) return;
   const exact = targets.find((target) => target.path === inside);

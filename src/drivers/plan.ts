@@ -11,6 +11,7 @@ import { DEBIAN_BUNDLE, type ImageFacts, type SystemFact, type ViewFacts } from 
 /** What a plan is made from besides the policy: facts of this machine, collected beforehand. */
 export interface PlanFacts {
   readonly tier: Plan['tier'];
+  readonly driver: Plan['driver'];
   readonly view: ViewFacts;
   readonly guards: readonly Guard[];
   readonly hostEnv: NodeJS.ProcessEnv;
@@ -36,6 +37,7 @@ export function compilePlan(policy: Policy, facts: PlanFacts): Plan {
   return Object.freeze({
     version: 1,
     tier: facts.tier,
+    driver: facts.driver,
     workspace: policy.filesystem.workspace,
     cwd: facts.cwd,
     view,

@@ -57,7 +57,7 @@ const FORBIDDEN_TREES = ['/', '/proc', '/sys', '/dev', '/run', '/boot'];
 
 /** Collects the facts for a view; nothing is changed. */
 export function viewFacts(policy: Policy): ViewFacts {
-  const system = [...SYSTEM_ROOTS, ...ETC_ENTRIES].flatMap((entry) => systemFact(entry.path, entry.why));
+  const system = hostSystem();
   const { filesystem } = policy;
   const trees = [
     ...filesystem.read.flatMap((rule) => ruleTree(rule, false)),
@@ -70,6 +70,11 @@ export function viewFacts(policy: Policy): ViewFacts {
     },
   ];
   return { hidden: PROC_HIDDEN.flatMap(hiddenFact), system, trees, trust: trustFacts() };
+}
+
+/** What every sandbox sees of the host's own system, as it is on this machine. */
+export function hostSystem(): readonly SystemFact[] {
+  return [...SYSTEM_ROOTS, ...ETC_ENTRIES].flatMap((entry) => systemFact(entry.path, entry.why));
 }
 
 function trustFacts(): TrustFacts {

@@ -82,7 +82,8 @@ export class Relay {
     );
     if (spec === undefined || arrival === undefined) return void socket.destroy();
     if (spec.transport === 'udp') return this.#answer(socket);
-    this.#makeResettable(socket, preface.id);
+    // One of TCP has an RST of its own, and nothing says in which order two of them arrive.
+    if (socket.remoteAddress === undefined) this.#makeResettable(socket, preface.id);
     this.#own.delete(socket);
     this.#target.accept(spec, socket, arrival);
   }

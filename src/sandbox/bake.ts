@@ -1,13 +1,14 @@
 import { mkdirSync, mkdtempSync, readdirSync, readlinkSync, rmdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { openAudit, type AuditWriter } from '../audit/writer.ts';
+import { CAPS } from '../base/caps.ts';
 import { canonicalHash } from '../base/canonical-json.ts';
 import { isWithin } from '../base/path-bytes.ts';
 import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import { isAlive, processIdentity } from '../base/process-identity.ts';
 import { removeTree } from '../base/remove-tree.ts';
 import type { Mount, Plan } from '../drivers/contract.ts';
-import type { RecipeRunner, RecipeStep } from '../images/contract.ts';
+import type { RecipeRunner, RecipeStep, StepEnd } from '../images/contract.ts';
 import { statOf } from '../images/tree.ts';
 import type { CommandLineLayer, Policy } from '../policy/contract.ts';
 import { loadPolicy } from '../policy/load.ts';
@@ -36,7 +37,7 @@ export class SandboxRecipeRunner implements RecipeRunner {
   }
 
   /** @throws E_SANDBOX_START, E_POLICY_INVALID, E_POLICY_CEILING, E_ABORTED */
-  async run(step: RecipeStep, output: (chunk: Uint8Array) => void): Promise<number> {
+  async run(step: RecipeStep, output: (chunk: Uint8Array) => void): Promise<StepEnd> {
     // The policy wants a workspace; a recipe has none, and an empty directory is the least there is.
     sweepWorkspaces();
     const self = processIdentity(process.pid);
@@ -48,7 +49,7 @@ export class SandboxRecipeRunner implements RecipeRunner {
     }
   }
 
-  async #runIn(workspace: string, step: RecipeStep, output: (chunk: Uint8Array) => void): Promise<number> {
+  async #runIn(workspace: string, step: RecipeStep, output: (chunk: Uint8Array) => void): Promise<StepEnd> {
     const { env, layer } = this.#options;
     const dirs = gloveboxDirs(env);
     const options = { ...layer, workspace, tier: 'process', base: 'host' } as const;
@@ -56,6 +57,7 @@ export class SandboxRecipeRunner implements RecipeRunner {
     const policy = withoutTrees(resolved.policy);
     const prepared = onImage(await preparePlan({ policy, env, home: homeDirectory(env) }), step);
     const audit = openAudit({ stateDir: dirs.state });
+    const refused = new Set<string>();
     try {
       const sandbox = await startSandbox({
         prepared,
@@ -65,9 +67,13 @@ export class SandboxRecipeRunner implements RecipeRunner {
         audit,
         stdio: ['ignore', 'ignore', 'pipe'],
         publish: [],
-        onNetwork: () => undefined,
+        onNetwork: ({ action, host, port, entry }) => {
+          if (action === 'deny' && refused.size < CAPS.stepRefusedShown)
+            refused.add(entry === 'dns' ? host : `${host}:${port}`);
+        },
       });
-      return await this.#execute(sandbox, audit, { step, output });
+      const exitCode = await this.#execute(sandbox, audit, { step, output });
+      return { exitCode, refused: [...refused] };
     } finally {
       await audit.close();
     }
@@ -78,7 +84,11 @@ export class SandboxRecipeRunner implements RecipeRunner {
     audit: AuditWriter,
     { step, output }: { readonly step: RecipeStep; readonly output: (chunk: Uint8Array) => void },
   ): Promise<number> {
-    const { env, signal } = this.#options;
+    const { env } = this.#options;
+    const signal = AbortSignal.any([
+      step.signal,
+      ...(this.#options.signal === undefined ? [] : [this.#options.signal]),
+    ]);
     let cause: 'lost' | 'exit' = 'lost';
     try {
       await awaitHello(sandbox);
@@ -94,7 +104,7 @@ export class SandboxRecipeRunner implements RecipeRunner {
       const command = new Command('RUN', running, {
         onStdout: (text) => output(Buffer.from(text)),
         onStderr: (text) => output(Buffer.from(text)),
-        ...(signal === undefined ? {} : { signal }),
+        signal,
       });
       const { exitCode } = await command.wait();
       cause = 'exit';
@@ -153,9 +163,11 @@ function onImage(host: PreparedPlan, step: RecipeStep): PreparedPlan {
   const baked: Plan = Object.freeze({
     ...plan,
     cwd: step.workingDir,
-    view: [...image, ...overlays, ...etc],
+    view: [...image, ...overlays, ...etc, aptSettings],
+    syscalls: { ...plan.syscalls, place: 'recipe' as const },
     env: {
       ...plan.env,
+      APT_CONFIG,
       PATH: step.env['PATH'] ?? plan.env['PATH'] ?? '',
       SHELL: '/bin/sh',
       HOME: HOME,
@@ -166,6 +178,15 @@ function onImage(host: PreparedPlan, step: RecipeStep): PreparedPlan {
   });
   return { plan: baked, policy: host.policy, notices: host.notices, hash: canonicalHash(baked) };
 }
+
+const APT_CONFIG = '/.glovebox/apt.conf';
+/** apt-get fetches as the user `_apt`, which a step cannot become (apt.conf(5), "APT_CONFIG"). */
+const aptSettings: Mount = {
+  kind: 'file',
+  target: APT_CONFIG,
+  content: 'APT::Sandbox::User "root";\n',
+  why: 'a step has one user',
+};
 
 function imageMounts(root: string): readonly Mount[] {
   const why = 'the image that is made';

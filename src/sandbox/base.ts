@@ -12,6 +12,7 @@ import type { BaseImage } from '../images/contract.ts';
 import { NO_CONFIG } from '../images/import.ts';
 import { imageStoreDir } from '../images/store/layout.ts';
 import { ImageStore } from '../images/store/store.ts';
+import { platformText } from '../images/platform.ts';
 import { partsOf, resolveIn, statOf } from '../images/tree.ts';
 import type { BaseSystem } from '../policy/contract.ts';
 
@@ -50,6 +51,12 @@ export function findBase(base: BaseSystem, facts: BaseFacts): BaseImage {
   );
   if (inside !== undefined) throw refuse(`it holds ${printablePath(inside)}, which no sandbox sees`);
   return { root, label: printablePath(base.path), config: NO_CONFIG };
+}
+
+/** Said before anything of an image for another machine fails to start. */
+export function foreignNotice({ label, platform }: BaseImage): string | undefined {
+  if (platform === undefined) return undefined;
+  return `${label} is for ${platformText(platform)}: its programs start only where this kernel hands them to an emulator (binfmt_misc)`;
 }
 
 /** The facts of a view on that base. `overlays` is the view without a base system. */

@@ -1,6 +1,9 @@
 import type { AgentChannel } from '../agent/contract.ts';
+import type { OutputCursor } from '../agent/kept-output.ts';
 import type { Plan } from '../drivers/contract.ts';
+import type { ProgramLine } from './attach/program-lines.ts';
 import type { EndReport } from './end.ts';
+import type { Program, ProgramInfo } from './handle.ts';
 import type { Network } from './options.ts';
 import type { PublishedPort } from './publish.ts';
 
@@ -10,6 +13,8 @@ export interface SandboxInfo {
   readonly name?: string;
   readonly metadata: Readonly<Record<string, string>>;
   readonly tier: string;
+  /** What built it: `bubblewrap`, `gvisor`, `docker` or `podman`. */
+  readonly driver: string;
   readonly workspace: string;
   readonly startedAt: number;
   /** Absent: no end is set. */
@@ -36,6 +41,17 @@ export interface SandboxMetrics {
   readonly diskTotal: number;
 }
 
+/** Background commands that another process holds. */
+export interface ProgramsElsewhere {
+  list(): Promise<readonly ProgramInfo[]>;
+  /** @throws E_USAGE when there is none with that number */
+  open(which: WhichProgram, cursor: Partial<OutputCursor> | undefined): Promise<Program>;
+  /** Resolves when it was taken. @throws E_USAGE when there is none with that number */
+  tell(which: WhichProgram, lines: readonly ProgramLine[]): Promise<void>;
+}
+
+export type WhichProgram = Pick<ProgramInfo, 'pid' | 'pty'>;
+
 /** What a command needs to know of the sandbox it runs in. */
 export interface CommandSettings {
   /** Where relative paths begin. */
@@ -56,6 +72,10 @@ export interface Chamber {
   /** Absent where the sandbox is not this process's own. */
   readonly plan?: Plan;
   readonly network: Network;
+  /** Commands in the background that handles of this process started, by process number. */
+  readonly programs: Map<number, Program>;
+  /** Those of the sandbox's owner, where that is another process. */
+  readonly elsewhere?: ProgramsElsewhere;
   /** Ports inside that belong to the gateway. */
   readonly gatewayPorts: readonly number[];
   info(): Promise<SandboxInfo>;

@@ -1,6 +1,6 @@
 import { pipeline, Readable } from 'node:stream';
 import type { AgentExit, AgentProcess } from '../agent/contract.ts';
-import { commandError } from '../agent/process.ts';
+import { commandError } from '../agent/start-error.ts';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';

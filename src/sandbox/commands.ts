@@ -1,9 +1,11 @@
 import type { AgentProcess, ExecSpec } from '../agent/contract.ts';
-import { KeptOutput } from '../agent/kept-output.ts';
-import { GloveboxError } from '../base/errors.ts';
-import type { Chamber } from './chamber.ts';
+import { KeptOutput, type OutputCursor } from '../agent/kept-output.ts';
+import { GloveboxError, isGloveboxError } from '../base/errors.ts';
+import { stdinLines, type ProgramLine } from './attach/program-lines.ts';
+import type { Chamber, ProgramsElsewhere, WhichProgram } from './chamber.ts';
+import { insidePath } from './inside.ts';
 import { Command, CommandExitError, feedStdin, type CommandOptions, type CommandResult } from './command.ts';
-import { CommandHandle, writeTo, type HandleOptions, type Program } from './handle.ts';
+import { CommandHandle, writeTo, type HandleOptions, type Program, type ProgramInfo } from './handle.ts';
 
 /** A shell line, or a program and its arguments. */
 export type CommandWords = string | readonly string[];
@@ -16,7 +18,7 @@ export interface BackgroundOptions extends CommandOptions {
 }
 
 /** A running background command. Names as in E2B. */
-export type CommandInfo = Pick<Program, 'pid' | 'cmd' | 'args' | 'envs' | 'cwd' | 'tag'>;
+export type CommandInfo = Pick<ProgramInfo, 'pid' | 'cmd' | 'args' | 'envs' | 'cwd' | 'tag'>;
 
 export interface StartInput {
   readonly argv: readonly string[];
@@ -25,21 +27,28 @@ export interface StartInput {
   readonly terminal?: ExecSpec['terminal'];
 }
 
+/** signal(7) */
+const SIGKILL = 9;
+
 /** Starts commands of one sandbox and knows those in the background. */
 export class Programs {
   readonly #chamber: Chamber;
-  readonly #running = new Map<number, Program>();
 
   constructor(chamber: Chamber) {
     this.#chamber = chamber;
   }
 
-  /** @throws E_SANDBOX_CLOSED, E_LIMIT_EXCEEDED */
+  /** @throws E_SANDBOX_CLOSED, E_LIMIT_EXCEEDED, E_CWD_INVALID */
   start({ argv, options, stdio, terminal }: StartInput): AgentProcess {
     const { settings, channel } = this.#chamber;
     this.#chamber.refuseEnded();
     this.#chamber.touch();
-    const cwd = options.cwd ?? settings.cwd;
+    if (!Array.isArray(argv) || !argv.every((word) => typeof word === 'string'))
+      throw new GloveboxError('E_USAGE', {
+        what: 'a command is a shell line or a list of strings',
+        next: "Use `run('ls -l')` or `run(['ls', '-l'])`.",
+      });
+    const cwd = this.#startDir(options.cwd);
     this.#chamber.record(argv, cwd);
     return channel.exec({
       argv: [...argv],
@@ -51,27 +60,35 @@ export class Programs {
   }
 
   /** Starts one that goes on by itself. Its output is kept, the oldest of it dropped, so that it never waits for a reader. */
-  async background(input: StartInput & { readonly cmd: string; readonly tag?: string }): Promise<Program> {
+  async background(
+    input: StartInput & { readonly cmd: string; readonly tag?: string },
+  ): Promise<Program & { readonly process: AgentProcess }> {
     const { argv, cmd, options, tag } = input;
     const process = this.start(input);
     const kept = new KeptOutput(process, { overflow: 'drop-oldest' });
-    const program: Program = {
+    const program = {
       pid: await process.started,
       cmd,
       args: argv.slice(1),
       envs: options.envs ?? {},
-      cwd: options.cwd ?? this.#chamber.settings.cwd,
+      cwd: this.#startDir(options.cwd),
       ...(tag === undefined ? {} : { tag }),
       pty: input.terminal !== undefined,
       process,
       kept,
       startedAt: performance.now(),
     };
-    this.#running.set(program.pid, program);
-    const forget = (): boolean =>
-      this.#running.get(program.pid) === program && this.#running.delete(program.pid);
+    const { programs } = this.#chamber;
+    programs.set(program.pid, program);
+    const forget = (): boolean => programs.get(program.pid) === program && programs.delete(program.pid);
     process.exit.then(forget, forget);
     return program;
+  }
+
+  /** Relative ones begin at the workspace, like paths of files. @throws E_CWD_INVALID */
+  #startDir(cwd: string | undefined): string {
+    const { settings } = this.#chamber;
+    return cwd === undefined ? settings.cwd : insidePath(cwd, settings.cwd, 'E_CWD_INVALID');
   }
 
   /** A line is the shell's of the base system: an image may have no bash. */
@@ -83,14 +100,64 @@ export class Programs {
     return this.#chamber.settings.env['SHELL'] ?? '/bin/bash';
   }
 
-  list(): readonly Program[] {
-    return [...this.#running.values()];
+  /** Those of this process, and of the sandbox's owner where that is another one. */
+  async list(): Promise<readonly ProgramInfo[]> {
+    this.#chamber.refuseEnded();
+    const { programs, elsewhere } = this.#chamber;
+    return [...programs.values(), ...((await elsewhere?.list()) ?? [])];
   }
 
   /** @throws E_USAGE when there is no such command */
-  find(pid: number, pty: boolean): Program {
-    const program = this.#running.get(pid);
-    if (program !== undefined && program.pty === pty) return program;
+  async find(which: WhichProgram, cursor: Partial<OutputCursor> | undefined): Promise<Program> {
+    const program = this.#own(which);
+    if (program !== undefined) return program;
+    return this.#distant(which, (elsewhere) => elsewhere.open(which, cursor));
+  }
+
+  /** Resolves when the bytes were taken over. @throws E_USAGE */
+  async input(which: WhichProgram, data: string | Uint8Array): Promise<void> {
+    const program = this.#own(which);
+    if (program !== undefined) return writeTo(program.process, data);
+    const bytes = typeof data === 'string' ? Buffer.from(data) : data;
+    return this.#distant(which, (elsewhere) => elsewhere.tell(which, stdinLines(bytes)));
+  }
+
+  /** @throws E_USAGE */
+  async tell(which: WhichProgram, line: ProgramLine): Promise<void> {
+    const process = this.#own(which)?.process;
+    if (process === undefined) return this.#distant(which, (elsewhere) => elsewhere.tell(which, [line]));
+    if ('eof' in line) process.stdin.end();
+    else if ('signal' in line) process.kill(line.signal);
+    else if ('rows' in line) process.resize(line.rows, line.cols);
+  }
+
+  /** False when there is none with this number. */
+  async kill(which: WhichProgram): Promise<boolean> {
+    return this.tell(which, { signal: SIGKILL }).then(
+      () => true,
+      (error: unknown) => {
+        if (isGloveboxError(error) && error.code === 'E_USAGE') return false;
+        throw error;
+      },
+    );
+  }
+
+  #own({ pid, pty }: WhichProgram): Program | undefined {
+    const program = this.#chamber.programs.get(pid);
+    return program?.pty === pty ? program : undefined;
+  }
+
+  async #distant<T>(
+    { pid, pty }: WhichProgram,
+    ask: (elsewhere: ProgramsElsewhere) => Promise<T>,
+  ): Promise<T> {
+    const { elsewhere } = this.#chamber;
+    this.#chamber.refuseEnded();
+    try {
+      if (elsewhere !== undefined) return await ask(elsewhere);
+    } catch (error) {
+      if (!isGloveboxError(error) || error.code !== 'E_USAGE') throw error;
+    }
     throw new GloveboxError('E_USAGE', {
       what: `no ${pty ? 'terminal' : 'background command'} with process number ${pid} runs in this sandbox`,
       next: 'List them with `commands.list()`.',
@@ -140,7 +207,7 @@ export class Commands {
 
   /** Background commands that run. */
   async list(): Promise<readonly CommandInfo[]> {
-    const programs = this.#programs.list().filter((program) => !program.pty);
+    const programs = (await this.#programs.list()).filter((program) => !program.pty);
     return programs.map(({ pid, cmd, args, envs, cwd, tag }) => ({
       pid,
       cmd,
@@ -153,22 +220,20 @@ export class Commands {
 
   /** Another handle of a background command, from a cursor on or from what is still kept. @throws E_USAGE, E_OUTPUT_GONE on reading */
   async connect(pid: number, options: HandleOptions = {}): Promise<CommandHandle> {
-    return new CommandHandle(this.#programs.find(pid, false), options);
+    return new CommandHandle(await this.#programs.find({ pid, pty: false }, options.cursor), options);
   }
 
   /** Kills a background command; false when there is none with this number. */
   async kill(pid: number): Promise<boolean> {
-    const program = this.#programs.list().find((one) => one.pid === pid && !one.pty);
-    program?.process.kill(9);
-    return program !== undefined;
+    return this.#programs.kill({ pid, pty: false });
   }
 
   async sendStdin(pid: number, data: string | Uint8Array): Promise<void> {
-    await writeTo(this.#programs.find(pid, false).process, data);
+    await this.#programs.input({ pid, pty: false }, data);
   }
 
   async closeStdin(pid: number): Promise<void> {
-    this.#programs.find(pid, false).process.stdin.end();
+    await this.#programs.tell({ pid, pty: false }, { eof: true });
   }
 
   async #background(command: CommandWords, options: BackgroundOptions): Promise<CommandHandle> {

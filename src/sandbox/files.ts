@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { AgentFileAccess, FileEntry, FileWatch, WatchEvent } from '../agent/files-contract.ts';
 import { GloveboxError, isGloveboxError } from '../base/errors.ts';
+import { insidePath } from './inside.ts';
 import { OwnerNames } from './owner-names.ts';
 
 /** What a name inside is. Field names are E2B's. */
@@ -204,6 +205,11 @@ export class SandboxFiles {
   async #write({ path, data }: WriteEntry, options: FileWriteOptions): Promise<EntryInfo> {
     const { mode, atomic, signal } = options;
     const content = data instanceof Blob ? data.stream() : data;
+    if (!isContent(content))
+      throw new GloveboxError('E_USAGE', {
+        what: `what is written is of type ${typeof data}`,
+        next: 'Give text, bytes, a Blob or a stream of bytes.',
+      });
     const entry = await this.#access().write(
       this.#at(path),
       content instanceof ArrayBuffer ? new Uint8Array(content) : content,
@@ -224,8 +230,7 @@ export class SandboxFiles {
 
   /** Text alone: the host never asks its own file system about a path of a sandbox. */
   #at(path: string): string {
-    if (path.startsWith('/')) return path;
-    return path === '' || path === '.' ? this.#context.cwd : `${this.#context.cwd}/${path}`;
+    return insidePath(path, this.#context.cwd, 'E_FILE_NAME');
   }
 
   async #named(entry: FileEntry, signal: AbortSignal | undefined): Promise<EntryInfo> {
@@ -248,6 +253,13 @@ export class SandboxFiles {
       ...(entry.target === undefined ? {} : { symlinkTarget: entry.target }),
     };
   }
+}
+
+/** Callers without types pass anything. */
+function isContent(data: unknown): boolean {
+  if (typeof data === 'string') return true;
+  if (typeof data !== 'object' || data === null) return false;
+  return data instanceof Uint8Array || data instanceof ArrayBuffer || Symbol.asyncIterator in data;
 }
 
 const TYPE_LETTER = {

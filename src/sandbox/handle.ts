@@ -1,14 +1,14 @@
 import type { AgentExit, AgentProcess } from '../agent/contract.ts';
 import type { KeptOutput, OutputCursor } from '../agent/kept-output.ts';
-import { commandError } from '../agent/process.ts';
+import { commandError } from '../agent/start-error.ts';
 import { abortedError } from '../agent/file-errors.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { CAPS } from '../base/caps.ts';
 import { SIGNAL_NUMBERS } from '../base/exit-codes.ts';
 import { Capture, CommandExitError, resultOf, type CommandResult } from './command.ts';
 
-/** A command that goes on in the background, known by its process number. */
-export interface Program {
+/** What is known of a command in the background. */
+export interface ProgramInfo {
   readonly pid: number;
   readonly cmd: string;
   readonly args: readonly string[];
@@ -16,9 +16,20 @@ export interface Program {
   readonly cwd: string;
   readonly tag?: string;
   readonly pty: boolean;
-  readonly process: AgentProcess;
-  readonly kept: KeptOutput;
+  /** Milliseconds; in a `Program` since this process began, on the way between processes since the epoch. */
   readonly startedAt: number;
+}
+
+/** A command that goes on in the background: of this process, or held by another one. */
+export interface Program extends ProgramInfo {
+  readonly process: Pick<AgentProcess, 'stdin' | 'exit' | 'kill' | 'resize'>;
+  readonly kept: Pick<KeptOutput, 'start' | 'read'>;
+}
+
+/** As it is told to another process. */
+export function programInfo({ pid, cmd, args, envs, cwd, tag, pty, startedAt }: Program): ProgramInfo {
+  const started = Date.now() - (performance.now() - startedAt);
+  return { pid, cmd, args, envs, cwd, ...(tag === undefined ? {} : { tag }), pty, startedAt: started };
 }
 
 export interface HandleOptions {
@@ -171,7 +182,7 @@ export class CommandHandle implements AsyncDisposable {
 }
 
 /** Resolves when the bytes were taken over. @throws E_SANDBOX_CLOSED when nobody reads any more */
-export function writeTo({ stdin }: AgentProcess, data: string | Uint8Array): Promise<void> {
+export function writeTo({ stdin }: Pick<AgentProcess, 'stdin'>, data: string | Uint8Array): Promise<void> {
   return new Promise((resolve, reject) => {
     const refused = (): void =>
       reject(new GloveboxError('E_USAGE', { what: 'the input of the command is closed' }));

@@ -32,9 +32,17 @@ export interface Launched extends Pick<SpawnedJail, 'kill'> {
 /** Starts the plan's tier. @throws E_TIER_UNAVAILABLE */
 export async function launch(input: LaunchInput): Promise<Launched> {
   const { plan } = input.start.prepared;
+  if (plan.driver === 'firecracker') return refuseFirecracker(input);
+  if (plan.tier === 'vm') return (await import('./launch-machine.ts')).launchMachine(input);
   if (plan.tier !== 'container') return launchProcess(input);
-  const engine = engineOf(plan, input.start.env);
+  const engine = engineOf(plan);
   return engine === undefined ? launchContainer(input) : launchEngine(input, engine);
+}
+
+/** Says what is missing: of this machine first, then of the driver itself. @throws E_TIER_UNAVAILABLE always */
+async function refuseFirecracker({ start }: LaunchInput): Promise<never> {
+  const { findFirecracker, unfinished } = await import('../drivers/firecracker/index.ts');
+  throw unfinished(await findFirecracker(start.env, start.prepared.plan.workspace));
 }
 
 function launchProcess(input: LaunchInput): Launched {

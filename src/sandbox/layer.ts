@@ -31,6 +31,7 @@ export function layerOf(options: SandboxOptions, cacheDir: string): CommandLineL
     ...(options.policy === undefined ? {} : { policyFile: policyFile(options.policy, cacheDir) }),
     ...(options.workspace === undefined ? {} : { workspace: baseDirectory(options) }),
     ...(options.tier === undefined ? {} : { tier: options.tier }),
+    ...(options.driver === undefined ? {} : { driver: options.driver }),
     ...(options.image === undefined ? {} : { base: options.image }),
     ...(options.allow === undefined ? {} : { allow: options.allow }),
     ...(options.read === undefined ? {} : { read: options.read }),

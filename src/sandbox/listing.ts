@@ -72,6 +72,7 @@ function isInfo(info: unknown): info is SandboxInfo {
     isRecord(info) &&
     typeof info['sandboxId'] === 'string' &&
     typeof info['tier'] === 'string' &&
+    typeof info['driver'] === 'string' &&
     typeof info['workspace'] === 'string' &&
     typeof info['startedAt'] === 'number' &&
     typeof info['ownerPid'] === 'number' &&

@@ -28,7 +28,7 @@ interface ChangeInput {
 }
 
 /** Sections that are built into the walls of a running sandbox. */
-const FIXED = ['tier', 'filesystem', 'process', 'limits'] as const;
+const FIXED = ['tier', 'driver', 'filesystem', 'process', 'limits'] as const;
 
 /**
  * Puts other network rules and credentials in force, whole or not at all: until everything of the new policy has been checked, the
@@ -68,7 +68,8 @@ async function apply(sandbox: StartedSandbox, { policy }: ResolvedPolicy): Promi
 
 function refuseFixed(sandbox: StartedSandbox, next: Policy): void {
   const { policy, plan } = sandbox.prepared;
-  const changed = FIXED.find((section) => canonicalJson(policy[section]) !== canonicalJson(next[section]));
+  const text = (of: Policy, section: (typeof FIXED)[number]): string => canonicalJson(of[section] ?? null);
+  const changed = FIXED.find((section) => text(policy, section) !== text(next, section));
   if (changed !== undefined)
     throw unsupported(
       `a change of ${changed}`,

@@ -1,6 +1,7 @@
 import { GloveboxError } from '../base/errors.ts';
+import { checkOptions } from './check-options.ts';
 import type { GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
-import type { Tier } from '../policy/contract.ts';
+import type { NamedDriver, Tier } from '../policy/contract.ts';
 import type { NetworkChange } from './network.ts';
 
 /** What a sandbox is made from. Everything left out comes from the organisation, user and trusted project policy. */
@@ -21,6 +22,8 @@ export interface SandboxOptions {
   /** In place of a workspace: an empty directory that goes with the sandbox. */
   readonly temporary?: boolean;
   readonly tier?: Tier;
+  /** What the container or vm tier is made with; default what the policy says, then (containers) `GLOVEBOX_DRIVER`, then gVisor or QEMU. */
+  readonly driver?: NamedDriver;
   /** What stands at `/`: an image of the store by name, or the directory of an unpacked root file system; default the host's own. */
   readonly image?: string;
   /** `host` or `host:port`. */
@@ -75,6 +78,7 @@ const STRANGERS_LIFE_MS = 5 * 60_000;
 
 /** A stronger tier is asked for because the code is not trusted: then it sees no directory of the host, and does not live for ever. */
 export function withDefaults(options: SandboxOptions): SandboxOptions {
+  checkOptions(options);
   if (options.temporary === true && options.workspace !== undefined) {
     throw new GloveboxError('E_USAGE', {
       what: '`workspace` and `temporary` cannot both be given',

@@ -1,7 +1,8 @@
+import { statSync } from 'node:fs';
 import path from 'node:path';
 import { canonicalHash } from '../base/canonical-json.ts';
 import { GloveboxError } from '../base/errors.ts';
-import { isWithin } from '../base/path-bytes.ts';
+import { isWithin, printablePath } from '../base/path-bytes.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import { packageRoot } from '../base/version.ts';
 import { chooseTier } from '../drivers/choose.ts';
@@ -42,7 +43,7 @@ const FALLBACK_HOME = '/home/sandbox';
 /** Looks at the machine and compiles the plan; nothing is created or changed. */
 export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const { policy } = input;
-  const choice = chooseTier(policy);
+  const choice = chooseTier(policy, input.env);
   const view = viewFacts(policy);
   const guards = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
   const home = usableHome(input.home, policy.filesystem.workspace);
@@ -56,7 +57,7 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
       [...visible, ...(base === undefined ? ['/usr'] : [])].some((tree) => isWithin(dir, tree)) ||
       base?.hasDirectory(dir) === true,
   );
-  const facts = { tier: choice.tier, guards, hostEnv: input.env, home, cwd };
+  const facts = { tier: choice.tier, driver: choice.driver, guards, hostEnv: input.env, home, cwd };
   const compiled = compilePlan(policy, {
     ...facts,
     view: base === undefined ? view : base.view(view, facts),
@@ -70,13 +71,14 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
     get hash() {
       return canonicalHash(plan);
     },
-    notices: choice.notice === undefined ? [] : [choice.notice],
+    notices: [choice.notice, base?.notice].filter((one) => one !== undefined),
     ...(base === undefined ? {} : { image: base.image }),
   };
 }
 
 interface PreparedBase {
   readonly image: BaseImage;
+  readonly notice: string | undefined;
   hasDirectory(inside: string): boolean;
   /** The facts of the view on it. */
   view(view: ViewFacts, facts: Omit<PlanFacts, 'view'>): ViewFacts;
@@ -88,10 +90,11 @@ async function imageBase(
   trees: readonly VisibleTree[],
 ): Promise<PreparedBase | undefined> {
   if (policy.filesystem.base === undefined) return undefined;
-  const { findBase, hasDirectory, viewOnBase } = await import('./base.ts');
+  const { findBase, foreignNotice, hasDirectory, viewOnBase } = await import('./base.ts');
   const image = findBase(policy.filesystem.base, { dirs: gloveboxDirs(env), home, trees });
   return {
     image,
+    notice: foreignNotice(image),
     hasDirectory: (inside) => hasDirectory(image, inside),
     view: (view, facts) => {
       // What will be mounted is what a plan without a base system has.
@@ -142,10 +145,18 @@ function startDirectory(
 ): string {
   const { workspace } = policy.filesystem;
   if (wanted === undefined) return workspace;
-  const target = realPath(path.resolve(wanted)) ?? path.resolve(wanted);
+  const found = realPath(path.resolve(wanted));
+  const target = found ?? path.resolve(wanted);
   if (isVisible(target)) return target;
-  throw new GloveboxError('E_WORKSPACE_INVALID', {
-    what: `the start directory ${target} is not visible in the sandbox`,
+  throw new GloveboxError('E_CWD_INVALID', {
+    what: `there is no directory ${printablePath(target)} in the sandbox`,
+    why: whyNotVisible(found),
     next: `Name a directory in ${workspace}, or make it visible with --read.`,
   });
+}
+
+function whyNotVisible(found: string | undefined): string {
+  if (found === undefined) return 'nor on this machine';
+  const isDirectory = statSync(found, { throwIfNoEntry: false })?.isDirectory() === true;
+  return isDirectory ? 'this machine has it, and the policy does not show it' : 'it is not a directory';
 }

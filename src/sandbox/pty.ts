@@ -1,5 +1,5 @@
 import type { Programs } from './commands.ts';
-import { CommandHandle, writeTo, type HandleOptions } from './handle.ts';
+import { CommandHandle, type HandleOptions } from './handle.ts';
 
 export interface PtySize {
   readonly cols: number;
@@ -36,22 +36,20 @@ export class Pty {
 
   /** Another handle of a running terminal, from a cursor on or from what is still kept. */
   async connect(pid: number, options: HandleOptions = {}): Promise<CommandHandle> {
-    return new CommandHandle(this.#programs.find(pid, true), options);
+    return new CommandHandle(await this.#programs.find({ pid, pty: true }, options.cursor), options);
   }
 
   async resize(pid: number, { cols, rows }: PtySize): Promise<void> {
-    this.#programs.find(pid, true).process.resize(rows, cols);
+    await this.#programs.tell({ pid, pty: true }, { rows, cols });
   }
 
   /** Types something. */
   async sendInput(pid: number, data: string | Uint8Array): Promise<void> {
-    await writeTo(this.#programs.find(pid, true).process, data);
+    await this.#programs.input({ pid, pty: true }, data);
   }
 
   /** Kills a terminal's process group; false when there is none with this number. */
   async kill(pid: number): Promise<boolean> {
-    const program = this.#programs.list().find((one) => one.pid === pid && one.pty);
-    program?.process.kill(9);
-    return program !== undefined;
+    return this.#programs.kill({ pid, pty: true });
   }
 }

@@ -11,7 +11,7 @@ import { Commands, Programs } from './commands.ts';
 import type { EndReport } from './end.ts';
 import { SandboxFiles } from './files.ts';
 import { findSandbox, listSandboxes, type SandboxQuery } from './listing.ts';
-import { LocalChamber } from './local.ts';
+import { LocalChamber, type Shared } from './local.ts';
 import { nameTaken, withName } from './names.ts';
 import { withDefaults, type Network, type SandboxOptions } from './options.ts';
 import { availableMemory } from './metrics.ts';
@@ -20,14 +20,15 @@ import { Pty } from './pty.ts';
 import type { PublishedPort } from './publish.ts';
 import { RootStores } from './root-stores.ts';
 import { StartGate } from './start-gate.ts';
+import { OverdueSweep } from './sweep.ts';
 
 /**
  * A sealed chamber for commands: `await using box = await Sandbox.create({ profile: 'python' })`.
  * Any number of them live side by side in one process.
  */
 export class Sandbox implements AsyncDisposable {
-  /** A cache of what does not change, for all that `create` makes. */
-  static readonly #roots = new RootStores();
+  /** Caches of what changes never or seldom, for all that `create` makes. */
+  static readonly #shared: Shared = { roots: new RootStores(), overdue: new OverdueSweep() };
   /** Starts are work for the processors; more at once than they can do are only slower. */
   static readonly #gate = new StartGate(2 * availableParallelism());
   readonly id: string;
@@ -77,7 +78,7 @@ export class Sandbox implements AsyncDisposable {
   }
 
   static #start(options: SandboxOptions): Promise<LocalChamber> {
-    return Sandbox.#gate.run(() => LocalChamber.start(options, Sandbox.#roots));
+    return Sandbox.#gate.run(() => LocalChamber.start(options, Sandbox.#shared));
   }
 
   /**

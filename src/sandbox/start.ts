@@ -146,6 +146,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   });
   if (jail.pid !== undefined) inventory.process(processIdentity(jail.pid));
   inventory.driven(jail.outside);
+  limits.watch({ pid: jail.pid, session: jail.session, kill: () => launched.kill() });
   const measured = measuredBy(limits, jail);
   const guard: GuardState = { lost: undefined };
   const stopWatching = watchGuards(prepared, jail, guard);
@@ -183,7 +184,7 @@ type Groundwork = Pick<StartedSandbox, 'registry' | 'held' | 'limits'>;
 
 /** What has to stand before the first process: the note for whoever sweeps, and the control groups. */
 function groundwork(
-  { dirs, env, prepared, temporary }: StartInput,
+  { dirs, prepared, temporary }: StartInput,
   made: { readonly id: string; readonly teardown: Teardown; readonly inventory: Inventory },
 ): Groundwork {
   const { id, teardown, inventory } = made;
@@ -195,7 +196,7 @@ function groundwork(
     inventory.path('directory', temporary);
     teardown.add('temporary workspace', () => removeTemporary(temporary, dirs));
   }
-  const engine = engineOf(prepared.plan, env);
+  const engine = engineOf(prepared.plan);
   const limits =
     engine === undefined ? enforceLimits(id, prepared.plan, teardown) : engineLimits(prepared.plan, engine);
   for (const group of limits.groups) inventory.path('cgroup', group);
@@ -218,7 +219,7 @@ async function bootInput(
 ): Promise<BootInput> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
-  const guest = plan.tier === 'process' ? {} : { place: 'guest' as const };
+  const guest = plan.tier === 'container' ? { place: 'guest' as const } : {};
   const seccomp = await seccompProgram({ arch, ...plan.syscalls, ...guest });
   return {
     plan,
@@ -254,6 +255,7 @@ async function recordStart(input: StartInput, id: string): Promise<void> {
       policy: input.policyHash,
       plan: prepared.hash,
       tier: plan.tier,
+      driver: plan.driver,
       workspace: plan.workspace,
       pid: process.pid,
     },

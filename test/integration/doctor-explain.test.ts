@@ -73,6 +73,18 @@ describe('doctor', () => {
     );
   });
 
+  it('names what the vm tier lacks, without which sandboxes still start', async () => {
+    using box = new TestBox();
+    const env = { GLOVEBOX_KERNEL: '/no/kernel', GLOVEBOX_MKFS_EROFS: '/no/mkfs', GLOVEBOX_QEMU: '/no/qemu' };
+    const result = await box.cli(['doctor', '--json'], { env: { ...env, GLOVEBOX_VIRTIOFSD: '/no/server' } });
+    expect(result.code).toBe(0);
+    const { findings } = report(result.stdout);
+    for (const name of ['vm: kernel', 'vm: root image', 'vm: QEMU', 'vm: virtiofsd'])
+      expect(findings).toContainEqual(
+        expect.objectContaining({ name, state: 'warn', fix: expect.stringContaining('setup.sh') as unknown }),
+      );
+  });
+
   it('refuses words it does not know', async () => {
     using box = new TestBox();
     expect(await box.cli(['doctor', '--fix-it'])).toMatchObject({

@@ -123,7 +123,7 @@ describe('refusals', () => {
     ['no command', ['run'], 'E_USAGE', 'COMMAND'],
     ['nothing at all', [], '', 'Usage: glovebox run'],
     ['an unknown tier', ['run', '--tier', 'proces', '--', 'true'], 'E_USAGE', 'process'],
-    ['a tier that is not there', ['run', '--tier', 'vm', '--', 'true'], 'E_TIER_UNAVAILABLE', 'tier vm'],
+    ['a tier that is not there', ['run', '--tier', 'vm+gvisor', '--', 'true'], 'E_TIER_UNAVAILABLE', 'tier vm+gvisor'],
     ['an unknown profile', ['run', '--profile', 'nod', '--', 'true'], 'E_PROFILE_UNKNOWN', 'node'],
     [
       'a policy file that is not there',
@@ -141,7 +141,7 @@ describe('refusals', () => {
     [
       'a start directory outside the view',
       ['run', '--cwd', '/srv', '--', 'true'],
-      'E_WORKSPACE_INVALID',
+      'E_CWD_INVALID',
       '/srv',
     ],
     ['a port that is none', ['run', '--publish', '99999', '--', 'true'], 'E_USAGE', '--publish'],

@@ -117,6 +117,51 @@ describe('commands', () => {
     expect(shell.stderr).toContain('no-such-program: command not found');
   });
 
+  forBoth(
+    'that start in a directory inside, relative to the workspace, or say what is wrong with it',
+    async (host) => {
+      await using box = await host.create();
+      await box.files.write('sub/file', 'x');
+      expect((await box.commands.run(['pwd'], { cwd: 'sub' })).stdout).toMatch(/\/sub\n$/);
+      const cases: readonly (readonly [string, string])[] = [
+        ['/no/such', 'there is no directory /no/such in the sandbox'],
+        ['gone', '/gone in the sandbox'],
+        ['sub/file', 'it is not a directory'],
+        ['a\0b', 'it holds a NUL byte'],
+        [`/${'x/'.repeat(2500)}`, 'it has 5001 bytes, at most 4095'],
+        [`/${'y'.repeat(300)}`, 'a name in it has 300 bytes, at most 255'],
+      ];
+      for (const [cwd, words] of cases) {
+        const wrong = { code: 'E_CWD_INVALID', message: expect.stringContaining(words) };
+        await expect(box.commands.exec(['pwd'], { cwd })).rejects.toMatchObject(wrong);
+        await expect(box.commands.run(['pwd'], { cwd, background: true })).rejects.toMatchObject(wrong);
+        await expect(
+          box.pty.create({ cols: 80, rows: 24, command: ['stty', 'size'], cwd }),
+        ).rejects.toMatchObject(wrong);
+        await expect(
+          box.createCodeContext({ cwd, language: 'bash' }).then((context) => box.runCode('pwd', { context })),
+        ).rejects.toMatchObject(wrong);
+      }
+    },
+  );
+
+  forBoth('that are none, like content that is none, are refused by name', async (host) => {
+    await using box = await host.create();
+    const wrong: readonly (readonly [() => Promise<unknown>, string])[] = [
+      // What a program without types passes.
+      [() => box.commands.exec(JSON.parse('[1]')), 'a shell line or a list of strings'],
+      [() => box.commands.exec(JSON.parse('{}')), 'a shell line or a list of strings'],
+      [() => box.files.write('x', JSON.parse('7')), 'of type number'],
+      [() => box.runCode('1', { language: JSON.parse('"ruby"') }), 'there is no language "ruby"'],
+    ];
+    for (const [attempt, words] of wrong)
+      await expect(attempt()).rejects.toMatchObject({
+        code: 'E_USAGE',
+        message: expect.stringContaining(words),
+      });
+    await expect(box.files.read(JSON.parse('null'))).rejects.toMatchObject({ code: 'E_FILE_NAME' });
+  });
+
   forBoth('that end by a signal, a timeout or an abort', async (host) => {
     await using box = await host.create();
     const command = box.commands.start(['sleep', '60']);

@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import net from 'node:net';
@@ -16,10 +17,10 @@ import { expect, inject, it } from 'vitest';
 import { collect, GLOVEBOX, TestBox, type BoxResult, type RunOptions } from './box.ts';
 
 /** `docker` is the container tier by Docker with its usual runtime: the host's kernel, so its answers are those of the process tier. */
-export type AttackTier = 'process' | 'container' | 'docker';
+export type AttackTier = 'process' | 'container' | 'vm' | 'docker';
 
 /** The tiers that every attack is tried in; `GLOVEBOX_TEST_TIERS=container` leaves the others out. */
-export const TIERS: readonly AttackTier[] = (['process', 'container', 'docker'] as const).filter((tier) =>
+export const TIERS: readonly AttackTier[] = (['process', 'container', 'vm', 'docker'] as const).filter((tier) =>
   (process.env['GLOVEBOX_TEST_TIERS'] ?? 'process,container').split(',').includes(tier),
 );
 
@@ -37,7 +38,7 @@ export function forEachTier(
   tiers: readonly AttackTier[] = TIERS,
 ): void {
   for (const tier of tiers) {
-    const refused = tier === 'docker' ? BEYOND_ENGINES.get(name) : undefined;
+    const refused = BEYOND[tier]?.get(name);
     const missing = [tierNeeds(tier), refused, ...needs].filter((need) => need !== undefined);
     if (missing.length > 0) it.skip(`[${tier}] ${name} (skipped: ${missing.join(', ')})`, () => undefined);
     else it(`[${tier}] ${name}`, () => attack(tier));
@@ -61,14 +62,24 @@ const BEYOND_ENGINES: ReadonlyMap<string, string> = new Map([
   ],
 ]);
 
-function tierNeeds(tier: AttackTier): string | undefined {
+/** What a machine cannot lend, and is not asked for. */
+const BEYOND_MACHINES: ReadonlyMap<string, string> = new Map();
+
+const BEYOND: Readonly<Partial<Record<AttackTier, ReadonlyMap<string, string>>>> = {
+  docker: BEYOND_ENGINES,
+  vm: BEYOND_MACHINES,
+};
+
+/** What this tier lacks on this machine. */
+export function tierNeeds(tier: AttackTier): string | undefined {
   const jail = needsProgram('bwrap');
   if (tier === 'docker') return jail ?? inject('dockerMissing');
+  if (tier === 'vm') return jail ?? inject('machineMissing');
   return tier === 'process' ? jail : (jail ?? needsProgram('runsc') ?? inject('guestMissing'));
 }
 
 /** The tier as a policy names it. */
-export function policyTier(tier: AttackTier): 'process' | 'container' {
+export function policyTier(tier: AttackTier): 'process' | 'container' | 'vm' {
   return tier === 'docker' ? 'container' : tier;
 }
 
@@ -81,6 +92,19 @@ export function engineEnv(tier: AttackTier): Readonly<Record<string, string>> {
 /** Answers that only a guest kernel gives; docs/design/container.md has each of them with its reason. */
 export function inGuest(tier: AttackTier, ...answers: readonly string[]): readonly string[] {
   return tier === 'container' ? answers : [];
+}
+
+/** What machines boot is made once for all boxes, instead of once in the cache of each. */
+export function lendMachines(box: TestBox): void {
+  const place = path.join(box.home, '.cache/glovebox/machine');
+  if (lstatSync(place, { throwIfNoEntry: false }) !== undefined) return;
+  mkdirSync(path.dirname(place), { recursive: true, mode: 0o700 });
+  symlinkSync(inject('machineCache'), place);
+}
+
+/** Answers that only a machine gives; docs/design/microvm.md has each of them with its reason. */
+export function inMachine(tier: AttackTier, ...answers: readonly string[]): readonly string[] {
+  return tier === 'vm' ? answers : [];
 }
 
 /** What to hand to `forEachTier` for a program that may be absent on this machine. */
@@ -114,6 +138,7 @@ export class AttackBox extends TestBox {
   constructor(tier: AttackTier) {
     super();
     this.tier = tier;
+    if (tier === 'vm') lendMachines(this);
   }
 
   override run(command: readonly string[], options: RunOptions = {}): Promise<BoxResult> {

@@ -33,6 +33,13 @@ export class DockerBox extends AttackBox {
     return asked.stdout.trim();
   }
 
+  /** What `docker` says when it refuses. */
+  complaint(...args: readonly string[]): string {
+    const env = { ...process.env, DOCKER_HOST: this.host };
+    const { status, stderr } = spawnSync('docker', args, { encoding: 'utf8', env });
+    return status === 0 ? '' : stderr;
+  }
+
   /** Names of all containers that the engine has. */
   containers(): readonly string[] {
     const names = this.docker('ps', '--all', '--format', '{{.Names}}');
@@ -41,9 +48,17 @@ export class DockerBox extends AttackBox {
 }
 
 /** A test with the engine, skipped with what is missing for it. */
-export function withDocker(docker: TestDocker, name: string, test: (box: DockerBox) => Promise<void>): void {
-  if ('missing' in docker) {
-    it.skip(`${name} (skipped: ${docker.missing})`, () => undefined);
+export function withDocker(
+  docker: TestDocker,
+  name: string,
+  test: (box: DockerBox) => Promise<void>,
+  needs: readonly (string | undefined)[] = [],
+): void {
+  const missing = [...('missing' in docker ? [docker.missing] : []), ...needs].find(
+    (need) => need !== undefined,
+  );
+  if (missing !== undefined) {
+    it.skip(`${name} (skipped: ${missing})`, () => undefined);
     return;
   }
   it(name, async () => {

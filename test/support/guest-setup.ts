@@ -7,6 +7,8 @@ import { isGloveboxError } from '../../src/base/errors.ts';
 import { findBubblewrap } from '../../src/drivers/bubblewrap/probe.ts';
 import { startDocker, type TestDocker } from './docker-daemon.ts';
 import { choosePlatform, findRunsc } from '../../src/drivers/gvisor/index.ts';
+import { findFileServer, findQemu } from '../../src/drivers/qemu/index.ts';
+import { findKernel } from '../../src/machine/kernel/find.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -15,6 +17,10 @@ declare module 'vitest' {
     /** Why no Docker engine starts, when its tier was asked for; else where it listens. */
     dockerMissing: string | undefined;
     dockerHost: string | undefined;
+    /** Why no machine can be booted here; absent when one can. */
+    machineMissing: string | undefined;
+    /** Where the tests' boxes keep what machines boot, so that it is made once. */
+    machineCache: string;
   }
 }
 
@@ -26,9 +32,27 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   const started = 'host' in docker;
   project.provide('dockerMissing', started ? undefined : docker.missing);
   project.provide('dockerHost', started ? docker.host : undefined);
+  project.provide('machineMissing', whyNoMachine());
+  // Not below /tmp, nor anybody's but ours: the product looks at who owns what is above its cache.
+  const machineCache = mkdtempSync('/var/tmp/glovebox-machine-');
+  project.provide('machineCache', machineCache);
   return async () => {
     if (started) await docker.stop();
+    rmSync(machineCache, { recursive: true, force: true });
   };
+}
+
+/** Only looked for: a boot without KVM takes seconds. */
+function whyNoMachine(): string | undefined {
+  const { env } = process;
+  try {
+    findQemu(env, tmpdir());
+    findKernel(env);
+    return findFileServer(env, tmpdir()) === undefined ? 'virtiofsd is not installed' : undefined;
+  } catch (error) {
+    if (!isGloveboxError(error) || error.code !== 'E_TIER_UNAVAILABLE') throw error;
+    return error.why ?? error.what;
+  }
 }
 
 async function whyNoGuest(): Promise<string | undefined> {

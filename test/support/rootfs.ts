@@ -14,6 +14,8 @@ const PROGRAMS = [
   '/usr/bin/mkdir',
   '/bin/ln',
   '/usr/bin/stat',
+  '/bin/chown',
+  '/bin/rm',
 ];
 
 /** Makes a root file system that runs a shell: programs of this machine and the libraries that they load. */

@@ -6,16 +6,16 @@ import { createInterface } from 'node:readline';
 import { pathToFileURL } from 'node:url';
 import { expect } from 'vitest';
 import { isGloveboxError, Sandbox, type SandboxOptions } from '../../src/index.ts';
-import { forEachTier, TIERS } from './attack.ts';
+import { forEachTier, lendMachines, TIERS, type AttackTier } from './attack.ts';
 import type { TestBox } from './box.ts';
 import { cgroupsOf, expectNothingLeft, sandboxIds } from './tree.ts';
 
 const LIBRARY = pathToFileURL(path.resolve(import.meta.dirname, '../../dist/lib/index.js')).href;
 
 /** Tiers that bring their own jail; an engine's is tried by its own driver's tests. */
-export type OwnTier = 'process' | 'container';
+export type OwnTier = 'process' | 'container' | 'vm';
 
-const isOwn = (tier: string): tier is OwnTier => tier === 'process' || tier === 'container';
+const isOwn = (tier: AttackTier): tier is OwnTier => tier !== 'docker';
 
 /** One test in every tier that is asked for. */
 export function forEachOwnTier(name: string, attempt: (tier: OwnTier) => Promise<void>): void {
@@ -24,6 +24,7 @@ export function forEachOwnTier(name: string, attempt: (tier: OwnTier) => Promise
 
 /** A sandbox of this process in the box's workspace. */
 export function create(box: TestBox, options: SandboxOptions = {}): Promise<Sandbox> {
+  if (options.tier === 'vm') lendMachines(box);
   return Sandbox.create({ workspace: box.workspace, hostEnv: box.env(), ...options });
 }
 
@@ -50,6 +51,7 @@ export class Script implements Disposable {
   readonly #lines: AsyncIterator<string>;
 
   constructor(box: TestBox, tier: OwnTier, source: string) {
+    if (tier === 'vm') lendMachines(box);
     const head = `import { Sandbox } from ${JSON.stringify(LIBRARY)};
       const say = (value) => process.stdout.write(JSON.stringify(value ?? null) + '\\n');
       const options = ${JSON.stringify({ workspace: box.workspace, tier })};`;

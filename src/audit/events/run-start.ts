@@ -1,9 +1,10 @@
-import { word, type EventSpec } from './spec.ts';
+import { optional, word, type EventSpec } from './spec.ts';
 
 export interface RunStart {
   readonly policy: string;
   readonly plan: string;
   readonly tier: string;
+  readonly driver: string;
   readonly workspace: string;
   readonly pid: number;
 }
@@ -15,8 +16,10 @@ export const runStart: EventSpec<RunStart> = {
     policy: 'SHA-256 of the resolved policy',
     plan: 'SHA-256 of the plan',
     tier: 'process, container, vm or vm+gvisor',
+    driver: 'bubblewrap, gvisor, docker or podman',
     workspace: 'the writable tree on the host',
     pid: 'process on the host that holds the sandbox',
   },
-  say: (data) => `tier ${word(data, 'tier')}, workspace ${word(data, 'workspace')}`,
+  say: (data) =>
+    `tier ${word(data, 'tier')}${optional(data, 'driver', ' by ')}, workspace ${word(data, 'workspace')}`,
 };

@@ -15,7 +15,11 @@ const state = (): string => path.join(home, 'glovebox');
 beforeEach(async () => {
   home = mkdtempSync(path.join(tmpdir(), 'glovebox-audit-cli-'));
   const audit = openAudit({ stateDir: state() });
-  await audit.write({ kind: 'run.start', sandbox: 'sbx_one', data: { tier: 'process', workspace: '/w' } });
+  await audit.write({
+    kind: 'run.start',
+    sandbox: 'sbx_one',
+    data: { tier: 'container', driver: 'docker', workspace: '/w' },
+  });
   await audit.write({
     kind: 'run.command',
     sandbox: 'sbx_one',
@@ -69,7 +73,7 @@ test('show prints what happened, in which sandbox, by which rule', async () => {
   const { code, out } = await run(['show']);
   expect(code).toBe(0);
   expect(body(out)).toEqual([
-    'sbx_one           run.start        tier process, workspace /w',
+    'sbx_one           run.start        tier container by docker, workspace /w',
     String.raw`sbx_one           run.command      bash -c 'echo "it'\''s"'  (in /w)`,
     String.raw`sbx_one           network.verdict  deny evil\u{1b}[2J.example:443: no rule names it  [default.deny]`,
     'sbx_two           run.end          exit 3 after 12 ms',

@@ -32,7 +32,7 @@ export const codeCommand: CliCommand = {
     '',
     'Runs the code of FILE, or of standard input, in a sandbox made for it and destroyed afterwards. Its workspace is an empty directory',
     'that goes with it, unless --workspace names one; there is no network unless --allow names a host. Unless a policy or an option says',
-    'otherwise it gets 1 CPU, 512 MiB, 128 processes, 16 MiB of output and 60 seconds (the profile `code`).',
+    'otherwise it gets 1 CPU, 768 MiB, 64 processes, 16 MiB of output and 60 seconds (the profile `code`).',
     '',
     `      --language NAME   ${LANGUAGES.join(', ')} (default: by the file's extension)`,
     '      --json            one JSON object: {status, stdout, stderr, results, denials, limits, durationMs}',
@@ -75,17 +75,21 @@ async function runFile(file: string, { language, parsed, io }: FileRun): Promise
         ? {}
         : { onStdout: (text) => io.stdout.write(text), onStderr: (text) => io.stderr.write(text) }),
     });
+    // Stopped while it ran: nobody is there to be told how far it came.
+    if (stop.received !== undefined) return signalled(stop.received);
     if (io.json) io.stdout.write(`${JSON.stringify(report)}\n`);
     else tell(report, { io, quiet: parsed.quiet });
     return exitCode(report);
   } catch (error) {
     // The sandbox is gone by now.
     if (stop.received === undefined) throw error;
-    return 128 + (SIGNAL_NUMBERS[stop.received] ?? 15);
+    return signalled(stop.received);
   } finally {
     stop.dispose();
   }
 }
+
+const signalled = (name: NodeJS.Signals): number => 128 + (SIGNAL_NUMBERS[name] ?? 15);
 
 /** A person who ends the command ends the sandbox with it, and so does a reader who has had enough. */
 class Stop {

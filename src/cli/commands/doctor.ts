@@ -8,7 +8,9 @@ import type { CliCommand, CliIo } from '../contract.ts';
 import { checkMachine, type Finding } from '../doctor/checks.ts';
 import { checkContainer } from '../doctor/container.ts';
 import { checkEngines } from '../doctor/engines.ts';
+import { checkFirecracker } from '../doctor/firecracker.ts';
 import { checkLimits } from '../doctor/limits.ts';
+import { checkVmParts } from '../doctor/machine.ts';
 
 export const doctorCommand: CliCommand = {
   name: 'doctor',
@@ -25,7 +27,14 @@ export const doctorCommand: CliCommand = {
     const broken = findings.some((finding) => finding.state === 'fail');
     const all = broken
       ? findings
-      : [...findings, ...(await checkContainer(io.env)), ...(await checkEngines(io.env)), await trial(io)];
+      : [
+          ...findings,
+          ...(await checkContainer(io.env)),
+          ...(await checkEngines(io.env)),
+          ...checkVmParts(io.env),
+          await checkFirecracker(io.env),
+          await trial(io),
+        ];
     const usable = all.every((finding) => finding.state !== 'fail');
     io.stdout.write(io.json ? `${JSON.stringify({ usable, findings: all }, null, 2)}\n` : text(all, usable));
     return usable ? EXIT.ok : EXIT.refused;

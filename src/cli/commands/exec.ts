@@ -1,8 +1,9 @@
 import type { AgentProcess } from '../../agent/contract.ts';
-import { commandError } from '../../agent/process.ts';
+import { commandError } from '../../agent/start-error.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { connectChamber } from '../../sandbox/attach/remote.ts';
 import type { Chamber } from '../../sandbox/chamber.ts';
+import { insidePath } from '../../sandbox/inside.ts';
 import type { CliCommand, CliIo } from '../contract.ts';
 import { parseWords, type ParsedWords } from '../image/args.ts';
 import { startRelay } from '../relay.ts';
@@ -99,15 +100,10 @@ function start(chamber: Chamber, { command, parsed, io }: ExecRun, plan: StdioPl
   return chamber.channel.exec({
     argv: [...command],
     env: { ...settings.env, ...term, ...named },
-    cwd: insideOf(settings.cwd, workdir),
+    cwd: workdir === undefined ? settings.cwd : insidePath(workdir, settings.cwd, 'E_CWD_INVALID'),
     stdio: plan.command,
     ...(size === undefined ? {} : { terminal: size }),
   });
-}
-
-function insideOf(base: string, workdir: string | undefined): string {
-  if (workdir === undefined) return base;
-  return workdir.startsWith('/') ? workdir : `${base}/${workdir}`;
 }
 
 function variableOf(text: string): readonly [string, string] {

@@ -16,7 +16,7 @@ const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
 export const imageCommand: CliCommand = {
   name: 'image',
   summary: 'import, pull, build and remove base systems',
-  usage: `Usage: glovebox image import PATH|- NAME [--tag TAG]
+  usage: `Usage: glovebox image import PATH|- NAME [--tag TAG] [--platform linux/arm64]
                             a root file system (directory or tar), an OCI image layout or docker save archive; plain, gzip or zstd
        glovebox image pull REFERENCE [--name NAME] [--platform linux/arm64] [--auth] [--insecure]
                             from a registry: python:3.12, host:5000/team/image@sha256:…
@@ -27,6 +27,8 @@ export const imageCommand: CliCommand = {
        glovebox image prune         what no name and no running sandbox uses
 
       --tag TAG         which image, where an archive holds several
+      --platform OS/ARCHITECTURE
+                        another than this machine's: chosen where there are several, and kept though it cannot run here
       --auth            use the login that docker or podman keeps in config.json
       --insecure        plain http to any registry; without it only to this machine
       --json            one JSON object on standard output

@@ -1,3 +1,4 @@
+import type { Program } from '../handle.ts';
 import { posix } from 'node:path';
 import { GloveboxError } from '../../base/errors.ts';
 import { newId } from '../../base/ids.ts';
@@ -26,6 +27,7 @@ export class MemoryChamber implements Chamber {
   readonly id = newId('sbx');
   readonly channel: MemoryChannel;
   readonly settings: CommandSettings;
+  readonly programs: Map<number, Program> = new Map();
   readonly ports: readonly PublishedPort[];
   readonly gatewayPorts: readonly number[] = [];
   readonly network: Network;
@@ -79,6 +81,7 @@ export class MemoryChamber implements Chamber {
       ...(options.name === undefined ? {} : { name: options.name }),
       metadata: options.metadata ?? {},
       tier: 'memory',
+      driver: 'memory',
       workspace: this.settings.cwd,
       startedAt: this.#startedAt,
       ...(endAt === undefined ? {} : { endAt }),

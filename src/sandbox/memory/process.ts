@@ -3,7 +3,8 @@ import { constants } from 'node:os';
 import { PassThrough, type Duplex } from 'node:stream';
 import type { AgentExit, AgentProcess, ExecSpec } from '../../agent/contract.ts';
 import type { AgentFileAccess, SandboxProcess } from '../../agent/files-contract.ts';
-import { commandError, deferred, signalPayload } from '../../agent/process.ts';
+import { deferred, signalPayload } from '../../agent/process.ts';
+import { commandError } from '../../agent/start-error.ts';
 import type { GloveboxError } from '../../base/errors.ts';
 
 /** What commands share with their sandbox. */
@@ -132,7 +133,13 @@ export class MemoryProcess implements AgentProcess {
   async #live(): Promise<void> {
     await this.surroundings.awake();
     if (this.#over) return;
-    const { play, pid } = this.#input;
+    const { play, pid, spec } = this.#input;
+    const errno = await this.#badStart();
+    if (this.#over) return;
+    if (errno !== undefined) {
+      const refused = { stage: 'chdir', errno, cwd: spec.cwd };
+      return this.#end({ status: 125, signal: undefined, refused });
+    }
     if (play === undefined) {
       const refused = { stage: 'exec', errno: constants.errno.ENOENT };
       return this.#end({ status: 127, signal: undefined, refused });
@@ -146,6 +153,15 @@ export class MemoryProcess implements AgentProcess {
     } catch {
       this.#end({ status: 1, signal: undefined });
     }
+  }
+
+  /** The errno of a start directory that is none. */
+  async #badStart(): Promise<number | undefined> {
+    const { files } = this.surroundings;
+    const { ENOENT, ENOTDIR } = constants.errno;
+    const entry = await files.stat(this.spec.cwd, { follow: true }).catch(() => undefined);
+    if (entry === undefined) return ENOENT;
+    return entry.type === 'dir' ? undefined : ENOTDIR;
   }
 
   #finishOutput(): void {

@@ -1,0 +1,55 @@
+import type { Identity, ListenerSpec, PathBytes } from './contract.ts';
+
+/** Where a part of the sandbox's root comes from, in order; a later one covers an earlier one. */
+export type MachineMount =
+  /** A tree or file of the machine's read-only base image. `source` is its path there. */
+  | { readonly kind: 'base'; readonly source: PathBytes; readonly target: PathBytes }
+  /** A tree or file of what the host shares. `source` is its path there. */
+  | {
+      readonly kind: 'share';
+      readonly source: PathBytes;
+      readonly target: PathBytes;
+      readonly writable: boolean;
+    }
+  | { readonly kind: 'symlink'; readonly target: PathBytes; readonly to: PathBytes }
+  | { readonly kind: 'dir'; readonly target: PathBytes; readonly mode: number }
+  | { readonly kind: 'tmpfs'; readonly target: PathBytes; readonly bytes: number; readonly mode: number }
+  | { readonly kind: 'proc'; readonly target: PathBytes }
+  | { readonly kind: 'dev'; readonly target: PathBytes }
+  /** An empty object that nobody can read. */
+  | { readonly kind: 'hidden'; readonly target: PathBytes; readonly type: 'file' | 'dir' }
+  | {
+      readonly kind: 'file';
+      readonly target: PathBytes;
+      readonly mode: number;
+      readonly content: Uint8Array;
+    };
+
+/** What a machine that has booted is told, once: everything by which one sandbox differs from another of the same base. */
+export interface MachineSpec {
+  readonly hostname: string;
+  /** 32 hexadecimal digits: machine-id(5). */
+  readonly machineId: string;
+  /** For the kernel's random number generator: RNDADDENTROPY of random(4). */
+  readonly seed: Uint8Array;
+  /** Nanoseconds since the epoch. */
+  readonly clockNs: bigint;
+  /** Ids of everything inside, and of the same user in the guest's kernel: those that files of the share have there. */
+  readonly identity: Identity;
+  /** Commands may make user namespaces. Default false. */
+  readonly nesting?: boolean;
+  /** The way out: the machine's own address, and where its relay connects to. Absent: none. */
+  readonly network?: {
+    /** Dotted, with the length of the prefix: `10.0.2.15/24`. */
+    readonly address: string;
+    /** Dotted. */
+    readonly relay: string;
+    readonly relayPort: number;
+    readonly listeners: readonly ListenerSpec[];
+  };
+  /** Tag of the virtiofs share; absent: nothing is shared. */
+  readonly share?: string;
+  /** Tag of the virtiofs share that holds the base system; absent: it is on the machine's disk. */
+  readonly base?: string;
+  readonly mounts: readonly MachineMount[];
+}

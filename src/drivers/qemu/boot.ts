@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto';
+import type { BootSpec } from '../../agent/contract.ts';
+import type { MachineSpec } from '../../agent/machine-contract.ts';
+import { GloveboxError } from '../../base/errors.ts';
+import { bootSpec, listenerSpecs, type BootInput } from '../bubblewrap/spec.ts';
+import type { Plan } from '../contract.ts';
+import { GUEST_NETWORK } from './args.ts';
+import { machineLayout, type ShareName } from './layout.ts';
+
+/** The relay's port in the network namespace of QEMU's jail: nothing else listens there. */
+export const RELAY_PORT = 1;
+
+/** Bytes for the guest's random number generator: twice what its state holds. */
+const SEED_BYTES = 64;
+
+/** What a booted machine is told. Fresh at each call: identity, randomness and clock are never those of another machine. */
+export function machineSpec(plan: Plan, shares: readonly ShareName[]): MachineSpec {
+  const { guest } = machineLayout(plan);
+  const { uid, gid, hostname } = plan.identity;
+  return {
+    hostname,
+    machineId: randomBytes(16).toString('hex'),
+    seed: randomBytes(SEED_BYTES),
+    clockNs: BigInt(Date.now()) * 1_000_000n,
+    identity: { uid, gid },
+    network: {
+      address: GUEST_NETWORK.address,
+      relay: GUEST_NETWORK.host,
+      relayPort: RELAY_PORT,
+      listeners: listenerSpecs(plan),
+    },
+    ...(shares.includes('view') ? { share: 'view' } : {}),
+    ...(shares.includes('base') ? { base: 'base' } : {}),
+    mounts: guest,
+  };
+}
+
+/**
+ * What the sandbox's first process does: the same as in the process tier, because the kernel is Linux too. Masks and identities were checked by
+ * the file server's jail, whose mounts they are. Pure.
+ */
+export function innerBoot(input: BootInput): BootSpec {
+  if (input.exec?.stdio?.includes('inherit') === true) {
+    throw new GloveboxError('E_INTERNAL', { what: 'a machine cannot inherit descriptors of the host' });
+  }
+  const { verify: _verify, identities: _identities, ...boot } = bootSpec(input);
+  return boot;
+}

@@ -1,0 +1,2 @@
+export { RELAY_LISTENER, spawnMachine } from './driver.ts';
+export { findFileServer, findQemu, tscKhz } from './probe.ts';
