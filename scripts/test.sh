@@ -15,8 +15,12 @@ note() { printf '\n== %s\n' "$*"; }
 # What an ordinary user's rights change. Every attack runs in the process tier as root and in the container tier as this user, whose
 # sandbox has to do without any of root's rights; each is the harder way for its tier.
 user_files=(test/attack/
-  test/integration/{run,sdk,sdk-attach,sdk-crash,files,faults,terminal,network-change,publish,concurrency}.test.ts
-  test/integration/{container,podman,code-state,code-hostile,inspection-clients}.test.ts)
+  test/integration/{sdk,sdk-attach,sdk-crash,files,faults,terminal,network-change,publish,concurrency}.test.ts
+  test/integration/{container,podman,code-state,inspection-clients}.test.ts)
+# Attacks on the gateway's own bounds, which it sets without knowing the tier or the user: once is enough. All of them by hand:
+# `GLOVEBOX_TEST_TIERS=container npx vitest run --project attack`.
+user_leaves_out=(--exclude 'test/attack/egress-{ask-flood,budgets,dlp-large,dns-tunnel,idle-sockets,isolation,path-tricks}.test.ts'
+  --exclude 'test/attack/egress-{memory,memory-websocket,record-flood,stall}.test.ts' --exclude 'test/attack/terminal-question.test.ts')
 
 # The same suite from a copy that an ordinary user can read; hard links where the file system allows.
 run_as_user() {
@@ -35,7 +39,7 @@ run_as_user() {
         npm_config_registry="$(npm config get registry 2>/dev/null)" \
         setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all \
         npx --no-install vitest run --retry 1 --project integration --project attack \
-        "${user_files[@]}" --reporter=default --reporter=json --outputFile.json="$copy/results/user.json"
+        "${user_files[@]}" "${user_leaves_out[@]}" --reporter=default --reporter=json --outputFile.json="$copy/results/user.json"
   ) || status=1
   cp "$copy/results/user.json" "$results/" 2>/dev/null || status=1
   rm -rf "$copy"
