@@ -114,6 +114,12 @@ limits: { memory: unlimited }
     expect(run(fixture).policy.driver).toBe('docker');
     expect(run(fixture, { driver: 'gvisor' }).policy.driver).toBe('gvisor');
     expect(caught(() => run(fixture, { driver: 'podman' })).code).toBe('E_POLICY_CEILING');
+    fixture.organisation('version: 1\ntier: vm\n');
+    expect(run(fixture).policy).toMatchObject({ tier: 'vm', driver: 'qemu' });
+    expect(caught(() => run(fixture, { driver: 'firecracker' })).code).toBe('E_POLICY_CEILING');
+    fixture.organisation('version: 1\ntier: vm\ndriver: firecracker\n');
+    expect(run(fixture).policy.driver).toBe('firecracker');
+    expect(run(fixture, { driver: 'qemu' }).policy.driver).toBe('qemu');
     for (const open of ['tier: process', 'tier: auto', 'limits: { pids: 99 }']) {
       fixture.organisation(`version: 1\n${open}\n`);
       expect(run(fixture).policy.driver).toBeUndefined();

@@ -1,18 +1,12 @@
 import type { SourcePosition } from '../base/errors.ts';
+import type { NamedDriver } from './driver-names.ts';
 
 /** The four layers, from the strongest. Source: docs/design/policy.md. */
 export type LayerName = 'organisation' | 'user' | 'project' | 'command-line';
 
 export type Tier = 'process' | 'container' | 'vm' | 'vm+gvisor' | 'auto';
 
-/** What the container tier is made with: gVisor in our own jail, or an engine that builds its own. */
-export type ContainerDriver = 'gvisor' | 'docker' | 'podman';
-
-/** What the vm tier is made with. */
-export type VmDriver = 'qemu' | 'firecracker';
-
-/** What `driver` names; one that is not of the tier in use is left aside. */
-export type NamedDriver = ContainerDriver | VmDriver;
+export type { ContainerDriver, NamedDriver, VmDriver } from './driver-names.ts';
 
 /** Where a rule came from: shown by `explain --sources`, named in every decision. */
 export interface Origin {

@@ -1,0 +1,1 @@
+export { findFirecracker, unfinished, type Firecracker } from './probe.ts';
