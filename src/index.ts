@@ -46,6 +46,12 @@ export type {
 export { runCodeOnce, type CodeOnce, type CodeReport } from './sandbox/code/one-shot.ts';
 export type { CodeDenial, CodeStatus } from './sandbox/code/verdict.ts';
 export type { EndReport } from './sandbox/end.ts';
+export { Reviews } from './sandbox/reviews.ts';
+export type { ReviewOutcome } from './sandbox/review-copy.ts';
+export type { Comparison } from './review/compare.ts';
+export type { Change, ChangeKind, NodeState, Review } from './review/contract.ts';
+export type { ApplyReport } from './review/apply.ts';
+export type { SelectOptions } from './review/select.ts';
 export type { PublishedPort } from './sandbox/publish.ts';
 export { ERRORS, GloveboxError, isGloveboxError, type ErrorCode } from './base/errors.ts';
 export { EXIT } from './base/exit-codes.ts';

@@ -10,7 +10,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['net', 'shell'],
   ['policy'],
   ['audit', 'agent'],
-  ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity', 'images'],
+  ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity', 'images', 'review'],
   ['machine'],
   ['sandbox'],
   ['server', 'mcp', 'index.ts', 'testing.ts'],

@@ -9,6 +9,7 @@
 #include "fail.h"
 #include "guest.h"
 #include "loop.h"
+#include "machine.h"
 #include "relay.h"
 
 static void become_init(void) {
@@ -67,6 +68,7 @@ static _Noreturn void serve(int out) {
     relay_listen(&boot);
     guest_identity(&boot);
     confine(&boot, &confinement);
+    if ((boot.flags & BOOT_HAND_CHANNEL) != 0) runtime_run(&boot);
     relay_start();
     struct loop loop = {.boot = &boot, .out_fd = out, .signal_fd = -1};
     queue_hello(&loop, &confinement);

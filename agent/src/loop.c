@@ -6,12 +6,14 @@
 #include <sys/socket.h>
 #include <stdlib.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "fail.h"
 #include "hand.h"
 #include "limits.h"
+#include "oom.h"
 
 enum {
     /* A host that does not close its end by then is gone or stopped. */
@@ -83,11 +85,20 @@ static bool reap(struct loop *l, int flags) {
     return pid == 0 || errno != ECHILD;
 }
 
+/* Before the end of a command, so that whoever learns of the one knows of the other. */
+static void tell_oom(struct loop *l) {
+    uint32_t kills = l->own_kernel ? oom_kills() : 0;
+    if (kills <= l->oom_kills) return;
+    l->oom_kills = kills;
+    loop_must(l, oom_tell(&l->out, kills));
+}
+
 static void on_children(struct loop *l) {
     struct signalfd_siginfo ignored[8];
     /* What does not fill it was all. */
     while (read(l->signal_fd, ignored, sizeof ignored) == sizeof ignored) continue;
     reap(l, WNOHANG);
+    tell_oom(l);
 }
 
 /* One-shot: the command is over, so everything it left behind ends too. */
@@ -201,6 +212,12 @@ static void serve_streams(struct loop *l) {
     }
 }
 
+/* Everywhere else the channel is a socket or a pipe. */
+static bool is_machine_port(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode);
+}
+
 static int open_signal_fd(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -226,6 +243,8 @@ _Noreturn void loop_run(struct loop *l) {
     l->signal_fd = open_signal_fd();
     if (l->signal_fd < 0 || fcntl(CHANNEL_FD, F_SETFL, O_NONBLOCK) < 0 || fcntl(l->out_fd, F_SETFL, O_NONBLOCK) < 0)
         fail_sys("signalfd", NULL);
+    l->own_kernel = is_machine_port(CHANNEL_FD);
+    l->oom_kills = l->own_kernel ? oom_kills() : 0;
     limits_take_on(&l->boot->rlimits);
     if (l->boot->mode == MODE_ONESHOT) start_oneshot(l);
     for (;;) {

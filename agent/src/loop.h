@@ -56,6 +56,9 @@ struct loop {
     struct buf in, out;
     int out_fd; /* where frames go: CHANNEL_FD, or CHANNEL_OUT_FD where the channel is two pipes */
     int signal_fd;
+    /* The kernel is the sandbox's own, and what it does for want of memory is told. */
+    bool own_kernel;
+    uint32_t oom_kills;
     bool shutting_down, killed, finishing;
     int64_t kill_at_ms; /* when SHUTDOWN's grace ends */
     struct pollfd *polls;

@@ -16,6 +16,7 @@
 
 #include "fail.h"
 #include "loop.h"
+#include "oom.h"
 #include "proto.h"
 #include "relay.h"
 
@@ -159,7 +160,8 @@ static int stage(void *unused) {
     pid_t relay = 0;
     if (spec.has_network) {
         hardware_card(&spec);
-        order.network = make_network(&spec.listeners);
+        if ((spec.flags & MACHINE_RUNTIME) != 0) relay_listen_unix(MACHINE_RELAY, spec.uid);
+        else order.network = make_network(&spec.listeners);
         relay = start_relay(&spec);
     }
     mount_share(spec.base, MACHINE_BASE, MS_RDONLY);
@@ -167,6 +169,9 @@ static int stage(void *unused) {
     int status = await_end(start_child(&order), relay);
     alarm(LAST_WORDS_S);
     if (fcntl(CHANNEL_FD, F_SETFL, 0) < 0) fail_sys("fcntl", "channel");
+    uint32_t kills = oom_kills();
+    /* Whoever was to tell it may be among them. */
+    if (kills > 0) send_u32(F_OOM, OOM_KILLS, kills);
     send_u32(F_MACHINE_ENDED, ME_STATUS, (uint32_t)exit_code(status));
     _exit(0);
 }

@@ -41,6 +41,8 @@ int machine_main(void);
 #define MACHINE_BASE "/base"
 #define MACHINE_SHARE "/share"
 #define MACHINE_ROOT "/newroot"
+/* Where the relay of a guest kernel in the machine finds this one. */
+#define MACHINE_RELAY "/relay.sock"
 
 /* hardware.c: each fails closed. */
 void hardware_mounts(void);
@@ -62,5 +64,12 @@ void machine_enter_root(void);
 
 /* machine_child.c: never returns: becomes the sandbox's first process. `network` is its network namespace, or -1 for a new one. */
 _Noreturn void machine_child(const struct machine_spec *spec, int network);
+
+
+/* machine_runtime.c: a guest kernel's runtime as the sandbox, instead of commands. */
+/* Gives up, for good, every capability but those that the runtime makes namespaces and file trees with. */
+void runtime_bounding(void);
+/* Runs the runtime with the channel, which is its guest's from then on, and ends as it does. */
+_Noreturn void runtime_run(const struct boot_spec *boot);
 
 #endif

@@ -18,8 +18,9 @@
 /* What fs.nr_open allows by default; a policy's limits lower it. */
 enum { FILES_MAX = 1024 * 1024 };
 
-static void use_null(int null) {
-    for (int fd = 0; fd < 3; fd++)
+/* What a runtime says goes to the console: nobody of its sandbox writes there. */
+static void use_null(int null, bool runtime) {
+    for (int fd = 0; fd < (runtime ? 2 : 3); fd++)
         if (dup2(null, fd) < 0) fail_sys("dup2", "null");
     close(null);
     close(IPC_FD);
@@ -58,10 +59,13 @@ static void become_user(const struct machine_spec *spec, int limits) {
     if (setresuid(spec->uid, spec->uid, spec->uid) < 0) fail_sys("setresuid", NULL);
     /* Else /proc/self belongs to the machine's root, and the id maps cannot be written: proc(5). */
     if (prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0) fail_sys("prctl", "PR_SET_DUMPABLE");
-    const char *step = enter_user_namespace(spec->uid, spec->gid);
+    bool runtime = (spec->flags & MACHINE_RUNTIME) != 0;
+    /* A runtime insists on being user 0, of a namespace that knows no other. */
+    const char *step = runtime ? enter_user_namespace(0, 0) : enter_user_namespace(spec->uid, spec->gid);
     if (step != NULL) fail_sys(step, NULL);
-    if ((spec->flags & MACHINE_NESTING) == 0) forbid_namespaces(limits);
-    for (int cap = 0; cap < 64; cap++)
+    if ((spec->flags & (MACHINE_NESTING | MACHINE_RUNTIME)) == 0) forbid_namespaces(limits);
+    if (runtime) runtime_bounding();
+    for (int cap = 0; cap < 64 && !runtime; cap++)
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0 && errno == EINVAL) break;
     close(limits);
 }
@@ -81,7 +85,7 @@ _Noreturn void machine_child(const struct machine_spec *spec, int network) {
     if (limits < 0) fail_sys("open", "/proc/sys/user");
     enter_network(network);
     machine_enter_root();
-    use_null(null);
+    use_null(null, (spec->flags & MACHINE_RUNTIME) != 0);
     become_user(spec, limits);
     fail_stage("exec");
     execve("/.glovebox/agent", argv, env);

@@ -22,6 +22,9 @@ enum {
 /* Descriptors of the namespace that the root is made in. */
 struct places {
     int root, base, share, here;
+    /* Whose all of it is: the sandbox's user, as in the other tiers. Programs look at who owns a home. */
+    uid_t uid;
+    gid_t gid;
 };
 
 struct option {
@@ -45,19 +48,20 @@ static int new_mount(const char *type, const struct option *options, unsigned at
 
 static int look(int dir, const char *path, uint64_t flags) { return k_openat2(dir, path, flags | O_PATH | O_CLOEXEC, NO_LINKS); }
 
-static int make_dir(int dir, const char *name, mode_t mode) {
+static int make_dir(const struct places *at, int dir, const char *name, mode_t mode) {
     if (mkdirat(dir, name, 0700) < 0) return errno == EEXIST ? 0 : -1;
+    if (fchownat(dir, name, at->uid, at->gid, AT_SYMLINK_NOFOLLOW) < 0) return -1;
     return fchmodat(dir, name, mode, 0);
 }
 
 /* The directory that holds the last component of a target, made where it is missing. Through no link: a share's are not ours. */
-static int open_parent(int root, const char *target, const char **name) {
-    int dir = look(root, ".", O_DIRECTORY);
+static int open_parent(const struct places *at, const char *target, const char **name) {
+    int dir = look(at->root, ".", O_DIRECTORY);
     *name = target;
     for (const char *slash = strchr(target, '/'); dir >= 0 && slash != NULL; slash = strchr(slash + 1, '/')) {
         char part[256];
         snprintf(part, sizeof part, "%.*s", (int)(slash - *name), *name);
-        int next = make_dir(dir, part, 0755) < 0 ? -1 : look(dir, part, O_DIRECTORY);
+        int next = make_dir(at, dir, part, 0755) < 0 ? -1 : look(dir, part, O_DIRECTORY);
         int saved = errno;
         close(dir);
         errno = saved;
@@ -68,12 +72,12 @@ static int open_parent(int root, const char *target, const char **name) {
 }
 
 /* What a mount covers: made where it is missing. */
-static int open_target(int root, const char *target, bool directory) {
+static int open_target(const struct places *at, const char *target, bool directory) {
     const char *name;
-    int dir = open_parent(root, target, &name);
+    int dir = open_parent(at, target, &name);
     if (dir < 0) fail_sys("mkdir", target);
     if (directory) {
-        if (make_dir(dir, name, 0755) < 0) fail_sys("mkdir", target);
+        if (make_dir(at, dir, name, 0755) < 0) fail_sys("mkdir", target);
     } else {
         int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
         if (fd < 0 && errno != EEXIST) fail_sys("create", target);
@@ -87,7 +91,7 @@ static int open_target(int root, const char *target, bool directory) {
 
 static void attach(const struct places *at, int mount, const char *target, const char *op) {
     if (mount < 0) fail_sys(op, target);
-    int fd = open_target(at->root, target, true);
+    int fd = open_target(at, target, true);
     if (k_move_mount(mount, fd) < 0) fail_sys("move_mount", target);
     close(fd);
     close(mount);
@@ -96,7 +100,7 @@ static void attach(const struct places *at, int mount, const char *target, const
 static void mount_over(const struct places *at, int source, const char *target, uint64_t attributes) {
     struct stat st;
     if (source < 0 || fstat(source, &st) < 0) fail_sys("open", target);
-    int fd = open_target(at->root, target, S_ISDIR(st.st_mode));
+    int fd = open_target(at, target, S_ISDIR(st.st_mode));
     if (!bind_over(source, fd, S_ISDIR(st.st_mode), attributes)) fail_sys("bind", target);
     close(fd);
     close(source);
@@ -113,23 +117,26 @@ static void bind_part(const struct places *at, const struct machine_mount *m) {
 
 static void make_link(const struct places *at, const char *target, const char *to) {
     const char *name;
-    int dir = open_parent(at->root, target, &name);
+    int dir = open_parent(at, target, &name);
     if (dir < 0 || symlinkat(to, dir, name) < 0) fail_sys("symlink", target);
     close(dir);
 }
 
 static void add_tmpfs(const struct places *at, const char *target, uint32_t mode, uint64_t bytes, unsigned attributes) {
-    char size[24], bits[8];
+    char size[24], bits[8], uid[12], gid[12];
+    snprintf(uid, sizeof uid, "%u", at->uid);
+    snprintf(gid, sizeof gid, "%u", at->gid);
     snprintf(size, sizeof size, "%llu", (unsigned long long)bytes);
     snprintf(bits, sizeof bits, "%o", (unsigned)mode);
-    const struct option options[] = {{"source", "tmpfs"}, {"size", size}, {"mode", bits}, {NULL, NULL}};
+    const struct option options[] = {{"source", "tmpfs"}, {"size", size}, {"mode", bits},
+                                     {"uid", uid},        {"gid", gid},   {NULL, NULL}};
     attach(at, new_mount("tmpfs", options, attributes), target, "mount tmpfs");
 }
 
 static void add_directory(const struct places *at, const struct machine_mount *m) {
     const char *name;
-    int dir = open_parent(at->root, m->target, &name);
-    if (dir < 0 || make_dir(dir, name, m->mode) < 0) fail_sys("mkdir", m->target);
+    int dir = open_parent(at, m->target, &name);
+    if (dir < 0 || make_dir(at, dir, name, m->mode) < 0) fail_sys("mkdir", m->target);
     close(dir);
 }
 
@@ -161,6 +168,8 @@ static void personal_boot_id(const struct places *at, const char *target, struct
 static void add_proc(const struct places *at, const struct machine_spec *spec, const char *target) {
     static const struct option options[] = {{"source", "proc"}, {NULL, NULL}};
     attach(at, new_mount("proc", options, ATTR_PLAIN | K_ATTR_NOEXEC), target, "mount proc");
+    /* The runtime's processes see it, and a runtime that mounts one of its own must see all of it: mount_namespaces(7). */
+    if ((spec->flags & MACHINE_RUNTIME) != 0) return;
     freeze_proc(at, target);
     personal_boot_id(at, target, spec->id);
 }
@@ -186,8 +195,8 @@ static void add_devices(const struct places *at, const char *target) {
     attach(at, new_mount("devpts", terminals, K_ATTR_NOSUID | K_ATTR_NOEXEC), path, "mount devpts");
     snprintf(path, sizeof path, "%s/shm", target);
     const char *name;
-    int dir = open_parent(at->root, path, &name);
-    if (dir < 0 || make_dir(dir, name, 01777) < 0) fail_sys("mkdir", path);
+    int dir = open_parent(at, path, &name);
+    if (dir < 0 || make_dir(at, dir, name, 01777) < 0) fail_sys("mkdir", path);
     close(dir);
 }
 
@@ -202,6 +211,7 @@ static void add_file(const struct places *at, const struct machine_mount *m, siz
     int fd = openat(at->here, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || !write_all(fd, m->content.ptr, m->content.len)) fail_sys("create", m->target);
     close(fd);
+    if (fchownat(at->here, name, at->uid, at->gid, 0) < 0) fail_sys("chown", m->target);
     if (fchmodat(at->here, name, m->mode, 0) < 0) fail_sys("chmod", m->target);
     mount_over(at, look(at->here, name, 0), m->target, ATTR_FROZEN);
 }
@@ -217,6 +227,7 @@ static void add_one(const struct places *at, const struct machine_spec *spec, si
     case MOUNT_PROC: add_proc(at, spec, m->target); break;
     case MOUNT_DEV: add_devices(at, m->target); break;
     case MOUNT_FILE: add_file(at, m, number); break;
+    case MOUNT_OWN: mount_over(at, look(AT_FDCWD, m->source, 0), m->target, ATTR_FROZEN); break;
     default: add_hidden(at, m->target, m->kind == MOUNT_HIDDEN_DIR);
     }
 }
@@ -235,9 +246,11 @@ static struct places open_places(const struct machine_spec *spec) {
     if (mount("root", MACHINE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=0755") < 0) fail_sys("mount", MACHINE_ROOT);
     if (mount("own", own, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=0700") < 0) fail_sys("mount", own);
     struct places at = {.root = open_place(MACHINE_ROOT), .base = open_place(MACHINE_BASE), .share = -1, .here = open_place(own)};
+    at.uid = spec->uid;
+    at.gid = spec->gid;
     if (spec->share != NULL) at.share = open_place(MACHINE_SHARE);
     int fd = openat(at.here, "hidden-file", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
-    if (fd < 0 || make_dir(at.here, "hidden-dir", 0) < 0) fail_sys("create", "hidden");
+    if (fd < 0 || mkdirat(at.here, "hidden-dir", 0) < 0) fail_sys("create", "hidden");
     close(fd);
     return at;
 }

@@ -49,7 +49,14 @@ static bool mount_take(struct arena *a, struct machine_mount *m, const struct tl
     }
 }
 
-static bool has_source(uint8_t kind) { return kind == MOUNT_BASE || kind == MOUNT_SHARE || kind == MOUNT_SYMLINK; }
+/* Files of the machine itself that a guest kernel's runtime needs: the agent, the runtime, and the way out. */
+static bool is_own(const char *path) {
+    return path != NULL && (strcmp(path, "init") == 0 || strcmp(path, "runsc") == 0 || strcmp(path, &MACHINE_RELAY[1]) == 0);
+}
+
+static bool has_source(uint8_t kind) {
+    return kind == MOUNT_BASE || kind == MOUNT_SHARE || kind == MOUNT_SYMLINK || kind == MOUNT_OWN;
+}
 
 /* The kind comes first: what else there is depends on it. */
 static bool take_mount(struct machine_spec *s, struct slice v) {
@@ -60,9 +67,10 @@ static bool take_mount(struct machine_spec *s, struct slice v) {
     struct tlv t;
     int more = tlv_next(&v, &t);
     if (more != 1 || t.tag != MM_KIND || !slice_u8(t.value, &m->kind)) return false;
-    if (m->kind < MOUNT_BASE || m->kind > MOUNT_FILE) return false;
+    if (m->kind < MOUNT_BASE || m->kind > MOUNT_OWN) return false;
     while ((more = tlv_next(&v, &t)) == 1)
         if (!mount_take(&s->arena, m, &t)) return false;
+    if (m->kind == MOUNT_OWN && !is_own(m->source)) return false;
     return more == 0 && m->target != NULL && has_source(m->kind) == (m->source != NULL);
 }
 
@@ -97,7 +105,7 @@ static bool machine_take(struct machine_spec *s, const struct tlv *t) {
     case M_SHARE: return take_text(&s->arena, t->value, &s->share);
     case M_BASE: return take_text(&s->arena, t->value, &s->base);
     case M_MOUNT: return take_mount(s, t->value);
-    case M_FLAGS: return slice_u32(t->value, &s->flags) && s->flags <= MACHINE_NESTING;
+    case M_FLAGS: return slice_u32(t->value, &s->flags) && s->flags <= (MACHINE_NESTING | MACHINE_RUNTIME);
     default: return false;
     }
 }

@@ -28,6 +28,7 @@ enum frame_type {
     F_MACHINE_READY = 0x0109,
     F_MACHINE = 0x010a,
     F_MACHINE_ENDED = 0x010b,
+    F_OOM = 0x010c,
 
     F_EXEC = 0x0201,
     F_STARTED = 0x0202,
@@ -103,7 +104,7 @@ enum boot_tag {
     B_RELAY = 10,
     B_LISTENER = 11,
 };
-enum boot_flag { BOOT_KEEP_CAPABILITIES = 1, BOOT_OWN_NETWORK = 2 };
+enum boot_flag { BOOT_KEEP_CAPABILITIES = 1, BOOT_OWN_NETWORK = 2, BOOT_HAND_CHANNEL = 4 };
 
 /* What a connection to the gateway's relay socket carries: first byte of its preface. */
 enum relay_kind { RELAY_TCP = 1, RELAY_UDP = 2, RELAY_CONTROL = 3 };
@@ -157,7 +158,7 @@ enum machine_tag {
     M_FLAGS = 10,
     M_BASE = 11,
 };
-enum machine_flag { MACHINE_NESTING = 1 };
+enum machine_flag { MACHINE_NESTING = 1, MACHINE_RUNTIME = 2 };
 enum machine_mount_tag { MM_KIND = 1, MM_TARGET = 2, MM_SOURCE = 3, MM_WRITABLE = 4, MM_MODE = 5, MM_BYTES = 6, MM_CONTENT = 7 };
 enum machine_mount_kind {
     MOUNT_BASE = 1,
@@ -170,9 +171,11 @@ enum machine_mount_kind {
     MOUNT_HIDDEN_FILE = 8,
     MOUNT_HIDDEN_DIR = 9,
     MOUNT_FILE = 10,
+    MOUNT_OWN = 11,
 };
 enum machine_ready_tag { MR_VERSION = 1 };
 enum machine_ended_tag { ME_STATUS = 1 };
+enum oom_tag { OOM_KILLS = 1 };
 
 enum finish_tag {
     FS_ROOT = 1,

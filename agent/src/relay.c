@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 #include "fail.h"
@@ -63,6 +64,16 @@ void relay_listen_linux(const struct listeners *list) {
     if (!net_any_ip(AF_INET)) fail_sys("route", "0.0.0.0/0");
     if (!net_any_ip(AF_INET6)) fail_sys("route", "::/0");
     open_listeners(list);
+}
+
+void relay_listen_unix(const char *path, uid_t owner) {
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof at) < 0 || listen(fd, RELAY_LINKS_MAX) < 0)
+        fail_sys("listen", path);
+    if (chmod(path, 0600) < 0 || chown(path, owner, (gid_t)-1) < 0) fail_sys("chown", path);
+    relay.items[relay.count++] = (struct relay_listener){.fd = fd, .carried = true};
 }
 
 void relay_connect(const struct sockaddr_in *gateway) {

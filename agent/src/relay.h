@@ -18,6 +18,8 @@ void relay_release(void);
 
 /* The same in a process of its own, in the kernel of a machine: the listeners, in the calling process' network namespace, which is new. */
 void relay_listen_linux(const struct listeners *list);
+/* A unix socket instead, of this user's, for a guest kernel's relay: its connections are carried as they are. Fails closed. */
+void relay_listen_unix(const char *path, uid_t owner);
 /* Connects to the gateway, perhaps from another network namespace. `gateway` has to stay where it is. Fails closed. */
 void relay_connect(const struct sockaddr_in *gateway);
 _Noreturn void relay_run(void);

@@ -34,6 +34,8 @@ struct flow {
 
 struct link {
     bool used, reset;
+    /* Brings its own preface, and has shown it. */
+    bool carried, known;
     uint16_t generation;
     uint32_t id;
     int client, gateway;
@@ -47,6 +49,8 @@ static const struct sockaddr *gateway_at;
 static socklen_t gateway_size;
 static int poller = -1, control = -1;
 static uint32_t last_id;
+/* The control connection of the relay that is carried. */
+static struct link *carried_control;
 
 static uint64_t tag_of(enum what what, size_t index, uint16_t generation) {
     return (uint64_t)what << 48 | (uint64_t)generation << 32 | (uint64_t)index;
@@ -79,7 +83,15 @@ static void close_with_reset(int fd) {
     close(fd);
 }
 
+/* The relay that is carried has no other way to know, as its gateway is a unix socket: see `read_control`. */
+static void tell_reset(const struct link *l) {
+    if (!l->carried || !l->known || carried_control == NULL || carried_control == l) return;
+    send(carried_control->client, &l->id, sizeof l->id, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void end_link(struct link *l, bool reset) {
+    if (reset) tell_reset(l);
+    if (carried_control == l) carried_control = NULL;
     if (reset) close_with_reset(l->client);
     else close(l->client);
     close(l->gateway);
@@ -161,7 +173,23 @@ static void end_flow(struct flow *f, int to) {
     f->closed = true;
 }
 
+/* What a carried connection is, once it has said so. Its first piece is the whole preface: a unix socket keeps what one call sent together. */
+static bool learn(struct link *l) {
+    uint8_t preface[RELAY_PREFACE];
+    ssize_t n = recv(l->client, preface, sizeof preface, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN || errno == EINTR;
+    if (n < (ssize_t)sizeof preface) return false;
+    memcpy(&l->id, preface + 4, sizeof l->id);
+    l->known = true;
+    if (preface[0] == RELAY_CONTROL && carried_control == NULL) carried_control = l;
+    return true;
+}
+
 static void on_stream(struct link *l) {
+    if (l->carried && !l->known && !learn(l)) {
+        end_link(l, true);
+        return;
+    }
     if (!move(&l->up, l->client, l->gateway) || !move(&l->down, l->gateway, l->client)) {
         end_link(l, true);
         return;
@@ -268,9 +296,25 @@ static void take_connection(int client) {
     rewatch(l);
 }
 
+static void carry_connection(int client) {
+    struct link *l = free_link();
+    int gateway = l == NULL ? -1 : dial_gateway(SOCK_NONBLOCK);
+    if (gateway < 0) {
+        if (l != NULL) l->used = false;
+        close(client);
+        return;
+    }
+    l->carried = true;
+    l->client = client;
+    l->gateway = gateway;
+    rewatch(l);
+}
+
 static void on_listener(const struct relay_listener *from) {
     int client = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (client >= 0) take_connection(client);
+    if (client < 0) return;
+    if (from->carried) carry_connection(client);
+    else take_connection(client);
 }
 
 static void on_event(const struct relay_listener *listeners, uint64_t tag) {
@@ -309,6 +353,7 @@ bool relay_begin(const struct relay_listener *listeners, size_t count, const str
         add(listeners[i].fd, tag_of(ON_LISTENER, i, 0));
         if (listeners[i].udp) add(mailbox_open(i, &listeners[i], open_mail(listeners[i].fd)), tag_of(ON_MAILBOX, i, 0));
     }
+    if (count == 1 && listeners[0].carried) return true;
     control = open_gateway(RELAY_CONTROL, NULL);
     add(control, tag_of(ON_CONTROL, 0, 0));
     return control >= 0;

@@ -19,6 +19,8 @@ struct relay_listener {
     /* The end of a tunnel, which is no socket; comes last in the list. */
     bool tunnel;
     bool udp;
+    /* A unix socket whose clients bring their own preface: another relay, that of a guest kernel. The only one of its list. */
+    bool carried;
     int family;
 };
 

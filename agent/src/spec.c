@@ -6,6 +6,8 @@
 
 static const char malformed[] = "malformed TLV";
 static const char unknown[] = "unknown tag";
+enum { BOOT_FLAGS = BOOT_KEEP_CAPABILITIES | BOOT_OWN_NETWORK | BOOT_HAND_CHANNEL };
+
 static const char bad_value[] = "value of wrong length or content";
 
 bool path_is_plain(const char *path) {
@@ -189,7 +191,7 @@ static const char *boot_take(struct boot_spec *s, const struct tlv *t) {
         s->exec = t->value;
         ok = true;
         break;
-    case B_FLAGS: ok = slice_u32(t->value, &s->flags) && s->flags <= (BOOT_KEEP_CAPABILITIES | BOOT_OWN_NETWORK); break;
+    case B_FLAGS: ok = slice_u32(t->value, &s->flags) && s->flags <= BOOT_FLAGS; break;
     case B_IDS: ok = take_ids(s, t->value); break;
     case B_RELAY: ok = take_text(&s->arena, t->value, &s->relay) && s->relay[0] == '/'; break;
     case B_LISTENER: ok = listener_take(&s->arena, &s->listeners, t->value); break;

@@ -67,18 +67,20 @@ static void test_mounts(void) {
     static const struct mount_words good[] = {
         {MOUNT_BASE, "/usr", "/usr"},     {MOUNT_SHARE, "/a/b", "/"},       {MOUNT_SYMLINK, "/bin", "../x"},
         {MOUNT_TMPFS, "/tmp", NULL},      {MOUNT_HIDDEN_DIR, "/x/y", NULL}, {MOUNT_FILE, "/etc/motd", NULL},
+        {MOUNT_OWN, "/runsc", "/runsc"}, {MOUNT_OWN, "/a", "/init"},    {MOUNT_OWN, "/b", "/relay.sock"},
     };
     static const struct mount_words bad[] = {
         {MOUNT_BASE, "/usr", NULL},    {MOUNT_BASE, "usr", "/usr"},  {MOUNT_BASE, "/", "/usr"},   {MOUNT_BASE, "/a/../b", "/usr"},
         {MOUNT_BASE, "/a", "/../etc"}, {MOUNT_BASE, "/a", "etc"},    {MOUNT_TMPFS, "/tmp", "/x"}, {MOUNT_SYMLINK, "/bin", NULL},
-        {MOUNT_FILE + 1, "/a", NULL},  {0, "/a", NULL},              {MOUNT_DIR, "/a//b", NULL},  {MOUNT_DIR, "/a/.", NULL},
+        {MOUNT_OWN, "/a", NULL},  {MOUNT_OWN, "/a", "/etc"},  {MOUNT_OWN, "/a", "/modules"},
+        {MOUNT_OWN + 1, "/a", NULL},  {0, "/a", NULL},              {MOUNT_DIR, "/a//b", NULL},  {MOUNT_DIR, "/a/.", NULL},
     };
     struct buf b = {0};
     struct machine_spec spec;
     put_least(&b, 0);
     CHECK(tlv_str(&b, M_SHARE, "view"));
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) CHECK(put_mount(&b, &good[i]));
-    CHECK(parsed(&b, &spec) && spec.mount_count == 8);
+    CHECK(parsed(&b, &spec) && spec.mount_count == 11);
     CHECK(strcmp(spec.mounts[3].source, ".") == 0 && spec.mounts[3].writable && spec.mounts[5].bytes == 4096);
     CHECK(strcmp(spec.mounts[4].source, "../x") == 0);
     arena_free(&spec.arena);

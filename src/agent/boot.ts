@@ -133,6 +133,7 @@ export function encodeBootSpec(spec: BootSpec): Buffer {
   if (spec.exec !== undefined) out.bytes(n.BOOT_TAG.exec, encodeExecSpec(spec.exec));
   const flags =
     (spec.keepCapabilities === true ? n.BOOT_FLAG.keepCapabilities : 0) |
+    (spec.handChannel === true ? n.BOOT_FLAG.handChannel : 0) |
     (spec.guest?.ownNetwork === true ? n.BOOT_FLAG.ownNetwork : 0);
   if (flags !== 0) out.u32(n.BOOT_TAG.flags, flags);
   if (spec.guest !== undefined) writeGuest(out, spec.guest);

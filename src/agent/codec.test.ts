@@ -216,6 +216,7 @@ describe('numbers', () => {
       ['MOUNT_', numbers.MACHINE_MOUNT_KIND],
       ['MR_', numbers.MACHINE_READY_TAG],
       ['ME_', numbers.MACHINE_ENDED_TAG],
+      ['OOM_', numbers.OOM_TAG],
       ['FS_', numbers.FINISH_TAG],
       ['AP_', numbers.APPEARED_TAG],
       ['FD_', numbers.FINISHED_TAG],

@@ -81,7 +81,8 @@ export class DialStream implements SessionStream {
     if (this.#reset) throw protocolError('a connection was reset twice');
     this.#reset = true;
     const what = `nothing inside the sandbox answers on port ${this.#port}`;
-    const error = new GloveboxError('E_IO', { what, context: { port: this.#port, errno } });
+    const next = 'Start the server first; `waitForPort` waits until it listens.';
+    const error = new GloveboxError('E_IO', { what, next, context: { port: this.#port, errno } });
     this.#connected.reject(error);
     this.#in.end();
     this.#out.abandon();

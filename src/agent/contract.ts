@@ -155,6 +155,8 @@ export interface BootSpec {
   readonly exec?: ExecSpec;
   /** The command keeps the capabilities of the jail's user namespace: it is the runtime of a guest kernel. */
   readonly keepCapabilities?: boolean;
+  /** The command of a one-shot boot gets this stage's own channel, for its guest: this stage says nothing more on it but why it fails. */
+  readonly handChannel?: boolean;
   /** This stage is the first process of a guest kernel. */
   readonly guest?: GuestSpec;
 }

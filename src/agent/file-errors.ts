@@ -27,7 +27,6 @@ const CODES: ReadonlyMap<number, ErrorCode> = new Map<number, ErrorCode>([
   [E.ELOOP, 'E_FILE_NAME'],
   [E.EAGAIN, 'E_LIMIT_EXCEEDED'],
   [E.EMFILE, 'E_LIMIT_EXCEEDED'],
-  [E.EINTR, 'E_ABORTED'],
 ]);
 
 /** A path of a sandbox for people. */

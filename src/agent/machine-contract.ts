@@ -23,6 +23,15 @@ export type MachineMount =
       readonly target: PathBytes;
       readonly mode: number;
       readonly content: Uint8Array;
+    }
+  /**
+   * A file of the machine itself, for a guest kernel in it: the agent, the runtime of the initial RAM disk, or the socket that carries what
+   * a relay inside sends (with `runtime` only).
+   */
+  | {
+      readonly kind: 'own';
+      readonly source: '/init' | '/runsc' | '/relay.sock';
+      readonly target: PathBytes;
     };
 
 /** What a machine that has booted is told, once: everything by which one sandbox differs from another of the same base. */
@@ -38,6 +47,11 @@ export interface MachineSpec {
   readonly identity: Identity;
   /** Commands may make user namespaces. Default false. */
   readonly nesting?: boolean;
+  /**
+   * The sandbox is the runtime of a guest kernel: it is user 0 of a user namespace that knows `identity` only, keeps capabilities in it and may make
+   * further ones, sees all of /proc, and has no listeners but the socket of a mount `relay`. Default false.
+   */
+  readonly runtime?: boolean;
   /** The way out: the machine's own address, and where its relay connects to. Absent: none. */
   readonly network?: {
     /** Dotted, with the length of the prefix: `10.0.2.15/24`. */

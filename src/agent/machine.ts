@@ -20,7 +20,10 @@ export function encodeMachineSpec(spec: MachineSpec): Buffer {
   if (spec.share !== undefined) out.text(n.MACHINE_TAG.share, spec.share);
   if (spec.base !== undefined) out.text(n.MACHINE_TAG.base, spec.base);
   for (const mount of spec.mounts) out.bytes(n.MACHINE_TAG.mount, mountBytes(mount));
-  if (spec.nesting === true) out.u32(n.MACHINE_TAG.flags, n.MACHINE_FLAG.nesting);
+  const flags =
+    (spec.nesting === true ? n.MACHINE_FLAG.nesting : 0) |
+    (spec.runtime === true ? n.MACHINE_FLAG.runtime : 0);
+  if (flags !== 0) out.u32(n.MACHINE_TAG.flags, flags);
   return encodeFrame(n.FRAME.machine, 0, out.finish());
 }
 

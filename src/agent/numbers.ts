@@ -15,6 +15,7 @@ export const FRAME = {
   machineReady: 0x0109,
   machine: 0x010a,
   machineEnded: 0x010b,
+  oom: 0x010c,
   exec: 0x0201,
   started: 0x0202,
   stdin: 0x0203,
@@ -85,7 +86,7 @@ export const BOOT_TAG = {
   relay: 10,
   listener: 11,
 } as const;
-export const BOOT_FLAG = { keepCapabilities: 1, ownNetwork: 2 } as const;
+export const BOOT_FLAG = { keepCapabilities: 1, ownNetwork: 2, handChannel: 4 } as const;
 /** First byte of the preface of each connection to the gateway's relay socket, and the length of the preface. */
 export const RELAY_KIND = { tcp: 1, udp: 2, control: 3 } as const;
 export const RELAY_PREFACE_BYTES = 24;
@@ -127,7 +128,7 @@ export const MACHINE_TAG = {
   flags: 10,
   base: 11,
 } as const;
-export const MACHINE_FLAG = { nesting: 1 } as const;
+export const MACHINE_FLAG = { nesting: 1, runtime: 2 } as const;
 export const MACHINE_MOUNT_TAG = {
   kind: 1,
   target: 2,
@@ -148,9 +149,11 @@ export const MACHINE_MOUNT_KIND = {
   hiddenFile: 8,
   hiddenDir: 9,
   file: 10,
+  own: 11,
 } as const;
 export const MACHINE_READY_TAG = { version: 1 } as const;
 export const MACHINE_ENDED_TAG = { status: 1 } as const;
+export const OOM_TAG = { kills: 1 } as const;
 
 export const FINISH_TAG = {
   root: 1,

@@ -30,6 +30,8 @@ export interface SessionOptions {
   readonly oneshot?: boolean;
   /** Asked when the channel ends while the agent had not said goodbye: why that was, or undefined when it was meant to. */
   readonly explain?: () => Promise<Error | undefined>;
+  /** Told when the sandbox's own kernel ended something for want of memory. Absent: it has none, and says no such thing. */
+  readonly onOutOfMemory?: () => void;
 }
 
 /**
@@ -46,6 +48,7 @@ export class AgentSession implements AgentChannel {
   readonly #closed = deferred<Error | undefined>();
   readonly #main: CommandStream | undefined;
   readonly #explain: SessionOptions['explain'];
+  readonly #onOutOfMemory: SessionOptions['onOutOfMemory'];
   #explaining = false;
   #leaving = false;
   #state: 'airlock' | 'boot' | 'open' | 'closed';
@@ -59,6 +62,7 @@ export class AgentSession implements AgentChannel {
     if (options.oneshot === true) this.#main = this.#addCommand(ONESHOT_STREAM);
     channel.on('data', (chunk: Buffer) => this.#onData(chunk));
     this.#explain = options.explain;
+    this.#onOutOfMemory = options.onOutOfMemory;
     channel.on('error', () => this.#ended());
     channel.once('end', () => this.#ended());
     channel.once('close', () => this.#ended());
@@ -228,6 +232,8 @@ export class AgentSession implements AgentChannel {
     if (frame.type === FRAME.error && frame.stream === 0) {
       throw readError(frame.payload, this.#state === 'open');
     }
+    if (frame.type === FRAME.oom && frame.stream === 0 && this.#onOutOfMemory !== undefined)
+      return this.#onOutOfMemory();
     if (this.#state !== 'open') return this.#receiveBoot(frame);
     if (frame.stream === 0) return this.#receivePong(frame);
     const stream = this.#streams.get(frame.stream);

@@ -91,7 +91,13 @@ export interface WorkOrder {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The session's side of one piece of work: content in, content or records out, a result at the end. */
+/** How long what was called off may take to end inside: a command may hold it up, and the caller wants to be off. */
+const CALL_OFF_MS = 500;
+
+/**
+ * The session's side of one piece of work: content in, content or records out, a result at the end. What is called off by its signal
+ * is `E_ABORTED` once it has ended inside, so that what the caller does next is not overtaken by it.
+ */
 export class WorkStream implements SessionStream {
   readonly input: OutboundStream;
   readonly output: InboundStream;
@@ -103,6 +109,7 @@ export class WorkStream implements SessionStream {
   #over = false;
   #reset = false;
   #closed = false;
+  #calledOff: { readonly error: GloveboxError; readonly timer: NodeJS.Timeout } | undefined;
 
   constructor(order: WorkOrder, send: Send) {
     this.#order = order;
@@ -158,7 +165,9 @@ export class WorkStream implements SessionStream {
     if (this.#closed) return;
     this.#closed = this.#over = true;
     this.#settle(
-      reason ?? new GloveboxError('E_SANDBOX_LOST', { what: `the sandbox ended while ${this.#order.title}` }),
+      this.#calledOff?.error ??
+        reason ??
+        new GloveboxError('E_SANDBOX_LOST', { what: `the sandbox ended while ${this.#order.title}` }),
     );
   }
 
@@ -166,6 +175,7 @@ export class WorkStream implements SessionStream {
     if (this.#over) throw protocolError('work ended twice');
     if (result.errno === 0 && !this.#eof && !this.#reset) throw protocolError('work ended before its data');
     this.#over = true;
+    if (this.#calledOff !== undefined) return this.#settle(this.#calledOff.error);
     if (result.errno !== 0) return this.#settle(this.#order.error(result));
     this.#done.resolve(result);
     this.output.end();
@@ -176,10 +186,17 @@ export class WorkStream implements SessionStream {
     if (this.#over || this.#reset || this.#closed) return;
     this.#reset = true;
     this.#send(FRAME.reset);
-    this.#settle(abortedError(this.#order.title, signal));
+    const error = abortedError(this.#order.title, signal);
+    // Without a signal it was the reader who left: nobody waits.
+    if (signal === undefined) return this.#settle(error);
+    const timer = setTimeout(() => this.#settle(error), CALL_OFF_MS);
+    this.#calledOff = { error, timer };
+    this.output.fail(error);
+    this.#release();
   }
 
   #settle(error: GloveboxError): void {
+    clearTimeout(this.#calledOff?.timer);
     this.#done.reject(error);
     this.output.fail(error);
     this.#release();

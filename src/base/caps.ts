@@ -36,6 +36,10 @@ export const CAPS = {
   listenerPorts: 256,
   /** Time the airlock and the agent have to be ready; a loaded two-core machine took 3 s at worst. */
   startMs: 30_000,
+  /** The same for a guest kernel in an emulated machine, where it takes ten times as long. */
+  nestedStartMs: 120_000,
+  /** A machine's boot: an emulated one takes two seconds by itself, and twenty at once on two cores take a minute. */
+  machineStartMs: 120_000,
   /** Between TERM and KILL. */
   graceMs: 5_000,
   /** A name on the wire (RFC 1035 §2.3.4). */
@@ -84,6 +88,21 @@ export const CAPS = {
   registryRedirects: 5,
   /** How long one process waits for another that fetches or unpacks the same thing. */
   imageLockMs: 20 * 60_000,
+  /** Everything that a workspace holds when it is copied for a review, and everything new that is kept of one. */
+  reviewBytes: 4 * 1024 ** 3,
+  /** Files, directories and links of a copy: each is a record in memory. */
+  reviewEntries: 200_000,
+  /** Changes of one review; a person reads them. */
+  reviewChanges: 50_000,
+  /** Directories in directories of a copy: each level holds two descriptors. */
+  reviewDepth: 100,
+  reviewPathLength: 3000,
+  /** Text of one file, old or new, that is compared line by line. */
+  reviewDiffBytes: 1024 * 1024,
+  /** Lines that differ in one file, before it is shown as replaced whole: time and memory grow with the square. */
+  reviewDiffEdits: 2000,
+  /** Paths of a decision in its record. */
+  reviewRecorded: 200,
   /** A recipe is written by a person. */
   recipeBytes: 1024 * 1024,
 } as const;

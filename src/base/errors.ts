@@ -96,6 +96,12 @@ export const ERRORS = {
     400,
     'Use an absolute path without a NUL byte, at most 4095 bytes, each name at most 255.',
   ),
+  E_REVIEW_NOT_FOUND: row(404, 'List those that wait with `glovebox review list`.'),
+  E_REVIEW_CONFLICT: row(
+    409,
+    'Save or undo what changed on the host, apply the other paths by name, or discard the review.',
+  ),
+  E_REVIEW_TOO_LARGE: row(413, 'Use a smaller workspace, deny what is not needed inside, or mode: direct.'),
   E_OUTPUT_GONE: row(410, 'Read from the first offset that is still there, named in the context.'),
   E_IO: row(500, 'Fix the named path and try again.'),
 } as const satisfies Record<string, ErrorRow>;

@@ -10,6 +10,7 @@ import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import type { LimitName, ResolvedPolicy } from '../policy/contract.ts';
 import { endSandbox, type EndCause, type EndReport } from '../sandbox/end.ts';
 import { preparePlan, type PreparedPlan } from '../sandbox/prepare.ts';
+import type { ReviewOutcome } from '../sandbox/review-copy.ts';
 import { startSandbox, type StartedSandbox } from '../sandbox/start.ts';
 import type { CliIo } from './contract.ts';
 import { hiddenProgramHint } from './hints.ts';
@@ -153,8 +154,14 @@ async function runPrepared(
   const status = exitStatus(run, exit, cause);
   const report = await endSandbox({ sandbox, audit, cause, status, hit: [...run.state.hit], env: io.env });
   run.notes.release();
+  if (report.review !== undefined) await tellReview(run, report.review);
   if (cause === 'guard-lost') run.notes.important(guardLostText(sandbox.guard.lost ?? ''));
   return conclude(run, exit, { ...report, cwd: prepared.plan.cwd });
+}
+
+async function tellReview({ notes }: Foreground, review: ReviewOutcome): Promise<void> {
+  const { reviewText } = await import('./review/text.ts');
+  notes.say(reviewText(review), { review });
 }
 
 async function recordRefusal(audit: AuditWriter, error: unknown): Promise<void> {

@@ -71,6 +71,10 @@ export const RUN_OPTIONS: readonly RunOption[] = [
   { name: 'file-size', value: 'SIZE', help: 'size of one file' },
   { name: 'output', value: 'SIZE', help: 'bytes of output before the command is ended' },
   { name: 'timeout', value: 'TIME', help: 'wall clock, such as 90s or 10m; exit code 124' },
+  {
+    name: 'review',
+    help: 'work on a copy of the workspace; what changes waits for you (glovebox review)',
+  },
   { name: 'quiet', short: 'q', help: 'no notices, only errors' },
   { name: 'verbose', short: 'v', help: 'say what is set up and what every attempt met' },
 ];
@@ -198,6 +202,7 @@ function commandLineLayer(
   const singles = { policy: 'policyFile', workspace: 'workspace', image: 'base' };
   for (const [option, key] of Object.entries(singles))
     if (values.has(option)) layer[key] = values.get(option)?.[0];
+  if (values.has('review')) layer['mode'] = 'review';
   const tier = values.get('tier')?.[0];
   if (tier !== undefined) layer['tier'] = known('tier', tier, TIERS);
   const driver = values.get('driver')?.[0];

@@ -55,6 +55,11 @@ export const COMMANDS: readonly TableRow[] = [
     load: async () => (await import('./commands/audit.ts')).auditCommand,
   },
   {
+    name: 'review',
+    summary: 'look at what a sandbox changed in its copy of the workspace, and apply it',
+    load: async () => (await import('./commands/review.ts')).reviewCommand,
+  },
+  {
     name: 'secrets',
     summary: 'keep credentials in an encrypted file, for machines without a password manager',
     load: async () => (await import('./commands/secrets.ts')).secretsCommand,

@@ -44,14 +44,8 @@ export function chooseTier(policy: Policy, env: NodeJS.ProcessEnv): TierChoice {
   refuseUnsupported(policy);
   refuseIdleDriver(policy);
   if (policy.tier === 'container') return { tier: 'container', ...containerDriver(policy, env) };
-  if (policy.tier === 'vm+gvisor') {
-    throw new GloveboxError('E_TIER_UNAVAILABLE', {
-      what: `the policy asks for tier ${policy.tier}`,
-      why: 'this version has the tiers process, container and vm',
-      next: 'Set `tier: vm`: a machine of its own in the same jail.',
-    });
-  }
-  if (policy.tier === 'vm') return { tier: 'vm', driver: vmDriver(policy.driver) ?? 'qemu' };
+  if (policy.tier === 'vm' || policy.tier === 'vm+gvisor')
+    return { tier: policy.tier, driver: vmDriver(policy.driver) ?? 'qemu' };
   const taken = { tier: 'process', driver: 'bubblewrap' } as const;
   if (policy.tier === 'process') return taken;
   return {
@@ -97,9 +91,6 @@ const isOption = ({ sources }: Policy): boolean => {
 };
 
 function refuseUnsupported(policy: Policy): void {
-  if (policy.filesystem.mode === 'review') {
-    throw unsupported('filesystem.mode: review', 'the process tier writes the workspace directly');
-  }
   const reserved = Object.keys(policy.reserved)[0];
   if (reserved !== undefined) throw unsupported(reserved, 'this section is not in this version');
 }

@@ -68,8 +68,8 @@ function targetOf(mount: Mount): readonly Target[] {
   if (kind === 'symlink' || kind === 'dir') return [];
   if (kind === 'bind') return [{ path: target, type: isDir(mount.source) ? 'dir' : 'file', optional: false }];
   if (kind === 'hidden') return [{ path: target, type: mount.type, optional: false }];
-  const isFile = kind === 'file' || kind === 'made';
-  return [{ path: target, type: isFile ? 'file' : 'dir', optional: kind === 'made' }];
+  const made = kind === 'made' && mount.what !== 'review-copy';
+  return [{ path: target, type: kind === 'file' || made ? 'file' : 'dir', optional: made }];
 }
 
 function isDir(source: string): boolean {

@@ -98,9 +98,10 @@ function filled(
   mount: Extract<Mount, { kind: 'made' }>,
   made: ReadonlyMap<string, MadeContent>,
 ): readonly Mount[] {
-  const { target, why } = mount;
+  const { target, what, why } = mount;
   const found = made.get(target);
   if (found === undefined) return [];
-  if ('source' in found) return [{ kind: 'bind', source: found.source, target, writable: false, why }];
+  const writable = what === 'review-copy';
+  if ('source' in found) return [{ kind: 'bind', source: found.source, target, writable, why }];
   return [{ kind: 'file', target, content: found.content, why }];
 }

@@ -17,6 +17,8 @@ export interface PlanFacts {
   readonly hostEnv: NodeJS.ProcessEnv;
   readonly home: string;
   readonly cwd: string;
+  /** The workspace is a copy that is made when the sandbox starts. */
+  readonly review?: boolean;
 }
 
 /** Ids inside the sandbox: an ordinary user, whoever the caller is. */
@@ -104,7 +106,7 @@ function planView(policy: Policy, facts: PlanFacts, identity: Plan['identity']):
 
 /** A guest kernel's sockets never meet the airlock's listeners. */
 function relayMounts(tier: Plan['tier']): readonly Mount[] {
-  if (tier !== 'container') return [];
+  if (tier !== 'container' && tier !== 'vm+gvisor') return [];
   const why = "carries the guest's connections to the gateway, which judges each as elsewhere";
   return [{ kind: 'made', target: RELAY_PATH, what: 'relay', why }];
 }
@@ -137,13 +139,12 @@ function treeMounts(facts: PlanFacts, tmpBytes: number): readonly Mount[] {
     mode: 0o700,
     why: 'an empty home: the real one is not there',
   };
-  const trees = facts.view.trees.map((tree): Mount => ({
-    kind: 'bind',
-    source: tree.source,
-    target: tree.target,
-    writable: tree.writable,
-    why: tree.rule,
-  }));
+  const trees = facts.view.trees.map((tree): Mount => {
+    const { source, target, writable, rule: why } = tree;
+    if (facts.review === true && why === 'filesystem.workspace')
+      return { kind: 'made', target, what: 'review-copy', why: `${why}, a copy: changes wait for a person` };
+    return { kind: 'bind', source, target, writable, why };
+  });
   return [home, ...trees].sort((a, b) => depth(a.target) - depth(b.target));
 }
 

@@ -160,14 +160,20 @@ async function addGlobs(state: SurveyState, filesystem: FilesystemPolicy): Promi
   if (globs.length === 0) return;
   const { default: picomatch } = await import('picomatch');
   for (const { action, rule } of globs) {
-    const prefix = literalPrefix(rule.path);
-    const base = realPath(prefix);
-    if (base === undefined) continue;
-    // What is found has real paths, so the pattern has to start with one.
-    const pattern = joinInside(escapeGlob(base), rule.path.slice(prefix === '/' ? 1 : prefix.length + 1));
+    const real = realPattern(rule.path);
+    if (real === undefined) continue;
+    const { base, pattern } = real;
     const matches = picomatch(bytesAsText(pattern), { dot: true, nonegate: true });
     for (const root of globRoots(state, base)) expandGlob(state, { action, rule, root, matches });
   }
+}
+
+/** A pattern that starts with a real path, because what is found has one; undefined where its directory does not exist. */
+export function realPattern(glob: string): { readonly base: string; readonly pattern: string } | undefined {
+  const prefix = literalPrefix(glob);
+  const base = realPath(prefix);
+  if (base === undefined) return undefined;
+  return { base, pattern: joinInside(escapeGlob(base), glob.slice(prefix === '/' ? 1 : prefix.length + 1)) };
 }
 
 /** The tree that holds the pattern's directory, or every tree below it. */

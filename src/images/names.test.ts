@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { isGloveboxError } from '../base/errors.ts';
 import { endpointOf, localName, nameOfReference, parseReference, referenceText } from './names.ts';
 
 const code = (work: () => unknown): unknown => {
@@ -63,5 +64,18 @@ describe('names', () => {
     'http://host/a',
   ])('refuses the reference %j', (text) => {
     expect(code(() => parseReference(text))).toBe('E_IMAGE_NAME');
+  });
+
+  it('suggests only what would be a name', () => {
+    const next = (text: string): string | undefined => {
+      try {
+        localName(text);
+      } catch (error) {
+        return isGloveboxError(error) ? error.next : undefined;
+      }
+      return undefined;
+    };
+    expect(next('Python:3.12')).toBe('Did you mean python:3.12?');
+    expect(next('Bad Name!') ?? '').not.toContain('Did you mean');
   });
 });

@@ -29,12 +29,16 @@ const DEFAULT_ENDPOINT = 'registry-1.docker.io';
  */
 export function localName(text: string): string {
   const name = text.endsWith(':latest') ? text.slice(0, -':latest'.length) : text;
-  const [host, rest] = splitHost(name);
+  if (!isName(name)) throw badName(text);
+  return name;
+}
+
+function isName(text: string): boolean {
+  const [host, rest] = splitHost(text);
   const [repository, tag] = splitTag(rest);
   const fine =
     (host === undefined || isHost(host)) && PATH.test(repository) && (tag === undefined || TAG.test(tag));
-  if (!fine || name.length > NAME_MAX) throw badName(text);
-  return name;
+  return fine && text.length <= NAME_MAX;
 }
 
 /** @throws E_IMAGE_NAME */
@@ -104,6 +108,6 @@ function badName(text: string): GloveboxError {
   const lower = text.toLowerCase();
   return new GloveboxError('E_IMAGE_NAME', {
     what: `${JSON.stringify(text.slice(0, 200))} is not the name of an image`,
-    ...(lower === text || text.includes('@') ? {} : { next: `Did you mean ${lower.slice(0, 200)}?` }),
+    ...(lower !== text && isName(lower) ? { next: `Did you mean ${lower}?` } : {}),
   });
 }

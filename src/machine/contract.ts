@@ -45,7 +45,7 @@ export type OnProgress = (line: string) => void;
 export interface Artefact {
   /** Absolute; read-only. */
   readonly file: string;
-  /** SHA-256 of its content, hex. */
+  /** SHA-256 of its content, hex; empty where it was asked for `unread`. */
   readonly sha256: string;
   readonly bytes: number;
 }

@@ -19,6 +19,8 @@ export interface GuestInput {
   /** The static agent of `src/agent/locate.ts`; it is `/init` of the guest. Absolute. */
   readonly agent: string;
   readonly features: readonly GuestFeature[];
+  /** runsc, absolute, when gVisor is to run in the guest: from memory, because a file server is asked for it page by page at each of its five starts. */
+  readonly runtime?: string;
   readonly root: RootSource;
   readonly bubblewrap: string;
   readonly env: NodeJS.ProcessEnv;
@@ -62,17 +64,25 @@ export async function ensureKernel({
 
 /** The initial RAM disk for these features. @throws E_TIER_UNAVAILABLE, E_IO */
 export async function ensureInitrd(
-  input: Pick<GuestInput, 'cache' | 'lease' | 'kernel' | 'agent' | 'features'>,
+  input: Pick<GuestInput, 'cache' | 'lease' | 'kernel' | 'agent' | 'features' | 'runtime'>,
 ): Promise<Artefact> {
-  const { cache, lease, kernel, agent } = input;
+  const { cache, lease, kernel, agent, runtime } = input;
   const features = FEATURE_ORDER.filter((one) => input.features.includes(one));
-  const question = ['initrd', FORMAT, kernel.modules, agent, ...features].join(' ');
+  const question = ['initrd', FORMAT, kernel.modules, agent, runtime ?? '-', ...features].join(' ');
   const keyOf = (archive: Buffer): string => hashOf('initrd', FORMAT, archive);
   const key = await rememberedKey(cache.memoDir, question, async (read) =>
-    keyOf(initrdArchive(read(agent), await moduleClosure(kernel, features, read))),
+    keyOf(
+      initrdArchive(
+        read(agent),
+        await moduleClosure(kernel, features, read),
+        runtime === undefined ? undefined : read(runtime),
+      ),
+    ),
   );
   return cache.ensure({ kind: 'initrd', key, slot: question }, lease, async (file) => {
-    const archive = initrdArchive(readFileSync(agent), await moduleClosure(kernel, features));
+    const modules = await moduleClosure(kernel, features);
+    const program = runtime === undefined ? undefined : readFileSync(runtime);
+    const archive = initrdArchive(readFileSync(agent), modules, program);
     if (keyOf(archive) !== key) throw changed(agent);
     writeFileSync(file, archive, { mode: 0o600, flag: 'wx' });
   });

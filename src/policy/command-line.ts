@@ -39,6 +39,7 @@ function scalarsOf(layer: CommandLineLayer, input: PathInput): Scalars {
   const { problems } = input;
   const found: ScalarDraft = {};
   if (layer.base !== undefined) found['filesystem.base'] = baseScalar(layer.base, input);
+  if (layer.mode !== undefined) found['filesystem.mode'] = { value: layer.mode, origin: ORIGIN };
   if (layer.tier !== undefined) found.tier = { value: layer.tier, origin: ORIGIN };
   const driver = DRIVERS.find((name) => name === layer.driver);
   if (driver !== undefined) found.driver = { value: driver, origin: ORIGIN };

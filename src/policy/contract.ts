@@ -360,7 +360,7 @@ export interface LayerInfo {
 }
 
 /** What the command line adds: the weakest layer, never above the ceiling of the organisation. */
-export interface CommandLineLayer {
+export interface CommandLineLayer extends Partial<Pick<FilesystemPolicy, 'mode'>> {
   readonly profiles?: readonly string[];
   readonly policyFile?: string;
   readonly workspace?: string;

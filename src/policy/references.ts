@@ -4,12 +4,19 @@ import { credentialReferences } from './credential-references.ts';
 import type { Fragment } from './layer-types.ts';
 import { problemsError, quoteValue, type PolicyProblem } from './problems.ts';
 
+/** Directories that Glovebox keeps files in; a sandbox is put together in `runtime`, which is one of them. */
+export interface OwnDirectories {
+  readonly all: readonly string[];
+  readonly runtime?: string;
+}
+
 /**
- * Checks what no single file can tell: credentials that rules name, ids that two rules share, paths in Glovebox's own directories.
+ * Checks what no single file can tell: credentials that rules name, ids that two rules share, paths in Glovebox's own directories, and paths that
+ * would hide from Glovebox itself the one that sandboxes are put together in.
  *
  * @throws E_POLICY_INVALID with all problems
  */
-export function checkReferences(fragments: readonly Fragment[], own: readonly string[]): void {
+export function checkReferences(fragments: readonly Fragment[], own: OwnDirectories): void {
   const problems = [
     ...credentialReferences(fragments),
     ...idProblems(fragments),
@@ -40,19 +47,24 @@ function* idProblems(fragments: readonly Fragment[]): Generator<PolicyProblem> {
   }
 }
 
-function* ownProblems(fragments: readonly Fragment[], own: readonly string[]): Generator<PolicyProblem> {
+function* ownProblems(fragments: readonly Fragment[], own: OwnDirectories): Generator<PolicyProblem> {
   for (const use of ['read', 'write'] as const) {
     for (const rule of fragments
       .filter((fragment) => fragment.layer !== 'organisation')
       .flatMap((fragment) => fragment[use] ?? [])) {
-      const dir = own.find((candidate) => isWithin(rule.path, candidate));
-      if (dir === undefined) continue;
+      const dir = own.all.find((candidate) => isWithin(rule.path, candidate));
+      const { runtime } = own;
+      const held = dir ?? (runtime !== undefined && isWithin(runtime, rule.path) ? runtime : undefined);
+      if (held === undefined) continue;
       yield {
         ...placeOf(rule),
         key: `filesystem.${use}`,
         found: quoteValue(rule.path),
-        expected: 'another path',
-        why: `Glovebox keeps its own files in ${printablePath(dir)}`,
+        expected: dir === undefined ? 'what you need below it' : 'another path',
+        why:
+          dir === undefined
+            ? `Glovebox puts sandboxes together in ${printablePath(held)}; XDG_RUNTIME_DIR can name another place`
+            : `Glovebox keeps its own files in ${printablePath(held)}`,
       };
     }
   }

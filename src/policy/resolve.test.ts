@@ -79,6 +79,10 @@ describe('the base', () => {
       path.join(fixture.root, 'run/glovebox'),
     ]);
     expect(caught(() => policyOf(fixture, { write: [stateDir] })).code).toBe('E_POLICY_INVALID');
+    // Hidden below this, the place where the sandbox is put together would be hidden from the one who does it.
+    const around = caught(() => policyOf(fixture, { read: [path.join(fixture.root, 'run')] }));
+    expect(around.code).toBe('E_POLICY_INVALID');
+    expect(around.message).toContain('XDG_RUNTIME_DIR can name another place');
   });
 
   it('is frozen and hashed', () => {
@@ -321,11 +325,14 @@ describe('the workspace', () => {
     ['~/..', 'lies in it'],
     ['~/.config', 'Glovebox keeps its own files in'],
     ['~/.config/glovebox/x', 'it is where Glovebox keeps its own files'],
+    ['../../run', 'Glovebox keeps its own files in'],
+    ['../../run/glovebox/scratch', 'it is where Glovebox keeps its own files'],
     ['gone', 'it does not exist'],
     ['/etc/passwd', 'it is not a directory'],
   ])('is not %s', (workspace, why) => {
     using fixture = new PolicyFixture();
     mkdirSync(path.join(fixture.context.configDir, 'x'));
+    mkdirSync(path.join(fixture.root, 'run/glovebox/scratch'), { recursive: true });
     const error = caught(() => policyOf(fixture, { workspace }));
     expect(error.code).toBe('E_WORKSPACE_INVALID');
     expect(error.why).toContain(why);

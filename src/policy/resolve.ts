@@ -72,7 +72,7 @@ export function resolveInFull(
   const own = ownDirs(context);
   const ceiling = applyCeiling(layers.organisation, layers.below);
   const fragments = [...layers.organisation, ...ceiling.fragments];
-  checkReferences(fragments, own);
+  checkReferences(fragments, { all: own, runtime: gloveboxDirs(context.env).runtime });
   const merged = mergePolicy({
     fragments,
     workspace: workspace.real,

@@ -2,6 +2,7 @@ import { realpathSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { GloveboxError, systemCode } from '../base/errors.ts';
 import { isWithin, printablePath } from '../base/path-bytes.ts';
+import { gloveboxDirs } from '../base/paths.ts';
 import type { PolicyContext } from './contract.ts';
 
 /** Directories of the system: a workspace may be none of them. */
@@ -99,7 +100,8 @@ function placeProblem(real: string, context: PolicyContext): string | undefined 
     return 'it is a directory of the system';
   // A directory that Glovebox made for one sandbox alone.
   if (path.dirname(real) === realOr(path.join(context.cacheDir, TEMPORARY))) return undefined;
-  for (const own of [context.configDir, context.stateDir, context.cacheDir].map(realOr)) {
+  const { runtime } = gloveboxDirs(context.env);
+  for (const own of [context.configDir, context.stateDir, context.cacheDir, runtime].map(realOr)) {
     if (isWithin(own, real))
       return `Glovebox keeps its own files in ${printablePath(own)}, which the sandbox could then change`;
     if (isWithin(real, own)) return 'it is where Glovebox keeps its own files';

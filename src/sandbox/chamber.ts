@@ -1,10 +1,11 @@
 import type { AgentChannel } from '../agent/contract.ts';
 import type { OutputCursor } from '../agent/kept-output.ts';
 import type { Plan } from '../drivers/contract.ts';
+import type { Comparison } from '../review/compare.ts';
 import type { ProgramLine } from './attach/program-lines.ts';
 import type { EndReport } from './end.ts';
 import type { Program, ProgramInfo } from './handle.ts';
-import type { Network } from './options.ts';
+import type { Network, SandboxOptions } from './options.ts';
 import type { PublishedPort } from './publish.ts';
 
 /** What is known of a sandbox, to its owner and to others. Names as in E2B; times in milliseconds since the epoch. */
@@ -72,6 +73,8 @@ export interface Chamber {
   /** Absent where the sandbox is not this process's own. */
   readonly plan?: Plan;
   readonly network: Network;
+  /** To make another one like it. Absent where the sandbox is not this process's own. */
+  readonly madeWith?: SandboxOptions;
   /** Commands in the background that handles of this process started, by process number. */
   readonly programs: Map<number, Program>;
   /** Those of the sandbox's owner, where that is another process. */
@@ -86,6 +89,8 @@ export interface Chamber {
   touch(): void;
   /** @throws E_SANDBOX_CLOSED when it has ended */
   refuseEnded(): void;
+  /** Absent where the sandbox is not this process's own. @throws E_USAGE when it works on the workspace itself */
+  changes?(): Promise<Comparison>;
   setTimeout(timeoutMs: number): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;

@@ -10,6 +10,7 @@ const OPTIONS: Readonly<Record<keyof SandboxOptions, true>> = {
   policy: true,
   workspace: true,
   temporary: true,
+  review: true,
   tier: true,
   driver: true,
   image: true,

@@ -12,7 +12,7 @@ export interface CommandOptions {
   /** Added to the sandbox's environment. */
   readonly envs?: Readonly<Record<string, string>>;
   /** Written to the command, then its input is closed; true leaves it open for the caller. Default: nothing, closed. */
-  readonly stdin?: Uint8Array | string | Readable | boolean;
+  readonly stdin?: Uint8Array | string | Readable | AsyncIterable<Uint8Array | string> | boolean;
   /** Milliseconds; then TERM, and KILL after a grace. 0 or absent: none. */
   readonly timeoutMs?: number;
   /** Ends the command when aborted. */
@@ -224,14 +224,30 @@ export function resultOf(exit: AgentExit, seen: CommandSeen): CommandResult {
   };
 }
 
-/** Gives a command its input. A stream is read as fast as the command takes it; when it fails, the input just ends. */
-export function feedStdin({ stdin }: AgentProcess, input: CommandOptions['stdin']): void {
+/**
+ * Gives a command its input. A stream is read as fast as the command takes it; when it fails, the input just ends.
+ *
+ * @throws E_USAGE for what is no input, and the command is killed
+ */
+export function feedStdin(
+  process: Pick<AgentProcess, 'stdin' | 'kill'>,
+  input: CommandOptions['stdin'],
+): void {
+  const { stdin } = process;
   if (input === true) return;
-  if (input instanceof Readable) {
-    pipeline(input, stdin, () => stdin.end());
+  if (input === undefined || input === false) return void stdin.end('');
+  if (typeof input === 'string' || input instanceof Uint8Array) return void stdin.end(input);
+  if (typeof input === 'object' && Symbol.asyncIterator in input) {
+    pipeline(input instanceof Readable ? input : Readable.from(input, { objectMode: false }), stdin, () =>
+      stdin.end(),
+    );
     return;
   }
-  stdin.end(input === undefined || input === false ? '' : input);
+  process.kill(SIGNAL_NUMBERS['SIGKILL'] ?? 9);
+  throw new GloveboxError('E_USAGE', {
+    what: `stdin cannot be ${Array.isArray(input) ? 'a list' : `of type ${typeof input}`}`,
+    next: 'Give text, bytes, a stream or another async iterable of them, or true to write yourself.',
+  });
 }
 
 function aborted(name: string, signal: AbortSignal): GloveboxError {

@@ -115,7 +115,9 @@ async function makeBroker(input: EgressInput, notices: string[]): Promise<LiveBr
 
 /** Trees of the host that the sandbox may write. `plan.writable` names those inside: its home and /tmp there are not the host's. */
 function writableOnHost(plan: Plan): readonly string[] {
-  return plan.view.flatMap((mount) => (mount.kind === 'bind' && mount.writable ? [mount.source] : []));
+  return plan.view.flatMap((mount) =>
+    mount.kind === 'bind' && mount.writable ? [mount.source, mount.target] : [],
+  );
 }
 
 function report(input: EgressInput, notice: SecretNotice, notices: string[]): void {

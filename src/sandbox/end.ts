@@ -14,6 +14,7 @@ import { APPEARED_PATTERNS } from '../policy/protected.ts';
 import type { TeardownReceipt } from './receipt.ts';
 import { placeholdersOf } from './registry.ts';
 import { isTemporary, sweepTemporaries } from './sweep.ts';
+import type { ReviewOutcome } from './review-copy.ts';
 import type { StartedSandbox } from './start.ts';
 
 /** Why a sandbox ended. */
@@ -48,6 +49,8 @@ export interface EndReport {
   readonly appearedTruncated: boolean;
   readonly usage: ContainmentUsage;
   readonly durationMs: number;
+  /** In mode review: what it changed in its copy. */
+  readonly review?: ReviewOutcome;
   /** What it had on this machine and whether that is gone, looked at from outside. */
   readonly receipt: TeardownReceipt;
 }
@@ -74,6 +77,10 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
     finished.catch(() => undefined);
     await closed;
     let failure: { readonly error: unknown } | undefined;
+    const review = await sandbox.review?.conclude(sandbox.id, input.audit).catch((error: unknown) => {
+      failure = { error };
+      return undefined;
+    });
     // The end is one, and is recorded, also where nobody can say what appeared: in a workspace that was removed, for example.
     const findings = await finished.catch((error: unknown) => {
       failure = { error };
@@ -81,7 +88,11 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
     });
     const known = reportOf(input, sandbox.usage(), findings);
     await sandbox.teardown.run();
-    const report = { ...known, receipt: sandbox.inventory.receipt() };
+    const report = {
+      ...known,
+      ...(review === undefined ? {} : { review }),
+      receipt: sandbox.inventory.receipt(),
+    };
     await recordEnd(input, report, input.audit);
     if (failure !== undefined) throw failure.error;
     return report;
@@ -139,6 +150,7 @@ async function sweep({ sandbox, env }: EndInput, finisher: Finisher): Promise<Fi
   const held = [...sandbox.held, ...dead.flatMap((entry) => entry.held)];
   // What goes away cannot be run by anybody.
   const writable =
+    sandbox.review === undefined &&
     !isTemporary(plan.workspace, gloveboxDirs(env)) &&
     plan.view.some((mount) => mount.kind === 'bind' && mount.writable && mount.target === plan.workspace);
   const result = await finisher.finish({

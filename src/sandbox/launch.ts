@@ -33,7 +33,8 @@ export interface Launched extends Pick<SpawnedJail, 'kill'> {
 export async function launch(input: LaunchInput): Promise<Launched> {
   const { plan } = input.start.prepared;
   if (plan.driver === 'firecracker') return refuseFirecracker(input);
-  if (plan.tier === 'vm') return (await import('./launch-machine.ts')).launchMachine(input);
+  if (plan.tier === 'vm' || plan.tier === 'vm+gvisor')
+    return (await import('./launch-machine.ts')).launchMachine(input);
   if (plan.tier !== 'container') return launchProcess(input);
   const engine = engineOf(plan);
   return engine === undefined ? launchContainer(input) : launchEngine(input, engine);

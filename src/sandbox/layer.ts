@@ -30,6 +30,7 @@ export function layerOf(options: SandboxOptions, cacheDir: string): CommandLineL
     ...(profile === undefined ? {} : { profiles: typeof profile === 'string' ? [profile] : profile }),
     ...(options.policy === undefined ? {} : { policyFile: policyFile(options.policy, cacheDir) }),
     ...(options.workspace === undefined ? {} : { workspace: baseDirectory(options) }),
+    ...(options.review === true ? { mode: 'review' } : {}),
     ...(options.tier === undefined ? {} : { tier: options.tier }),
     ...(options.driver === undefined ? {} : { driver: options.driver }),
     ...(options.image === undefined ? {} : { base: options.image }),

@@ -9,6 +9,7 @@ import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import { processIdentity } from '../base/process-identity.ts';
 import type { Plan } from '../drivers/contract.ts';
 import type { LimitName, Policy } from '../policy/contract.ts';
+import type { Comparison } from '../review/compare.ts';
 import { loadPolicy } from '../policy/load.ts';
 import { AttachServer } from './attach/server.ts';
 import type { Chamber, CommandSettings, SandboxInfo, SandboxMetrics } from './chamber.ts';
@@ -104,6 +105,11 @@ export class LocalChamber implements Chamber {
     }
   }
 
+  /** As it was made, and with what it was told of itself since. */
+  get madeWith(): SandboxOptions {
+    return { ...this.#parts.options, metadata: this.#metadata };
+  }
+
   async info(): Promise<SandboxInfo> {
     return this.#info();
   }
@@ -111,6 +117,16 @@ export class LocalChamber implements Chamber {
   async metrics(): Promise<SandboxMetrics> {
     this.refuseEnded();
     return this.#meter.measure();
+  }
+
+  async changes(): Promise<Comparison> {
+    this.refuseEnded();
+    const { review } = this.#parts.started;
+    if (review !== undefined) return review.changes();
+    throw new GloveboxError('E_USAGE', {
+      what: `sandbox ${this.id} works on its workspace itself`,
+      next: 'Create it with `review: true` and a workspace, or `filesystem.mode: review` in its policy.',
+    });
   }
 
   /** The record is written first in order; a command that cannot be recorded ends the sandbox. */
@@ -135,15 +151,17 @@ export class LocalChamber implements Chamber {
   /** A freezer stops also what is being started; signals reach what runs. */
   async pause(): Promise<void> {
     this.refuseEnded();
-    const { limits, session } = this.#parts.started;
+    const { limits, session, jail } = this.#parts.started;
+    jail.held?.(true);
     if (!limits.freeze(true)) session.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
     this.#state = 'paused';
   }
 
   async resume(): Promise<void> {
     this.refuseEnded();
-    const { limits, session } = this.#parts.started;
+    const { limits, session, jail } = this.#parts.started;
     if (!limits.freeze(false)) session.signalAll(SIGNAL_NUMBERS['SIGCONT'] ?? 18);
+    jail.held?.(false);
     this.#state = 'running';
   }
 

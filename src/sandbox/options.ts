@@ -21,6 +21,8 @@ export interface SandboxOptions {
   readonly workspace?: string;
   /** In place of a workspace: an empty directory that goes with the sandbox. */
   readonly temporary?: boolean;
+  /** The workspace inside is a copy; what changes in it waits for a person, see `Sandbox.changes` and `Reviews`. */
+  readonly review?: boolean;
   readonly tier?: Tier;
   /** What the container or vm tier is made with; default what the policy says, then (containers) `GLOVEBOX_DRIVER`, then gVisor or QEMU. */
   readonly driver?: NamedDriver;
@@ -85,7 +87,14 @@ export function withDefaults(options: SandboxOptions): SandboxOptions {
       next: 'Name a directory, or let one be made that goes with the sandbox.',
     });
   }
+  if (options.review === true && options.temporary === true) {
+    throw new GloveboxError('E_USAGE', {
+      what: '`review` and `temporary` cannot both be given',
+      next: 'Name the workspace whose changes are to be reviewed.',
+    });
+  }
   if (options.tier === undefined || options.tier === 'process' || options.tier === 'auto') return options;
-  const { workspace, temporary = workspace === undefined, timeoutMs = STRANGERS_LIFE_MS } = options;
+  const { workspace, review, timeoutMs = STRANGERS_LIFE_MS } = options;
+  const { temporary = workspace === undefined && review !== true } = options;
   return { ...options, temporary, timeoutMs };
 }

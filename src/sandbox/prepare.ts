@@ -9,12 +9,14 @@ import { chooseTier } from '../drivers/choose.ts';
 import type { Plan } from '../drivers/contract.ts';
 import { realPath } from '../drivers/facts.ts';
 import { compilePlan, type PlanFacts } from '../drivers/plan.ts';
-import { surveyGuards, type VisibleTree } from '../drivers/survey.ts';
+import { surveyGuards, type Guard, type VisibleTree } from '../drivers/survey.ts';
 import { viewFacts, type ViewFacts } from '../drivers/view.ts';
 import { refuseMasksInTrees } from '../drivers/inspection.ts';
 import type { BaseImage } from '../images/contract.ts';
 import type { FilesystemPolicy, PathRule, Policy } from '../policy/contract.ts';
+import type { ReviewRules } from '../review/contract.ts';
 import { trustEnvironment } from './egress.ts';
+import { isOfWorkspace, isReviewed, refuseHiddenCopy, reviewRules } from './review-rules.ts';
 
 export interface PrepareInput {
   readonly policy: Policy;
@@ -32,6 +34,8 @@ export interface PreparedPlan {
   /** SHA-256 of the plan's canonical JSON, hex. */
   readonly hash: string;
   readonly notices: readonly string[];
+  /** The workspace is a copy, and these rules say what of it comes back. */
+  readonly review?: ReviewRules;
   /** The base system, where it is not the host's. */
   readonly image?: BaseImage;
 }
@@ -45,7 +49,8 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const { policy } = input;
   const choice = chooseTier(policy, input.env);
   const view = viewFacts(policy);
-  const guards = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
+  const found = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
+  const { guards, review } = reviewOf(input, view.trees, found);
   const home = usableHome(input.home, policy.filesystem.workspace);
   refuseMasksInTrees(policy, view.trees);
   const base = await imageBase(input, view.trees);
@@ -57,7 +62,15 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
       [...visible, ...(base === undefined ? ['/usr'] : [])].some((tree) => isWithin(dir, tree)) ||
       base?.hasDirectory(dir) === true,
   );
-  const facts = { tier: choice.tier, driver: choice.driver, guards, hostEnv: input.env, home, cwd };
+  const facts = {
+    tier: choice.tier,
+    driver: choice.driver,
+    guards,
+    hostEnv: input.env,
+    home,
+    cwd,
+    review: review !== undefined,
+  };
   const compiled = compilePlan(policy, {
     ...facts,
     view: base === undefined ? view : base.view(view, facts),
@@ -72,8 +85,23 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
       return canonicalHash(plan);
     },
     notices: [choice.notice, base?.notice].filter((one) => one !== undefined),
+    ...(review === undefined ? {} : { review }),
     ...(base === undefined ? {} : { image: base.image }),
   };
+}
+
+/** In mode review nothing in the copy is in the host's way: what may not change is told when it comes back. */
+function reviewOf(
+  { policy, env }: PrepareInput,
+  trees: readonly VisibleTree[],
+  found: readonly Guard[],
+): { readonly guards: readonly Guard[]; readonly review?: ReviewRules } {
+  const dirs = gloveboxDirs(env);
+  if (!isReviewed(policy, dirs)) return { guards: found };
+  const own = found.filter((guard) => isOfWorkspace(guard, policy));
+  const guards = found.filter((guard) => !isOfWorkspace(guard, policy));
+  refuseHiddenCopy(guards, dirs);
+  return { guards, review: reviewRules(policy, trees, own) };
 }
 
 interface PreparedBase {

@@ -17,6 +17,7 @@ import { withDefaults, type Network, type SandboxOptions } from './options.ts';
 import { availableMemory } from './metrics.ts';
 import { SandboxPool, type PoolOptions } from './pool.ts';
 import { Pty } from './pty.ts';
+import type { Comparison } from '../review/compare.ts';
 import type { PublishedPort } from './publish.ts';
 import { RootStores } from './root-stores.ts';
 import { StartGate } from './start-gate.ts';
@@ -167,9 +168,40 @@ export class Sandbox implements AsyncDisposable {
     return this.#chamber.setTimeout(timeoutMs);
   }
 
+  /**
+   * In mode review: what is different in the copy of the workspace at this moment. The end makes a review of it (`EndReport.review`), which
+   * `Reviews` applies.
+   *
+   * @throws E_USAGE where the sandbox works on the workspace itself, E_UNSUPPORTED for a sandbox of another process
+   */
+  async changes(): Promise<Comparison> {
+    this.#use();
+    const found = this.#chamber.changes?.();
+    if (found !== undefined) return found;
+    throw new GloveboxError('E_UNSUPPORTED', { what: `what ${this.id} changed is known to its owner only` });
+  }
+
   /** Ends everything at once; resolves when nothing is left. Later calls get the same report. */
   kill(): Promise<EndReport> {
     return this.#chamber.kill();
+  }
+
+  /**
+   * Ends it, when it has not ended or crashed already, and starts another one with the same options: name, workspace and ports are those of the
+   * old one; id, record, processes, and whatever lay in memory are new, and a temporary workspace is empty.
+   *
+   * @throws as `create`; E_UNSUPPORTED for a sandbox of another process
+   */
+  async restart(): Promise<Sandbox> {
+    const { madeWith } = this.#chamber;
+    if (madeWith === undefined) {
+      throw new GloveboxError('E_UNSUPPORTED', {
+        what: `${this.id} was not made here by Sandbox.create`,
+        next: 'Restart it where it was made.',
+      });
+    }
+    await this.kill();
+    return Sandbox.create(madeWith);
   }
 
   /** Lets go of a sandbox of another process; one of this process stays its own. */

@@ -29,6 +29,7 @@ import type { PreparedPlan } from './prepare.ts';
 import { publishPorts, type PublishedPort } from './publish.ts';
 import { Inventory } from './receipt.ts';
 import { placeholdersOf, RunRegistry, type HeldPath } from './registry.ts';
+import type { ReviewCopy } from './review-copy.ts';
 import { removeTemporary } from './sweep.ts';
 
 export interface StartInput {
@@ -82,6 +83,8 @@ export interface StartedSandbox {
   readonly teardown: Teardown;
   /** What it has outside of itself. */
   readonly inventory: Inventory;
+  /** The copy that stands for the workspace inside. */
+  readonly review?: ReviewCopy;
   usage(): ContainmentUsage;
 }
 
@@ -93,13 +96,44 @@ export interface StartedSandbox {
  */
 export async function startSandbox(input: StartInput): Promise<StartedSandbox> {
   const teardown = new Teardown();
+  const begun: Begun = {};
   try {
-    return await bringUp(input, teardown);
+    return await bringUp(input, teardown, begun);
   } catch (error) {
     await teardown.run();
     await releaseHeld(input);
+    await recordAborted(input, begun);
     throw error;
   }
+}
+
+/** What a start has done that is not undone. */
+interface Begun {
+  start?: {
+    readonly id: string;
+    readonly recorded: Promise<void>;
+    readonly startedAt: number;
+    readonly inventory: Inventory;
+  };
+}
+
+/** Whose start is recorded, its end is. Where the sandbox's own files refuse it, that is after the record of the start. */
+async function recordAborted({ audit }: StartInput, { start }: Begun): Promise<void> {
+  if (start === undefined) return;
+  const isRecorded = await start.recorded.then(
+    () => true,
+    () => false,
+  );
+  if (!isRecorded) return;
+  const { items } = start.inventory.receipt();
+  const left = items.filter((item) => !item.gone).map(({ kind, name }) => ({ kind, name }));
+  const durationMs = Date.now() - start.startedAt;
+  const gone = items.length - left.length;
+  // Nothing of the user's ran, so nothing was used and nobody connected.
+  const network = { connections: 0, upBytes: 0, downBytes: 0, denied: 0 };
+  const data = { cause: 'lost', durationMs, network, left, gone, usage: {} };
+  // The error of the start is the one to tell.
+  await audit.write({ kind: 'run.end', sandbox: start.id, data }).catch(() => undefined);
 }
 
 /** After a start that failed half-way: the airlock may have made placeholders already. */
@@ -116,16 +150,31 @@ function egressOf(input: StartInput, id: string, teardown: Teardown): Promise<Eg
   return prepareEgress({ id, plan: prepared.plan, credentials, env, roots, audit, dirs, teardown });
 }
 
-async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSandbox> {
-  const { prepared } = input;
+/** In mode review: the copy of the workspace, which is there before anything runs. */
+async function copyOf(
+  { prepared, dirs }: StartInput,
+  made: { readonly teardown: Teardown; readonly inventory: Inventory },
+): Promise<ReviewCopy | undefined> {
+  if (prepared.review === undefined) return undefined;
+  const { ReviewCopy } = await import('./review-copy.ts');
+  return ReviewCopy.make(prepared.review, { dirs, ...made });
+}
+
+async function holdImage({ prepared, dirs }: StartInput, id: string, teardown: Teardown): Promise<void> {
+  if (prepared.image === undefined) return;
+  const { holdBase } = await import('./base.ts');
+  await holdBase(prepared.image, { id, dirs, teardown });
+}
+
+async function bringUp(given: StartInput, teardown: Teardown, begun: Begun): Promise<StartedSandbox> {
   const id = newId('sbx');
   const startedAt = Date.now();
   const inventory = new Inventory();
-  const { registry, held, limits } = groundwork(input, { id, teardown, inventory });
-  if (prepared.image !== undefined) {
-    const { holdBase } = await import('./base.ts');
-    await holdBase(prepared.image, { id, dirs: input.dirs, teardown });
-  }
+  const { registry, held, limits } = groundwork(given, { id, teardown, inventory });
+  const review = await copyOf(given, { teardown, inventory });
+  const input = review === undefined ? given : { ...given, prepared: review.placeIn(given.prepared) };
+  const { prepared } = input;
+  await holdImage(input, id, teardown);
   const identities = treeIdentities(prepared.plan);
   const egress = await egressOf(input, id, teardown);
   const live: { session?: AgentSession } = {};
@@ -137,6 +186,7 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
   // From here on everything overlaps with the airlock's own work.
   const recorded = recordStart(input, id);
   recorded.catch(() => undefined);
+  begun.start = { id, recorded, startedAt, inventory };
   const pause = (): void => live.session?.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
   const gateway = startGateway(input, { id, egress, teardown, pause });
   const jail = await launched.boot(gateway, async ({ placeholders }) => {
@@ -170,12 +220,21 @@ async function bringUp(input: StartInput, teardown: Teardown): Promise<StartedSa
     startedAt,
     teardown,
     inventory,
+    ...(review === undefined ? {} : { review }),
     usage: () => measured.usage(),
   };
 }
 
-/** An engine's container is counted by its driver. */
-function measuredBy(limits: EnforcedLimits, { measured }: Jail): EnforcedLimits {
+/** An engine's container is counted by its driver; what a machine's kernel does, by the machine. */
+function measuredBy(limits: EnforcedLimits, jail: Jail): EnforcedLimits {
+  const { measured } = jail;
+  if (jail.hit !== undefined) {
+    const usage = (): ContainmentUsage => {
+      const seen = limits.usage();
+      return { ...seen, hit: [...new Set([...seen.hit, ...(jail.hit?.() ?? [])])] };
+    };
+    return { ...limits, usage };
+  }
   if (measured === undefined) return limits;
   return { ...limits, usage: () => measured.usage(), current: () => measured.current() };
 }
@@ -219,7 +278,8 @@ async function bootInput(
 ): Promise<BootInput> {
   const { plan } = input.prepared;
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
-  const guest = plan.tier === 'container' ? { place: 'guest' as const } : {};
+  const inGuest = plan.tier === 'container' || plan.tier === 'vm+gvisor';
+  const guest = inGuest ? { place: 'guest' as const } : {};
   const seccomp = await seccompProgram({ arch, ...plan.syscalls, ...guest });
   return {
     plan,
@@ -273,13 +333,14 @@ async function recordStart(input: StartInput, id: string): Promise<void> {
 
 /** Waits for the agent's greeting, and ends the start when it does not come in time. */
 export async function awaitHello(sandbox: StartedSandbox): Promise<void> {
+  const limitMs = sandbox.prepared.plan.tier === 'vm+gvisor' ? CAPS.nestedStartMs : CAPS.startMs;
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       reject(
-        new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${CAPS.startMs} ms` }),
+        new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${limitMs} ms` }),
       );
-    }, CAPS.startMs);
+    }, limitMs);
   });
   try {
     await Promise.race([sandbox.session.hello, late]);

@@ -88,6 +88,6 @@ export const isTemporary = (workspace: string, dirs: GloveboxDirs): boolean =>
   path.dirname(workspace) === temporaryRoot(dirs);
 
 /** Where they are made. */
-function temporaryRoot(dirs: GloveboxDirs): string {
+export function temporaryRoot(dirs: GloveboxDirs): string {
   return path.join(dirs.cache, TEMPORARY);
 }

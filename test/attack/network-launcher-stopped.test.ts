@@ -30,7 +30,7 @@ attempt('control', lambda: talk(address, b'x', 1))
   await run.said('ready');
   run.child.kill('SIGSTOP');
   box.write('go');
-  await until(() => existsSync(path.join(box.workspace, 'done')), 'the attempts');
+  await until(() => existsSync(path.join(box.workspace, 'done')), 'the attempts', 30_000);
   expect(service.connections).toBe(0);
   run.child.kill('SIGCONT');
   box.write('again');

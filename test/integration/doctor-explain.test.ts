@@ -75,7 +75,12 @@ describe('doctor', () => {
 
   it('names what the vm tier lacks, without which sandboxes still start', async () => {
     using box = new TestBox();
-    const env = { GLOVEBOX_KERNEL: '/no/kernel', GLOVEBOX_MKFS_EROFS: '/no/mkfs', GLOVEBOX_QEMU: '/no/qemu' };
+    const env = {
+      GLOVEBOX_KERNEL: '/no/kernel',
+      GLOVEBOX_MKFS_EROFS: '/no/mkfs',
+      GLOVEBOX_QEMU: '/no/qemu',
+      GLOVEBOX_FIRECRACKER: '/no',
+    };
     const result = await box.cli(['doctor', '--json'], { env: { ...env, GLOVEBOX_VIRTIOFSD: '/no/server' } });
     expect(result.code).toBe(0);
     const { findings } = report(result.stdout);
@@ -83,6 +88,13 @@ describe('doctor', () => {
       expect(findings).toContainEqual(
         expect.objectContaining({ name, state: 'warn', fix: expect.stringContaining('setup.sh') as unknown }),
       );
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        name: 'vm: Firecracker',
+        state: 'ok',
+        detail: expect.stringContaining('not used (unverified)') as unknown,
+      }),
+    );
   });
 
   it('refuses words it does not know', async () => {

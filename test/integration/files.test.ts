@@ -3,20 +3,22 @@ import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { Sandbox, type FilesystemEvent, type SandboxOptions } from '../../src/index.ts';
-import { engineEnv, policyTier, TIERS, until, type AttackTier } from '../support/attack.ts';
+import { engineEnv, lendMachines, policyTier, TIERS, until, type AttackTier } from '../support/attack.ts';
 import { TestBox } from '../support/box.ts';
 
 type Create = (box: TestBox, options?: SandboxOptions) => Promise<Sandbox>;
 
 const creator =
   (tier: AttackTier): Create =>
-  (box, options = {}) =>
-    Sandbox.create({
+  (box, options = {}) => {
+    if (tier === 'vm') lendMachines(box);
+    return Sandbox.create({
       tier: policyTier(tier),
       workspace: box.workspace,
       hostEnv: box.env(engineEnv(tier)),
       ...options,
     });
+  };
 
 /** Processes of the agent's that are there before a command and do not end with it. */
 const FIND_HANDS = `

@@ -123,7 +123,6 @@ describe('refusals', () => {
     ['no command', ['run'], 'E_USAGE', 'COMMAND'],
     ['nothing at all', [], '', 'Usage: glovebox run'],
     ['an unknown tier', ['run', '--tier', 'proces', '--', 'true'], 'E_USAGE', 'process'],
-    ['a tier that is not there', ['run', '--tier', 'vm+gvisor', '--', 'true'], 'E_TIER_UNAVAILABLE', 'tier vm+gvisor'],
     ['an unknown profile', ['run', '--profile', 'nod', '--', 'true'], 'E_PROFILE_UNKNOWN', 'node'],
     [
       'a policy file that is not there',

@@ -301,3 +301,18 @@ while True:
     expect(await codeOf(sandbox.waitForPort(8080, { signal }))).toBe('E_ABORTED');
   });
 });
+
+describe('input', () => {
+  it('is any async iterable, and what is none is refused with nothing left running', async () => {
+    using box = new TestBox();
+    await using sandbox = await create(box);
+    async function* parts(): AsyncGenerator<Uint8Array> {
+      for (const text of ['one ', 'two']) yield await Promise.resolve(Buffer.from(text));
+    }
+    expect((await sandbox.commands.run(['cat'], { stdin: parts() })).stdout).toBe('one two');
+    // As plain JavaScript may give it.
+    const wrong: object = { stdin: ['one', 'two'] };
+    expect(await codeOf(sandbox.commands.run('sleep 60', wrong))).toBe('E_USAGE');
+    expect((await sandbox.commands.exec(['pgrep', '-c', 'sleep'])).stdout.trim()).toBe('0');
+  });
+});

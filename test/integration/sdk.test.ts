@@ -393,7 +393,6 @@ describe('creation', () => {
     ['a workspace that is not there', { workspace: '/no/such/place' }, 'E_WORKSPACE_INVALID'],
     ['the root as workspace', { workspace: '/' }, 'E_WORKSPACE_INVALID'],
     ['an unknown profile', { profile: 'nod' }, 'E_PROFILE_UNKNOWN'],
-    ['a tier that is not there', { tier: 'vm+gvisor' }, 'E_TIER_UNAVAILABLE'],
     ['a host that is none', { allow: ['http://x'] }, 'E_POLICY_INVALID'],
     ['a limit that is none', { limits: { memory: 'lots' } }, 'E_POLICY_INVALID'],
     ['a port that is none', { publish: ['abc'] }, 'E_USAGE'],

@@ -58,6 +58,8 @@ export class TestBox implements Disposable {
       HOME: this.home,
       LANG: 'C.UTF-8',
       XDG_RUNTIME_DIR: runtime,
+      // Emulated machines are everywhere; where KVM is to be tried, the variable says so.
+      GLOVEBOX_VM_ACCEL: process.env['GLOVEBOX_VM_ACCEL'] ?? 'tcg',
       ...extra,
     };
   }

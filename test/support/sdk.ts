@@ -13,7 +13,7 @@ import { cgroupsOf, expectNothingLeft, sandboxIds } from './tree.ts';
 const LIBRARY = pathToFileURL(path.resolve(import.meta.dirname, '../../dist/lib/index.js')).href;
 
 /** Tiers that bring their own jail; an engine's is tried by its own driver's tests. */
-export type OwnTier = 'process' | 'container' | 'vm';
+export type OwnTier = 'process' | 'container' | 'vm' | 'vm+gvisor';
 
 const isOwn = (tier: AttackTier): tier is OwnTier => tier !== 'docker';
 
@@ -24,7 +24,7 @@ export function forEachOwnTier(name: string, attempt: (tier: OwnTier) => Promise
 
 /** A sandbox of this process in the box's workspace. */
 export function create(box: TestBox, options: SandboxOptions = {}): Promise<Sandbox> {
-  if (options.tier === 'vm') lendMachines(box);
+  if (options.tier === 'vm' || options.tier === 'vm+gvisor') lendMachines(box);
   return Sandbox.create({ workspace: box.workspace, hostEnv: box.env(), ...options });
 }
 
@@ -51,7 +51,7 @@ export class Script implements Disposable {
   readonly #lines: AsyncIterator<string>;
 
   constructor(box: TestBox, tier: OwnTier, source: string) {
-    if (tier === 'vm') lendMachines(box);
+    if (tier === 'vm' || tier === 'vm+gvisor') lendMachines(box);
     const head = `import { Sandbox } from ${JSON.stringify(LIBRARY)};
       const say = (value) => process.stdout.write(JSON.stringify(value ?? null) + '\\n');
       const options = ${JSON.stringify({ workspace: box.workspace, tier })};`;

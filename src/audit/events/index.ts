@@ -15,6 +15,9 @@ import { networkSummary } from './network-summary.ts';
 import { networkVerdict } from './network-verdict.ts';
 import { policyChanged } from './policy-changed.ts';
 import { policyTrust } from './policy-trust.ts';
+import { reviewApplied } from './review-applied.ts';
+import { reviewDiscarded } from './review-discarded.ts';
+import { reviewMade } from './review-made.ts';
 import { runCommand } from './run-command.ts';
 import { runEnd } from './run-end.ts';
 import { runRefused } from './run-refused.ts';
@@ -42,6 +45,9 @@ export const EVENT_SPECS: Readonly<Record<EventKind, AnyEventSpec>> = {
   'credential.source': credentialSource,
   'credential.signed': credentialSigned,
   'files.appeared': filesAppeared,
+  'review.made': reviewMade,
+  'review.applied': reviewApplied,
+  'review.discarded': reviewDiscarded,
   'limit.hit': limitHit,
   'policy.trust': policyTrust,
   'policy.changed': policyChanged,

@@ -46,6 +46,7 @@ function bash(): string {
     run|shell|explain) COMPREPLY=($(compgen -W "${flags()}" -- "$word")) ;;
     policy) COMPREPLY=($(compgen -W "check explain diff trust untrust profiles import" -- "$word")) ;;
     image) COMPREPLY=($(compgen -W "import pull build list remove prune" -- "$word")) ;;
+    review) COMPREPLY=($(compgen -W "list show apply discard --diff --protected" -- "$word")) ;;
     audit) COMPREPLY=($(compgen -W "tail show verify" -- "$word")) ;;
     exec|kill) COMPREPLY=($(compgen -W "--all $(glovebox list --quiet 2>/dev/null)" -- "$word")) ;;
     list) COMPREPLY=($(compgen -W "--name --state --metadata --quiet --json" -- "$word")) ;;
@@ -70,6 +71,7 @@ case $words[2] in
   run|shell|explain) _arguments ${options} ;;
   policy) _values verb check explain diff trust untrust profiles import ;;
   image) _values verb import pull build list remove prune ;;
+  review) _values verb list show apply discard ;;
   audit) _values verb tail show verify ;;
   exec|kill) _values sandbox \${(f)"$(glovebox list --quiet 2>/dev/null)"} ;;
   completion) _values shell bash zsh fish ;;

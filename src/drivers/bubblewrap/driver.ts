@@ -3,6 +3,7 @@ import { spawnAirlock, type Airlock, type JailExit } from '../../agent/airlock.t
 import type { AirlockReady, BootSpec } from '../../agent/contract.ts';
 import type { AgentSession } from '../../agent/session.ts';
 import type { ContainmentUsage } from '../contract.ts';
+import type { LimitName } from '../../policy/contract.ts';
 import type { CurrentUsage } from '../limits/usage.ts';
 import { airlockSpec, bootSpec, type AirlockInput, type BootInput } from './spec.ts';
 
@@ -38,10 +39,21 @@ export interface Jail {
   complaint(): string;
   /** KILL to the outermost process. */
   kill(): void;
+  /** To be told when the host stops everything inside, and when it lets it go on: whoever waits for an answer has to know. */
+  held?(still: boolean): void;
+  /** Limits that were passed inside, where a kernel of its own holds them. */
+  hit?(): readonly LimitName[];
   /** What it used, where it is an engine that holds the limits. */
   readonly measured?: { usage(): ContainmentUsage; current(): CurrentUsage };
-  /** What it has on this machine besides processes and files, for the receipt. */
-  readonly outside?: readonly { readonly kind: 'container'; readonly name: string; present(): boolean }[];
+  /** What it has on this machine besides its outermost process and what every sandbox has, for the receipt. */
+  readonly outside?: readonly OutsidePart[];
+}
+
+/** Something of a jail's on this machine that its driver can look for. */
+export interface OutsidePart {
+  readonly kind: 'container' | 'process' | 'directory';
+  readonly name: string;
+  present(): boolean;
 }
 
 /** More than this of complaints is not read by anybody. */

@@ -92,6 +92,7 @@ describe('runArgs', () => {
   test('a runtime with a kernel of its own gets room for its processes', () => {
     const words = lines({ ...INPUT, runtime: 'runsc', apparmor: 'strict-profile', remapped: true });
     expect(words).toContain('--runtime runsc');
+    expect(words).toContain('--oom-score-adj 1000');
     expect(words).toContain('--pids-limit 1536');
     expect(words).toContain('--security-opt apparmor=strict-profile');
     expect(words).toContain('--userns host');

@@ -92,6 +92,8 @@ function limits({ plan, runtime, cpus, files }: EngineInput): readonly string[] 
     ...(memoryBytes === undefined ? [] : ['--memory', memory, '--memory-swap', memory]),
     ...(cpu === undefined ? [] : ['--cpus', String(Math.min(cpu, cpus))]),
     ...(pids === undefined ? [] : ['--pids-limit', String(processes(pids, runtime))]),
+    // As in ../gvisor/spec.ts: a guest kernel waits for ever for a process of its own that the host's kernel ended.
+    ...(isGuestKernel(runtime) ? ['--oom-score-adj', '1000'] : []),
     ...['--ulimit', 'core=0:0', '--ulimit', `nofile=${files}:${files}`],
   ];
 }

@@ -29,7 +29,7 @@ export interface Layout {
 const OWN_FILES = path.dirname(AGENT_PATH);
 
 /** What the guest kernel makes itself. The jail has a place for each. */
-const GUEST_OWN = ['/proc', '/dev', '/sys'] as const;
+export const GUEST_OWN = ['/proc', '/dev', '/sys'] as const;
 
 /** Pure. */
 export function layoutOf(plan: Plan): Layout {

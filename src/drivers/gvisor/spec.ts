@@ -14,6 +14,7 @@ export interface OciSpec {
     readonly capabilities: Readonly<Record<CapabilitySet, readonly string[]>>;
     readonly rlimits: readonly { readonly type: string; readonly soft: number; readonly hard: number }[];
     readonly noNewPrivileges: boolean;
+    readonly oomScoreAdj: number;
   };
   readonly root: { readonly path: string; readonly readonly: boolean };
   readonly hostname: string;
@@ -38,6 +39,13 @@ type CapabilitySet = (typeof CAPABILITY_SETS)[number];
  */
 const CAPABILITIES = ['CAP_NET_ADMIN', 'CAP_NET_BIND_SERVICE', 'CAP_CHOWN'] as const;
 
+/**
+ * The most that proc_pid_oom_score_adj(5) knows. runsc sets it for the guest kernel itself and for the gofer, not for the processes that
+ * stand for the guest's (they are forked before). Where a control group is full, the host's kernel ends one process, and that should be the guest kernel,
+ * because it waits for ever for one of the others that was killed.
+ */
+const FIRST_TO_GO = 1000;
+
 export interface SpecInput {
   readonly plan: Plan;
   /** Most descriptors of any process inside. */
@@ -60,6 +68,7 @@ export function ociSpec({ plan, files }: SpecInput): OciSpec {
       capabilities: capabilities(),
       rlimits: [{ type: 'RLIMIT_NOFILE', soft: files, hard: files }],
       noNewPrivileges: true,
+      oomScoreAdj: FIRST_TO_GO,
     },
     root: { path: JAIL.view, readonly: true },
     hostname: plan.identity.hostname,

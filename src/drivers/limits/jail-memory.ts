@@ -9,7 +9,10 @@ interface MemoryFile {
 
 /** A process of a guest kernel's runtime has a heap of its own; those that stand for the guest's processes have next to none. */
 const RUNTIME_ANON_BYTES = 1024 * 1024;
-/** Between looks at the runtime's own heaps, which a guest fills slowly; the files, which it fills fast, are looked at each time. */
+/**
+ * Between looks at all processes. The runtime's files and the heaps of its own processes are looked at each time: a guest fills them fast,
+ * the heaps with what its pipes and sockets hold.
+ */
 const SURVEY_MS = 1000;
 /** The runtime makes its files before the guest runs; looking for others is caution. */
 const RESCAN_MS = 10_000;
@@ -39,8 +42,8 @@ export class JailMemory {
   readonly #input: JailMemoryInput;
   readonly #pageBytes = pageBytes();
   #base: string | undefined;
-  /** Of a guest kernel's runtime, as of the last survey. */
-  #own = { bytes: 0, at: -Infinity };
+  /** Of a guest kernel's runtime, as of the last survey: processes with a heap, and what the others have. */
+  #own: { readonly heaps: readonly string[]; readonly rest: number; readonly at: number } = NO_SURVEY;
   #files: readonly MemoryFile[] = [];
   #scannedAt = -Infinity;
 
@@ -75,18 +78,25 @@ export class JailMemory {
   #guest(base: string): number | undefined {
     const now = performance.now();
     const sizes = this.#files.map(sizeOf);
+    const heaps = this.#own.heaps.map((pid) => resident(base, pid, this.#pageBytes)?.anonBytes);
     const lost = sizes.length === 0 || sizes.includes(undefined);
-    if (!lost && now - this.#own.at < SURVEY_MS) return this.#own.bytes + sum(sizes);
+    if (!lost && !heaps.includes(undefined) && now - this.#own.at < SURVEY_MS)
+      return this.#own.rest + sum(heaps) + sum(sizes);
     const processes = residents(base, this.#pageBytes);
     if (processes.length === 0) return undefined;
-    this.#own = { bytes: sum(processes.map(({ anonBytes }) => anonBytes)), at: now };
+    const large = processes.filter(({ anonBytes }) => anonBytes >= RUNTIME_ANON_BYTES);
+    const anon = sum(processes.map(({ anonBytes }) => anonBytes));
+    const rest = anon - sum(large.map(({ anonBytes }) => anonBytes));
+    this.#own = { heaps: large.map(({ pid }) => pid), rest, at: now };
     if (lost || now - this.#scannedAt > RESCAN_MS) {
       this.#files = memoryFiles(base, processes);
       this.#scannedAt = now;
     }
-    return this.#own.bytes + sum(this.#files.map(sizeOf));
+    return anon + sum(this.#files.map(sizeOf));
   }
 }
+
+const NO_SURVEY = { heaps: [], rest: 0, at: -Infinity };
 
 const sum = (numbers: readonly (number | undefined)[]): number =>
   numbers.reduce<number>((total, one) => total + (one ?? 0), 0);
@@ -100,14 +110,14 @@ interface Resident {
 }
 
 function residents(base: string, pageSize: number): Resident[] {
-  const found: Resident[] = [];
-  for (const pid of names(base)) {
-    if (!/^\d+$/.test(pid)) continue;
-    const [, resident, file] = (readText(`${base}/${pid}/statm`) ?? '').split(' ').map(Number);
-    if (resident === undefined || file === undefined) continue;
-    found.push({ pid, bytes: resident * pageSize, anonBytes: (resident - file) * pageSize });
-  }
-  return found;
+  const pids = names(base).filter((name) => /^\d+$/.test(name));
+  return pids.flatMap((pid) => resident(base, pid, pageSize) ?? []);
+}
+
+function resident(base: string, pid: string, pageSize: number): Resident | undefined {
+  const [, pages, file] = (readText(`${base}/${pid}/statm`) ?? '').split(' ').map(Number);
+  if (pages === undefined || file === undefined) return undefined;
+  return { pid, bytes: pages * pageSize, anonBytes: (pages - file) * pageSize };
 }
 
 /** The large memory files that a guest kernel's runtime holds open, each once. */
@@ -150,8 +160,8 @@ function proportional(text: string | undefined): number | undefined {
   };
   const anon = field('Pss_Anon');
   const shmem = field('Pss_Shmem');
-  const resident = anon === undefined || shmem === undefined ? field('Pss') : anon + shmem;
-  return resident === undefined ? undefined : resident + (field('SwapPss') ?? 0);
+  const share = anon === undefined || shmem === undefined ? field('Pss') : anon + shmem;
+  return share === undefined ? undefined : share + (field('SwapPss') ?? 0);
 }
 
 /** AT_PAGESZ (6) of the auxiliary vector, pairs of words of 8 bytes (getauxval(3)): statm counts in pages. */

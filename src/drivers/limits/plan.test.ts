@@ -172,6 +172,22 @@ describe('planLimits', () => {
     );
   });
 
+  test('a guest kernel that is Linux holds priorities too, and only our agent is beside its processes', () => {
+    const guest = { limits: LIMITS, facts: V2, watchable: true, euid: 1, hard: new Map<number, bigint>() };
+    const linux = planLimits({ ...guest, guestKernel: true, linuxGuest: true });
+    const other = planLimits({ ...guest, guestKernel: true });
+    expect([RLIMIT.NPROC, RLIMIT.NICE, RLIMIT.RTPRIO].map((one) => rlimit(linux, one))).toEqual([
+      257n,
+      0n,
+      0n,
+    ]);
+    expect([RLIMIT.NPROC, RLIMIT.NICE, RLIMIT.RTPRIO].map((one) => rlimit(other, one))).toEqual([
+      258n,
+      undefined,
+      undefined,
+    ]);
+  });
+
   test('no core files, no real time, ever', () => {
     const made = planLimits({
       limits: { require: [], explicit: [] },

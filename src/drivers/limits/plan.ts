@@ -35,6 +35,13 @@ export interface LimitsInput {
   readonly facts: CgroupFacts;
   /** The sandbox's processes are those of a kernel of its own, which runs on processes of this one. */
   readonly guestKernel?: boolean;
+  /** That kernel is Linux: it has priorities to limit, and its agent leaves connections to somebody else. */
+  readonly linuxGuest?: boolean;
+  /**
+   * The sandbox is a machine, whose memory is what it was built with; this many bytes more are used on the host by what runs it. Guests of
+   * such a machine count with `guestKernel`.
+   */
+  readonly machineOverheadBytes?: number;
   /** Whether the host's process can see what the jail's processes hold, to end them when it is too much. */
   readonly watchable: boolean;
   readonly euid: number;
@@ -77,15 +84,20 @@ export function planLimits(input: LimitsInput): LimitsPlan {
   };
 }
 
-/** The guest kernel holds the limit on its own processes; ours is for what it is made of. */
-function hostLimits({ limits, guestKernel }: LimitsInput): PlanLimits {
-  if (guestKernel !== true || limits.pids === undefined) return limits;
-  return { ...limits, pids: limits.pids * GUEST_KERNEL_FACTOR + GUEST_KERNEL_PROCESSES };
+/** The guest kernel holds the limit on its own processes, a machine's that on memory too; ours is for what they are made of. */
+function hostLimits({ limits, guestKernel, machineOverheadBytes = 0 }: LimitsInput): PlanLimits {
+  const { pids, memoryBytes } = limits;
+  if (guestKernel !== true) return limits;
+  return {
+    ...limits,
+    ...(pids === undefined ? {} : { pids: pids * GUEST_KERNEL_FACTOR + GUEST_KERNEL_PROCESSES }),
+    ...(memoryBytes === undefined ? {} : { memoryBytes: memoryBytes + machineOverheadBytes }),
+  };
 }
 
 /** How strongly each limit can be held on this machine, whatever its value. */
 export function strengths(
-  input: Pick<LimitsInput, 'facts' | 'euid' | 'guestKernel' | 'watchable'>,
+  input: Pick<LimitsInput, 'facts' | 'euid' | 'guestKernel' | 'machineOverheadBytes' | 'watchable'>,
 ): Record<LimitName, Strength> {
   const { facts } = input;
   return {
@@ -101,13 +113,17 @@ export function strengths(
   };
 }
 
-/** RLIMIT_DATA bounds each process and not their sum; the watch bounds the sum, and looks at times only. A guest kernel has but the watch. */
+/**
+ * RLIMIT_DATA bounds each process and not their sum; the watch bounds the sum, and looks at times only. A guest kernel has but the watch. A machine
+ * has no more than it was built with.
+ */
 function memoryStrength({
   facts,
   guestKernel,
+  machineOverheadBytes,
   watchable,
-}: Pick<LimitsInput, 'facts' | 'guestKernel' | 'watchable'>): Strength {
-  if (facts.parents.memory !== undefined) return 'full';
+}: Pick<LimitsInput, 'facts' | 'guestKernel' | 'machineOverheadBytes' | 'watchable'>): Strength {
+  if (facts.parents.memory !== undefined || machineOverheadBytes !== undefined) return 'full';
   return guestKernel === true && !watchable ? 'none' : 'weak';
 }
 
@@ -176,7 +192,7 @@ function memoryNotice(strength: Strength, watchable: boolean): string {
 }
 
 function planRlimits(
-  { limits, hard, guestKernel }: LimitsInput,
+  { limits, hard, guestKernel, linuxGuest }: LimitsInput,
   strength: Readonly<Record<LimitName, Strength>>,
   notices: string[],
 ): ResourceLimit[] {
@@ -192,7 +208,9 @@ function planRlimits(
     clamp(RLIMIT.CORE, 0n),
     clamp(RLIMIT.MEMLOCK, MEMLOCK_BYTES),
     // gVisor has no priorities to limit, and refuses these two.
-    ...(guestKernel === true ? [] : [clamp(RLIMIT.NICE, 0n), clamp(RLIMIT.RTPRIO, 0n)]),
+    ...(guestKernel === true && linuxGuest !== true
+      ? []
+      : [clamp(RLIMIT.NICE, 0n), clamp(RLIMIT.RTPRIO, 0n)]),
   ];
   if (limits.files !== undefined) own.push(clamp(RLIMIT.NOFILE, BigInt(limits.files), 'files'));
   if (limits.fileSizeBytes !== undefined)
@@ -202,7 +220,10 @@ function planRlimits(
     if (guestKernel !== true) own.push(clamp(RLIMIT.DATA, BigInt(limits.memoryBytes), 'memory'));
   }
   if (limits.pids !== undefined && guestKernel === true)
-    own.push({ resource: RLIMIT.NPROC, ...both(BigInt(limits.pids + OWN_IN_GUEST)) });
+    own.push({
+      resource: RLIMIT.NPROC,
+      ...both(BigInt(limits.pids + (linuxGuest === true ? OWN_IN_JAIL : OWN_IN_GUEST))),
+    });
   if (limits.pids !== undefined && strength.pids === 'weak') {
     own.push(clamp(RLIMIT.NPROC, BigInt(limits.pids + OWN_IN_JAIL), 'pids'));
   }

@@ -1,7 +1,7 @@
 import path from 'node:path';
 import { AGENT_PATH, mountArgs } from '../bubblewrap/args.ts';
 import type { Mount } from '../contract.ts';
-import { PLACES, type ShareName } from './layout.ts';
+import { CONTROL_SOCKET, PLACES, type ShareName } from './layout.ts';
 
 /** What executes the guest's instructions: the processor, or QEMU's translator. */
 export type Accelerator = 'kvm' | 'tcg';
@@ -22,7 +22,17 @@ export interface MachineInput {
   readonly disk: boolean;
   /** The guest has a way to its relay. */
   readonly network: boolean;
+  /** Where its memory is. Default `fresh`. */
+  readonly memory?: MachineMemory;
+  /** QEMU connects to somebody who gives it orders. Default false. */
+  readonly control?: boolean;
 }
+
+/**
+ * - `fresh`: empty, and gone with QEMU - `saved`: empty, in a file that stays: a template in the making
+ * - `shared`: an own copy of a template's, which file servers use too - `private`: the template's own, copied page by page when it is written
+ */
+export type MachineMemory = 'fresh' | 'saved' | 'shared' | 'private';
 
 /** The name by which the guest's first process finds its channel. */
 const AGENT_PORT = 'glovebox.agent';
@@ -62,16 +72,19 @@ function kernelLine({ arch, accelerator, tscKhz }: MachineInput): string {
  * privileges. Pure.
  */
 export function qemuArgs(input: MachineInput): readonly string[] {
-  const { qemu, memoryBytes, cpus, disk, shares, network } = input;
+  const { qemu, memoryBytes, cpus, disk, shares, network, control = false } = input;
   return [
     qemu,
     ...['-no-user-config', '-nodefaults', '-nographic', '-no-reboot'],
     ...machineType(input),
     ...['-smp', String(cpus), '-m', `${mebibytes(memoryBytes)}M`],
-    ...[
-      '-object',
-      `memory-backend-memfd,id=ram,size=${mebibytes(memoryBytes)}M,share=${shares.length > 0 ? 'on' : 'off'}`,
-    ],
+    ...memoryArgs(input),
+    ...(control
+      ? [
+          ...['-chardev', `socket,id=control,path=${PLACES.sockets}/${CONTROL_SOCKET}`],
+          ...['-mon', 'chardev=control,mode=control'],
+        ]
+      : []),
     ...['-kernel', PLACES.kernel, '-initrd', PLACES.initrd, '-append', kernelLine(input)],
     ...['-device', 'virtio-serial-device'],
     ...['-chardev', `socket,id=console,fd=${CONSOLE}`, '-device', 'virtconsole,chardev=console'],
@@ -88,6 +101,25 @@ export function qemuArgs(input: MachineInput): readonly string[] {
   ];
 }
 
+/** Of one name in all of them, by which a template's is found. A machine that goes on from one waits until it is told where to. */
+function memoryArgs({ memory = 'fresh', memoryBytes, shares }: MachineInput): readonly string[] {
+  const size = `id=ram,size=${mebibytes(memoryBytes)}M`;
+  const file = (at: string, how: string): string => `memory-backend-file,${size},mem-path=${at},${how}`;
+  switch (memory) {
+    case 'fresh':
+      return ['-object', `memory-backend-memfd,${size},share=${shares.length > 0 ? 'on' : 'off'}`];
+    case 'saved':
+      return ['-object', file(`${PLACES.memory}/${MEMORY_FILE}`, 'share=on')];
+    case 'shared':
+      return ['-object', file(`${PLACES.memory}/${MEMORY_FILE}`, 'share=on'), '-incoming', 'defer'];
+    case 'private':
+      return ['-object', file(PLACES.template, 'share=off,readonly=on,rom=off'), '-incoming', 'defer'];
+  }
+}
+
+/** The file of a machine's memory, below `PLACES.memory`. */
+export const MEMORY_FILE = 'ram';
+
 function diskArgs(): readonly string[] {
   return [
     ...['-drive', `file=${PLACES.disk},if=none,id=base,format=raw,readonly=on`],
@@ -102,10 +134,13 @@ function shareArgs(name: ShareName): readonly string[] {
   ];
 }
 
+/** What QEMU keeps of translated code at most, MiB. Its own choice is a gigabyte; what a toolchain runs over and over fits into this. */
+const TRANSLATED_MIB = 128;
+
 /** `-cpu Nehalem`: the oldest that Debian's programs for x86-64 run on, and the cheapest to translate. */
 function machineType({ arch, accelerator }: MachineInput): readonly string[] {
   const isKvm = accelerator === 'kvm';
-  const translate = isKvm ? 'kvm' : 'tcg,thread=single';
+  const translate = isKvm ? 'kvm' : `tcg,thread=single,tb-size=${TRANSLATED_MIB}`;
   if (arch === 'arm64') {
     const machine = 'virt,memory-backend=ram,gic-version=max';
     return ['-M', machine, '-accel', translate, '-cpu', isKvm ? 'host' : 'cortex-a57'];
@@ -127,14 +162,22 @@ export interface MachineJailInput {
   readonly disk?: string;
   /** Directory of the host for the sockets of the shares. */
   readonly sockets: string;
+  /** What its memory needs there. Default: nothing. */
+  readonly place?: MemoryPlace;
 }
+
+export type MemoryPlace =
+  /** Directory of the host that keeps it. */
+  | { readonly kind: 'saved'; readonly directory: string }
+  /** Template on the host, and its length in bytes. */
+  | { readonly kind: 'shared' | 'private'; readonly template: string; readonly bytes: number };
 
 /**
  * The jail of QEMU: programs and libraries of the host's system, the machine's three files, and nothing of the policy. A hole in QEMU finds
  * no file of the user's there, and a network in which only the relay listens. Pure.
  */
 export function machineJailArgs(input: MachineJailInput): readonly string[] {
-  const { accelerator, agent, kernel, initrd, disk, sockets } = input;
+  const { accelerator, agent, kernel, initrd, disk, sockets, place } = input;
   return [
     'bwrap',
     ...[
@@ -172,9 +215,19 @@ export function machineJailArgs(input: MachineJailInput): readonly string[] {
     ...['--ro-bind', kernel, PLACES.kernel, '--ro-bind', initrd, PLACES.initrd],
     ...(disk === undefined ? [] : ['--ro-bind', disk, PLACES.disk]),
     ...['--ro-bind', sockets, PLACES.sockets],
+    ...(place === undefined ? [] : placeArgs(place)),
     ...['--ro-bind', agent, AGENT_PATH, '--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/'],
-    ...['--', AGENT_PATH, 'init'],
+    ...['--', AGENT_PATH, place?.kind === 'shared' ? 'recall' : 'init'],
   ];
+}
+
+/** A copy lies in memory and belongs to the jail alone, whatever becomes of us. */
+function placeArgs(place: MemoryPlace): readonly string[] {
+  if (place.kind === 'saved') return ['--bind', place.directory, PLACES.memory];
+  const template = ['--ro-bind', place.template, PLACES.template];
+  if (place.kind === 'private') return template;
+  const bytes = String(place.bytes + SCRATCH_BYTES);
+  return [...template, '--perms', '700', '--size', bytes, '--tmpfs', PLACES.memory];
 }
 
 /** QEMU writes nothing there; its libraries may. */
@@ -255,6 +308,6 @@ export function shareArgv(
     `--socket-path=${PLACES.sockets}/${name}`,
     `--shared-dir=${PLACES.view}`,
     ...['--sandbox=none', '--seccomp=kill', `--cache=${CACHE[name]}`, '--inode-file-handles=never'],
-    ...['--thread-pool-size=0', '--rlimit-nofile=0'],
+    ...['--thread-pool-size=0', '--rlimit-nofile=0', '--log-level=warn'],
   ];
 }

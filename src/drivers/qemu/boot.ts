@@ -4,8 +4,10 @@ import type { MachineSpec } from '../../agent/machine-contract.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { bootSpec, listenerSpecs, type BootInput } from '../bubblewrap/spec.ts';
 import type { Plan } from '../contract.ts';
-import { GUEST_NETWORK } from './args.ts';
+import { seccompProgram } from '../seccomp-program.ts';
+import { CHANNEL, GUEST_NETWORK, type MachineInput } from './args.ts';
 import { machineLayout, type ShareName } from './layout.ts';
+import { nestedMounts, type Nested } from './nested.ts';
 
 /** The relay's port in the network namespace of QEMU's jail: nothing else listens there. */
 export const RELAY_PORT = 1;
@@ -13,9 +15,15 @@ export const RELAY_PORT = 1;
 /** Bytes for the guest's random number generator: twice what its state holds. */
 const SEED_BYTES = 64;
 
+/** QEMU in its jail, with the guest's channel and what there is to complain of. */
+export async function machineBoot(arch: MachineInput['arch'], argv: readonly string[]): Promise<BootSpec> {
+  const seccomp = await seccompProgram({ arch, profile: 'default', nesting: false });
+  const stdio = ['null', 'null', 'inherit'] as const;
+  return { mode: 'oneshot', seccomp, exec: { argv, env: {}, cwd: '/', stdio, channel: CHANNEL } };
+}
+
 /** What a booted machine is told. Fresh at each call: identity, randomness and clock are never those of another machine. */
-export function machineSpec(plan: Plan, shares: readonly ShareName[]): MachineSpec {
-  const { guest } = machineLayout(plan);
+export function machineSpec(plan: Plan, shares: readonly ShareName[], nested?: Nested): MachineSpec {
   const { uid, gid, hostname } = plan.identity;
   return {
     hostname,
@@ -27,11 +35,13 @@ export function machineSpec(plan: Plan, shares: readonly ShareName[]): MachineSp
       address: GUEST_NETWORK.address,
       relay: GUEST_NETWORK.host,
       relayPort: RELAY_PORT,
-      listeners: listenerSpecs(plan),
+      listeners: nested === undefined ? listenerSpecs(plan) : [],
     },
     ...(shares.includes('view') ? { share: 'view' } : {}),
     ...(shares.includes('base') ? { base: 'base' } : {}),
-    mounts: guest,
+    mounts: nested === undefined ? machineLayout(plan).guest : nestedMounts(plan, nested),
+    runtime: nested !== undefined,
+    ...(plan.syscalls.nesting ? { nesting: true } : {}),
   };
 }
 

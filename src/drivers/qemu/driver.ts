@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { Duplex } from 'node:stream';
 import { spawnAirlock, type Airlock, type JailExit } from '../../agent/airlock.ts';
 import { encodeBootSpec } from '../../agent/boot.ts';
@@ -5,11 +6,11 @@ import type { BootSpec } from '../../agent/contract.ts';
 import { encodeMachineSpec, machineReady } from '../../agent/machine.ts';
 import { AgentSession } from '../../agent/session.ts';
 import { CAPS } from '../../base/caps.ts';
-import { GloveboxError, isGloveboxError } from '../../base/errors.ts';
+import { GloveboxError } from '../../base/errors.ts';
 import type { LimitName } from '../../policy/contract.ts';
 import type { Jail, MakeBootInput, SpawnedJail } from '../bubblewrap/driver.ts';
 import { bootSpec, type AirlockInput, type BootInput } from '../bubblewrap/spec.ts';
-import { seccompProgram } from '../seccomp-program.ts';
+import { guestBoot } from '../gvisor/boot.ts';
 import {
   machineJailArgs,
   qemuArgs,
@@ -17,10 +18,16 @@ import {
   type MachineInput,
   type MachineJailInput,
 } from './args.ts';
-import { innerBoot, machineSpec, RELAY_PORT } from './boot.ts';
+import { innerBoot, machineBoot, machineSpec, RELAY_PORT } from './boot.ts';
 import { ConsoleTail } from './console.ts';
-import { machineLayout } from './layout.ts';
-import { spawnShare, type Share, type ShareInput } from './share.ts';
+import { openControl, type Control } from './control.ts';
+import { crashError, died, orViolation, withConsole } from './crash.ts';
+import { machineLayout, PLACES } from './layout.ts';
+import { goOn } from './migrate.ts';
+import { runtimeBoot, type Nested } from './nested.ts';
+import { serverOf, spawnShare, type Share, type ShareInput } from './share.ts';
+import { memoryEnd, type MachineTemplate } from './template.ts';
+import { Watchdog } from './watchdog.ts';
 
 export interface MachineLaunch
   extends
@@ -34,6 +41,10 @@ export interface MachineLaunch
   readonly server?: FileServer;
   /** Limits that the kernel has enforced on the whole jail so far. */
   readonly limitsHit: () => readonly LimitName[];
+  /** gVisor in the machine, for tier vm+gvisor. */
+  readonly nested?: Nested;
+  /** It goes on from there; absent: it boots. */
+  readonly template?: MachineTemplate;
 }
 
 /** The listener of the relay, among those of the jail. */
@@ -54,7 +65,7 @@ export interface SpawnedMachine extends Pick<SpawnedJail, 'kill'> {
  */
 export function spawnMachine(input: MachineLaunch): SpawnedMachine {
   const shares = sharesOf(input);
-  const [, ...words] = machineJailArgs(input);
+  const [, ...words] = machineJailArgs({ ...input, ...placeOf(input.template, shares) });
   const airlock = spawnAirlock({
     agent: input.agent,
     mode: 'oneshot',
@@ -82,6 +93,14 @@ export function spawnMachine(input: MachineLaunch): SpawnedMachine {
   return { boot, kill };
 }
 
+function placeOf(
+  template: MachineTemplate | undefined,
+  shares: readonly unknown[],
+): Pick<MachineJailInput, 'place'> {
+  if (template === undefined) return {};
+  return { place: { kind: memoryKind(shares), template: template.file, bytes: template.bytes } };
+}
+
 /** The base system has a server where no disk has it; trees of the policy have one where there are any. */
 function sharesOf(input: MachineLaunch): readonly Share[] {
   const { base, view } = machineLayout(input.plan);
@@ -91,16 +110,7 @@ function sharesOf(input: MachineLaunch): readonly Share[] {
   ];
   return wanted
     .filter(({ mounts }) => mounts.length > 0)
-    .map((one) => spawnShare({ ...input, ...one, server: serverOf(input) }));
-}
-
-function serverOf({ server }: MachineLaunch): FileServer {
-  if (server !== undefined) return server;
-  throw new GloveboxError('E_TIER_UNAVAILABLE', {
-    what: 'the vm tier cannot share files with its machine',
-    why: 'virtiofsd is not installed',
-    next: 'Run scripts/setup.sh, or set GLOVEBOX_VIRTIOFSD.',
-  });
+    .map((one) => spawnShare({ ...input, ...one, server: serverOf(input.server) }));
 }
 
 interface Parts {
@@ -122,132 +132,200 @@ async function bootMachine(
       share.boot(async (ready) => (share.name === 'view' ? bootSpec(await prepared(ready)) : {})),
     ),
   );
+  const control = await openControl(input.sockets);
   const airlock = await boot(async (ready) => {
     if (made.input === undefined) await prepared(ready);
-    return qemuBoot(input, shares);
+    return machineBoot(input.arch, qemuArgv(input, shares));
+  }).catch((error: unknown) => {
+    control.close();
+    throw error;
   });
   onListeners(airlock.listeners);
-  const channel = airlock.child.stdio[1];
+  const [, channel] = airlock.child.stdio;
   if (!(channel instanceof Duplex) || made.input === undefined)
     throw new GloveboxError('E_INTERNAL', { what: 'the machine has no channel for its guest' });
   const tail = new ConsoleTail(airlock.child.stderr);
-  return connect({ input, airlock, channel, tail, shares }, made.input);
+  return connect({ input, airlock, channel, control, tail, shares }, made.input);
 }
 
-async function qemuBoot(input: MachineLaunch, shares: readonly Share[]): Promise<BootSpec> {
-  return {
-    mode: 'oneshot',
-    seccomp: await seccompProgram({ arch: input.arch, profile: 'default', nesting: false }),
-    exec: {
-      argv: qemuArgs({
-        ...input,
-        shares: shares.map((share) => share.name),
-        disk: input.disk !== undefined,
-        network: true,
-      }),
-      env: {},
-      cwd: '/',
-      stdio: ['null', 'null', 'inherit'],
-      channel: 3,
-    },
-  };
+function qemuArgv(input: MachineLaunch, shares: readonly Share[]): readonly string[] {
+  const { template } = input;
+  return qemuArgs({
+    ...input,
+    shares: shares.map((share) => share.name),
+    disk: input.disk !== undefined,
+    network: true,
+    control: true,
+    ...(template === undefined ? {} : { memory: memoryKind(shares) }),
+  });
 }
+
+/** A file server works on the machine's memory too, and sees no page that was copied aside. */
+const memoryKind = (shares: readonly unknown[]): 'shared' | 'private' =>
+  shares.length > 0 ? 'shared' : 'private';
 
 interface Booted {
   readonly input: MachineLaunch;
   readonly airlock: Airlock;
   readonly channel: Duplex;
+  readonly control: Control;
   readonly tail: ConsoleTail;
   readonly shares: readonly Share[];
 }
 
 async function connect(machine: Booted, boot: BootInput): Promise<Jail> {
   const { input, airlock, channel, tail, shares } = machine;
-  const state = { killed: false };
-  const exited = endOf(airlock).finally(() => Promise.all(shares.map((share) => share.kill())));
+  const state: { killed: boolean; verdict?: string; outOfMemory: boolean } = {
+    killed: false,
+    outOfMemory: false,
+  };
+  const hit = (): readonly LimitName[] => [
+    ...new Set([...input.limitsHit(), ...(state.outOfMemory ? (['memory'] as const) : [])]),
+  ];
+  const exited = partedOf(machine);
   const kill = (): void => {
     state.killed = true;
     airlock.child.kill('SIGKILL');
   };
-  // Whoever waits for a file of a server that is gone waits for ever.
-  for (const { name, ended } of shares)
-    void ended.then((why) => {
-      tail.note(`the file server of ${name} ended: ${why}`);
-      airlock.child.kill('SIGKILL');
-    });
+  const end = (verdict: string): void => {
+    state.verdict ??= verdict;
+    airlock.child.kill('SIGKILL');
+  };
+  for (const share of shares) void watchServer(share, { exited, end });
   const dead = exited.then((exit) => died(tail, exit));
   dead.catch(() => undefined);
   // When it ends, its console has more to say than its channel.
-  await inTime(Promise.race([machineReady(channel).catch(() => dead), dead]));
+  await inTime(Promise.race([comesUp(machine, dead), dead]));
   const session = new AgentSession(channel, {
     airlock: false,
     oneshot: input.mode === 'oneshot',
+    onOutOfMemory: () => (state.outOfMemory = true),
     explain: async () => {
       const meant = state.killed;
       // A machine whose first process has ended switches itself off; one that does not is ended.
       const timer = setTimeout(() => airlock.child.kill('SIGKILL'), LEAVE_MS);
       const exit = await exited;
       clearTimeout(timer);
-      return meant ? undefined : crashError(input.limitsHit(), tail, exit);
+      return meant ? undefined : crashError({ exit, tail, hit: hit(), ...verdictOf(state) });
     },
   });
-  channel.write(
-    encodeMachineSpec(
-      machineSpec(
-        input.plan,
-        shares.map((share) => share.name),
-      ),
-    ),
-  );
-  channel.write(encodeBootSpec(innerBoot(boot)));
-  await inTime(session.hello).catch((error: unknown) => {
-    throw withConsole(error, tail);
+  await tell(machine, boot);
+  await greeting(session, machine);
+  const watchdog = new Watchdog({
+    channel,
+    ping: () => session.ping(),
+    onHung: () => end('its guest has not answered for half a minute'),
   });
-  const { listeners } = airlock;
-  return { session, pid: airlock.child.pid, listeners, exited, complaint: () => tail.text(), kill };
+  void exited.then(() => watchdog[Symbol.dispose]());
+  const held = (still: boolean): void => (still ? watchdog.pause() : watchdog.resume());
+  const { child, listeners } = airlock;
+  const complaint = (): string => tail.lastWords();
+  return {
+    session,
+    pid: child.pid,
+    listeners,
+    exited,
+    complaint,
+    kill,
+    held,
+    hit,
+    outside: outsideOf(machine),
+  };
+}
+
+/** Its end, and then that of what it alone used. */
+async function partedOf({ airlock, control, shares }: Booted): Promise<JailExit> {
+  try {
+    return await endOf(airlock);
+  } finally {
+    control.close();
+    await Promise.all(shares.map((share) => share.kill()));
+  }
+}
+
+/** Whoever waits for a file of a server that is gone waits for ever. It also ends when its machine has. */
+async function watchServer(
+  { name, ended }: Share,
+  machine: { readonly exited: Promise<unknown>; readonly end: (verdict: string) => void },
+): Promise<void> {
+  const why = await ended;
+  if (await within(PARTING_MS, machine.exited)) return;
+  machine.end(`the file server of ${name} ended${why === '' ? '' : `: ${why}`}`);
+}
+
+async function greeting(session: AgentSession, { input, tail }: Booted): Promise<void> {
+  try {
+    await inTime(session.hello, input.nested === undefined ? CAPS.machineStartMs : CAPS.nestedStartMs);
+  } catch (error) {
+    throw withConsole(error, tail);
+  }
+}
+
+/** What of the host a machine has besides its processes. */
+function outsideOf({ input, shares }: Booted): NonNullable<Jail['outside']> {
+  const { sockets } = input;
+  const directory = { kind: 'directory', name: sockets, present: () => existsSync(sockets) } as const;
+  return [...shares.flatMap((share) => share.outside()), directory];
+}
+
+/** What makes the machine this sandbox's. */
+async function tell({ input, channel, shares }: Booted, boot: BootInput): Promise<void> {
+  const names = shares.map((share) => share.name);
+  channel.write(encodeMachineSpec(machineSpec(input.plan, names, input.nested)));
+  for (const spec of await bootsOf(input, boot)) channel.write(encodeBootSpec(spec));
+}
+
+/** Each is for whoever has the channel next. */
+async function bootsOf({ nested, arch }: MachineLaunch, boot: BootInput): Promise<readonly BootSpec[]> {
+  return nested === undefined ? [innerBoot(boot)] : [await runtimeBoot(nested, arch), guestBoot(boot)];
+}
+
+/** A clone was ready before it was saved, and does not say so again. */
+async function comesUp(
+  { input, airlock, channel, control, tail }: Booted,
+  dead: Promise<never>,
+): Promise<void> {
+  if (input.template === undefined)
+    return machineReady(channel).catch((error: unknown) => orViolation(error, dead));
+  try {
+    const client = await control.client;
+    await client.open();
+    await goOn(client, PLACES.template, memoryEnd(input));
+  } catch (error) {
+    tail.note(error instanceof Error ? error.message : String(error));
+    airlock.child.kill('SIGKILL');
+    return dead;
+  }
 }
 
 const LEAVE_MS = 5_000;
 
-async function died(tail: ConsoleTail, { code, signal }: JailExit): Promise<never> {
-  throw new GloveboxError('E_SANDBOX_START', {
-    what: 'the machine ended while it started',
-    why: tail.text().slice(-CONSOLE_SHOWN) || `QEMU ended with ${signal ?? code}`,
+/** Between the ends of a machine and of its file server. */
+const PARTING_MS = 500;
+
+const verdictOf = ({ verdict }: { readonly verdict?: string }): { readonly verdict?: string } =>
+  verdict === undefined ? {} : { verdict };
+
+/** True when it was settled by then. */
+async function within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<false>((resolve) => {
+    timer = setTimeout(() => resolve(false), limitMs);
   });
-}
-
-/** The end of what the console said. */
-const CONSOLE_SHOWN = 2000;
-
-/** A machine is a process like others: a limit of the jail ends it, and its kernel can panic. */
-function crashError(hit: readonly LimitName[], tail: ConsoleTail, exit: JailExit): GloveboxError {
-  if (hit.length > 0) {
-    return new GloveboxError('E_LIMIT_EXCEEDED', {
-      what: `the sandbox passed its limit: ${hit.join(', ')}`,
-      context: { limits: hit },
-    });
+  try {
+    return await Promise.race([work.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
   }
-  return new GloveboxError('E_SANDBOX_CRASHED', {
-    what: 'the machine ended by itself',
-    why: tail.text().slice(-CONSOLE_SHOWN) || `QEMU ended with ${exit.signal ?? exit.code}`,
-    context: { code: exit.code, signal: exit.signal },
-  });
 }
 
-function withConsole(error: unknown, tail: ConsoleTail): unknown {
-  const why = tail.text().slice(-CONSOLE_SHOWN);
-  if (why === '' || !isGloveboxError(error) || error.code !== 'E_SANDBOX_START' || error.why !== undefined)
-    return error;
-  return new GloveboxError('E_SANDBOX_START', { what: error.what, why, cause: error });
-}
-
-async function inTime<T>(work: Promise<T>): Promise<T> {
+async function inTime<T>(work: Promise<T>, limitMs: number = CAPS.machineStartMs): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      const what = `the machine did not start within ${CAPS.startMs} ms`;
+      const what = `the machine did not start within ${limitMs} ms`;
       reject(new GloveboxError('E_SANDBOX_START', { what }));
-    }, CAPS.startMs);
+    }, limitMs);
   });
   try {
     return await Promise.race([work, late]);

@@ -13,7 +13,14 @@ export const PLACES = {
   kernel: '/machine/kernel',
   initrd: '/machine/initrd',
   disk: '/machine/disk',
+  /** What a machine goes on from: see template.ts. The agent knows it and the next one (agent/src/recall.c). */
+  template: '/machine/template',
+  /** Where a machine's memory is a file: a template in the making, or a copy of one. */
+  memory: '/memory',
 } as const;
+
+/** The socket that QEMU takes orders through, below `PLACES.sockets`. */
+export const CONTROL_SOCKET = 'control';
 
 /** The directories that the host serves for a machine: each by a server of its own, in a jail of its own. The name is tag and socket. */
 export type ShareName = 'base' | 'view';
@@ -26,6 +33,13 @@ export interface MachineLayout {
   readonly base: readonly BindMount[];
   /** Trees of the policy. Empty: nothing is shared. */
   readonly view: readonly BindMount[];
+}
+
+/** What the host serves for a plan's machine: the base system where no disk has it, and trees of the policy where there are any. Pure. */
+export function shareNames(plan: Plan, hasDisk: boolean): readonly ShareName[] {
+  const { base, view } = machineLayout(plan);
+  const served = { base: hasDisk ? [] : base, view };
+  return (['base', 'view'] as const).filter((name) => served[name].length > 0);
 }
 
 type BindMount = Extract<Mount, { kind: 'bind' }>;

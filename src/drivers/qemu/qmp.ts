@@ -19,7 +19,7 @@ interface Pending {
 export class QmpClient {
   readonly #channel: Duplex;
   readonly #pending: Pending[] = [];
-  readonly #waiting = new Map<string, () => void>();
+  readonly #waiting = new Map<string, Pending>();
   readonly #greeted: Promise<void>;
   #rest = '';
   #greet: (() => void) | undefined;
@@ -53,7 +53,11 @@ export class QmpClient {
 
   /** Resolves at the next event of this name. Ask before the order that brings it about. */
   event(name: string): Promise<void> {
-    return inTime(new Promise<void>((resolve) => this.#waiting.set(name, resolve)), name);
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    const seen = new Promise<void>((resolve, reject) =>
+      this.#waiting.set(name, { resolve: () => resolve(), reject }),
+    );
+    return inTime(seen, name);
   }
 
   close(): void {
@@ -80,13 +84,14 @@ export class QmpClient {
   }
 
   #onEvent(name: string): void {
-    this.#waiting.get(name)?.();
+    this.#waiting.get(name)?.resolve(undefined);
     this.#waiting.delete(name);
   }
 
   #fail(error: Error): void {
     this.#failure ??= error;
-    for (const { reject } of this.#pending.splice(0)) reject(error);
+    for (const { reject } of [...this.#pending.splice(0), ...this.#waiting.values()]) reject(error);
+    this.#waiting.clear();
     this.#channel.destroy();
   }
 }

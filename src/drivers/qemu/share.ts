@@ -5,8 +5,10 @@ import type { BootSpec } from '../../agent/contract.ts';
 import { deferred } from '../../agent/process.ts';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError } from '../../base/errors.ts';
-import { collectComplaint } from '../bubblewrap/driver.ts';
+import { isAlive, processIdentity } from '../../base/process-identity.ts';
+import { collectComplaint, type OutsidePart } from '../bubblewrap/driver.ts';
 import { maskOp, type AirlockInput } from '../bubblewrap/spec.ts';
+import { RLIMIT, UNLIMITED } from '../limits/rlimits.ts';
 import { seccompProgram } from '../seccomp-program.ts';
 import { shareArgv, shareJailArgs, type FileServer } from './args.ts';
 import type { Mask, Mount } from '../contract.ts';
@@ -28,11 +30,23 @@ export interface ShareInput extends Omit<AirlockInput, 'plan'> {
 /** A file server of one machine, in a jail of its own: what it does not see, nobody inside can ask it for. */
 export interface Share {
   readonly name: ShareName;
+  /** The outermost process of its jail, once that has booted. */
+  outside(): readonly OutsidePart[];
   /** Checks what the sandbox's boot has to check of files and starts the server; resolves when it listens. */
   boot(make: (ready: Airlock['ready']) => Promise<Checks>): Promise<void>;
   kill(): Promise<void>;
   /** Resolves with the server's last words when it is gone, once it had listened. */
   readonly ended: Promise<string>;
+}
+
+/** @throws E_TIER_UNAVAILABLE when there is none */
+export function serverOf(server: FileServer | undefined): FileServer {
+  if (server !== undefined) return server;
+  throw new GloveboxError('E_TIER_UNAVAILABLE', {
+    what: 'the vm tier cannot share files with its machine',
+    why: 'virtiofsd is not installed',
+    next: 'Run scripts/setup.sh, or set GLOVEBOX_VIRTIOFSD.',
+  });
 }
 
 export function spawnShare(input: ShareInput): Share {
@@ -52,17 +66,29 @@ export function spawnShare(input: ShareInput): Share {
     },
   });
   const { promise: ended, resolve: end } = deferred<string>();
+  const parts: OutsidePart[] = [];
+  const booted: { jail?: Airlock } = {};
   return {
     name: input.name,
+    outside: () => parts,
     ended,
-    kill: () => airlock.kill(),
+    // Its locks on placeholders go with the last process of its jail, which is after the outermost one.
+    kill: async () => void (await Promise.all([airlock.kill(), booted.jail?.session.closed])),
     boot: async (make) => {
       const jail = await airlock.boot(async (ready) => shareBoot(input, await make(ready)));
+      booted.jail = jail;
+      parts.push(...processPart(jail.child.pid));
       const complaint = collectComplaint(jail.child);
       await listening(jail, path.join(input.sockets, input.name), complaint);
       void jail.exited.then(() => end(complaint()));
     },
   };
+}
+
+function processPart(pid: number | undefined): readonly OutsidePart[] {
+  const identity = pid === undefined ? undefined : processIdentity(pid);
+  if (identity === undefined) return [];
+  return [{ kind: 'process', name: String(identity.pid), present: () => isAlive(identity) }];
 }
 
 async function shareBoot(
@@ -80,6 +106,8 @@ async function shareBoot(
       env: {},
       cwd: '/',
       stdio: ['null', 'null', 'inherit'],
+      // It holds a descriptor for each file that the guest knows of. A command would have 1024.
+      limits: [{ resource: RLIMIT.NOFILE, soft: UNLIMITED, hard: UNLIMITED }],
     },
   };
 }
@@ -108,7 +136,9 @@ async function listening(jail: Airlock, socket: string, complaint: () => string)
     watcher.on('change', () => existsSync(socket) && resolve());
     watcher.on('error', reject);
     timer = setTimeout(() => reject(notThere(`no socket within ${CAPS.startMs} ms`)), CAPS.startMs);
-    void jail.exited.then(() => reject(notThere(complaint())));
+    // Before it ends, the jail says why: a mask that does not hold, for one.
+    const { hello } = jail.session;
+    void jail.exited.then(() => hello.then(() => reject(notThere(complaint())), reject));
     if (existsSync(socket)) resolve();
   });
   try {

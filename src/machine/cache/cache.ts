@@ -19,11 +19,16 @@ export function machineCacheDir(dirs: Pick<GloveboxDirs, 'cache'>): string {
 /** One file to have: by the key of what it is made from. */
 export interface CacheRequest {
   /** Short; the beginning of its name. */
-  readonly kind: 'kernel' | 'initrd' | 'root';
+  readonly kind: 'kernel' | 'initrd' | 'root' | 'template';
   /** SHA-256 of everything it is made from, hex. */
   readonly key: string;
   /** Older entries of the same slot are removed once this one is made, unless somebody uses them. */
   readonly slot: string;
+  /**
+   * Its content is never read again to see whether it is what was written: where the file looks any different it is made anew. For large files that are
+   * made quickly. Default false.
+   */
+  readonly unread?: boolean;
 }
 
 /** Kernels, initial RAM disks and roots of guests, each made once; one private directory. */
@@ -70,7 +75,7 @@ export class MachineCache {
       if (before !== undefined) return before;
       return await this.#lockedFor(
         name,
-        async () => (await readEntry(entry)) ?? this.#make(name, request.slot, build),
+        async () => (await readEntry(entry)) ?? this.#make(name, request, build),
       );
     } catch (error) {
       throw cacheProblem(error, this.#dir);
@@ -87,14 +92,18 @@ export class MachineCache {
     }
   }
 
-  async #make(name: string, slot: string, build: (file: string) => Promise<void>): Promise<Artefact> {
+  async #make(
+    name: string,
+    { slot, unread = false }: CacheRequest,
+    build: (file: string) => Promise<void>,
+  ): Promise<Artefact> {
     await this.#sweep();
     const aside = await this.#scratch(async (dir) => {
       const made = path.join(dir, 'made');
       mkdirSync(made, { mode: 0o700 });
       await build(dataFile(made));
       chmodSync(dataFile(made), 0o400);
-      await sealEntry(made, slot);
+      await sealEntry(made, { slot, unread });
       // What stands there cannot be used: `ensure` looked.
       renameIfThere(this.#entry(name), path.join(dir, 'before'));
       renameSync(made, this.#entry(name));

@@ -7,6 +7,7 @@ import { hashFile, sealOf } from './seal.ts';
 export interface EntryRecord {
   readonly version: 1;
   readonly bytes: number;
+  /** Empty: it was not hashed, and the seal alone tells whether it is what was written. */
   readonly sha256: string;
   /** Of the file when its content was last hashed: while it holds, the content need not be read again. */
   readonly seal: string;
@@ -29,7 +30,7 @@ export async function readEntry(entry: string): Promise<Artefact | undefined> {
   if (seal === undefined) return undefined;
   if (seal === record.seal) return { file, sha256, bytes };
   // Moved to another disk, restored from a backup, or touched: the content decides.
-  if ((await hashFile(file)) !== sha256) return undefined;
+  if (sha256 === '' || (await hashFile(file)) !== sha256) return undefined;
   try {
     writeRecord(entry, { ...record, seal });
   } catch {
@@ -39,10 +40,13 @@ export async function readEntry(entry: string): Promise<Artefact | undefined> {
 }
 
 /** Describes a file that was just written. Preconditions: nobody else writes to the entry. */
-export async function sealEntry(entry: string, slot: string): Promise<void> {
+export async function sealEntry(
+  entry: string,
+  { slot, unread }: { readonly slot: string; readonly unread: boolean },
+): Promise<void> {
   const file = dataFile(entry);
   const bytes = lstatSync(file).size;
-  const sha256 = await hashFile(file);
+  const sha256 = unread ? '' : await hashFile(file);
   writeRecord(entry, { version: 1, bytes, sha256, seal: sealOf(file) ?? '', slot });
 }
 

@@ -37,6 +37,12 @@ describe('initrdArchive', () => {
     const archive = initrdArchive(Buffer.from('agent'), modules);
     expect(archive).toEqual(initrdArchive(Buffer.from('agent'), modules));
     expect(archive.toString('latin1')).toContain('/lib/modules/virtio.ko\n/lib/modules/virtio_blk.ko\n');
+    const nested = initrdArchive(Buffer.from('agent'), modules, Buffer.from('runtime')).toString('latin1');
+    expect([archive.includes('runsc'), nested.includes('runsc'), nested.includes('runtime')]).toEqual([
+      false,
+      true,
+      true,
+    ]);
     expect(createHash('sha256').update(archive).digest('hex')).toBe(
       '3c063c2e3e29a751cd42d22b05df02423dd72dc74814fd4f8703ac4a93b7fec9',
     );

@@ -12,15 +12,18 @@ const DEVICES: readonly CpioEntry[] = [
 
 /**
  * The initial RAM disk, plain: the agent as `/init`, modules below `/lib/modules`, and `/modules`, which names them in the order in which they
- * are to be loaded. Pure.
+ * are to be loaded; and gVisor's runtime as `/runsc`, where a guest kernel is to run in the machine. Pure.
  */
-export function initrdArchive(agent: Buffer, modules: readonly GuestModule[]): Buffer {
+export function initrdArchive(agent: Buffer, modules: readonly GuestModule[], runtime?: Buffer): Buffer {
   const names = modules.map(({ name }) => `lib/modules/${name}.ko`);
   const order = names.map((name) => `/${name}\n`).join('');
   return cpioArchive([
     ...DIRECTORIES.map((name): CpioEntry => ({ kind: 'dir', name })),
     ...DEVICES,
     { kind: 'file', name: 'init', mode: 0o755, content: agent },
+    ...(runtime === undefined
+      ? []
+      : [{ kind: 'file', name: 'runsc', mode: 0o755, content: runtime } as const]),
     ...modules.map(({ content }, i): CpioEntry => ({
       kind: 'file',
       name: names[i] ?? '',

@@ -34,7 +34,7 @@ export function loadDocument(document: object): LoadedDocument {
     problems,
   });
   if (problems.length > 0) throw problemsError(problems);
-  checkReferences([fragment], []);
+  checkReferences([fragment], { all: [] });
   const { policy, notices } = mergePolicy({
     fragments: [fragment],
     workspace: WORKSPACE,

@@ -19,8 +19,8 @@ export const CODE_CAPS = {
   interruptMs: 2000,
   /** A kernel that has answered may be this late with the last of its output, in ms: a cell that closed its stdout never marks it. */
   markMs: 1000,
-  /** From the start of a kernel to its first word; Python on a loaded machine under TCG took 3 s. */
-  startMs: 30_000,
+  /** From the start of a kernel to its first word. In a guest kernel of an emulated machine, on a host with nine tasks for each processor, Python took 40 s. */
+  startMs: 120_000,
   defaultTimeoutMs: 60_000,
   /** Contexts of one sandbox at once. */
   contexts: 64,

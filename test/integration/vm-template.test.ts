@@ -1,0 +1,228 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  truncateSync,
+  utimesSync,
+  writeSync,
+} from 'node:fs';
+import path from 'node:path';
+import { describe, expect, inject, it } from 'vitest';
+import { locateAgent } from '../../src/agent/locate.ts';
+import { findBubblewrap } from '../../src/drivers/bubblewrap/probe.ts';
+import type { TemplateInput } from '../../src/drivers/qemu/index.ts';
+import { Sandbox, type SandboxOptions } from '../../src/index.ts';
+import { MachineCache } from '../../src/machine/cache/cache.ts';
+import { templateFor } from '../../src/sandbox/machine-template.ts';
+import { needsProgram, until } from '../support/attack.ts';
+import { GLOVEBOX, TestBox } from '../support/box.ts';
+import { expectNothingLeft, processesOf } from '../support/tree.ts';
+
+/** An emulated machine on a busy host. */
+const PATIENCE_MS = 300_000;
+
+const missing = inject('machineMissing') ?? needsProgram('bwrap');
+const machines = (name: string, tests: () => void): unknown =>
+  describe.skipIf(missing !== undefined)(name, { timeout: PATIENCE_MS }, tests);
+const title = (name: string): string => (missing === undefined ? name : `${name} (skipped: ${missing})`);
+
+/** Small, so that a template is read in no time. */
+const MEMORY = '160MiB';
+const FLAGS = ['--tier', 'vm', '--memory', MEMORY] as const;
+
+/** With a cache of its own: nobody has made a template there. */
+class TemplateBox extends TestBox {
+  get cache(): string {
+    return path.join(this.home, '.cache/glovebox/machine');
+  }
+
+  create(options: SandboxOptions = {}): Promise<Sandbox> {
+    const wanted = { workspace: this.workspace, hostEnv: this.env(), tier: 'vm' } as const;
+    return Sandbox.create({ ...wanted, limits: { memory: MEMORY }, ...options });
+  }
+
+  templates(): readonly string[] {
+    const entries = path.join(this.cache, 'entries');
+    return readdirSync(entries)
+      .filter((name) => name.startsWith('template-'))
+      .map((name) => path.join(entries, name, 'data'));
+  }
+
+  /** Of the only one. */
+  template(): string {
+    const [file, ...more] = this.templates();
+    expect(more).toEqual([]);
+    if (file === undefined) throw new Error('no template was made');
+    return file;
+  }
+
+  /** What is being made, or was left by somebody who died. */
+  drafts(): readonly string[] {
+    const dir = path.join(this.cache, 'tmp');
+    return existsSync(dir) ? readdirSync(dir) : [];
+  }
+}
+
+const textOf = async (box: Sandbox, script: string): Promise<string> =>
+  (await box.commands.run(['bash', '-c', script])).stdout;
+
+machines(title('machines that go on from a template'), () => {
+  it('share nothing that one could know of the other, and have their own workspace and the right time', async () => {
+    using box = new TemplateBox();
+    box.write('in.txt', 'from the host\n');
+    const first = await box.create();
+    const second = await box.create();
+    try {
+      const file = box.template();
+      const jails = processesOf(box).filter((line) => line.includes('/.glovebox/agent recall'));
+      expect(jails.length).toBeGreaterThanOrEqual(2);
+      const random = [
+        'head -c 16 /dev/urandom | od -An -tx1',
+        'cat /proc/sys/kernel/random/boot_id',
+        'cat /proc/sys/kernel/random/uuid',
+        'echo $RANDOM-$RANDOM-$RANDOM',
+        'mktemp -u XXXXXXXXXXXXXXXX',
+      ].join('; ');
+      const [one, other] = [await textOf(first, random), await textOf(second, random)].map((text) =>
+        text.trim().split('\n'),
+      );
+      expect(one).toHaveLength(5);
+      for (const [index, value] of (one ?? []).entries()) expect(other?.[index], value).not.toBe(value);
+      for (const clone of [first, second]) {
+        const before = Date.now();
+        const inside = Number(await textOf(clone, 'date +%s%3N'));
+        expect(inside).toBeGreaterThan(before - 1000);
+        expect(inside).toBeLessThan(Date.now() + 1000);
+      }
+      expect(await textOf(second, 'cat in.txt; echo mine > out.txt')).toBe('from the host\n');
+      expect(box.read('out.txt')).toBe('mine\n');
+      expect(await textOf(first, 'cat out.txt; echo private > /tmp/x')).toBe('mine\n');
+      expect(await textOf(second, 'cat /tmp/x 2>/dev/null || echo none')).toBe('none\n');
+      expect(lstatSync(file).mode & 0o777).toBe(0o400);
+    } finally {
+      await Promise.all([first.kill(), second.kill()]);
+    }
+    await expectNothingLeft(box);
+  });
+
+  it('leave nothing of a sandbox in it', async () => {
+    using box = new TemplateBox();
+    const canary = 'canary-8f1d2c7be5';
+    box.write('secret.txt', canary);
+    for (const _ of [1, 2]) {
+      const result = await box.sh(`cat secret.txt; echo ${canary}`, { flags: FLAGS });
+      expect(result).toMatchObject({ code: 0, stdout: `${canary}${canary}\n`, stderr: '' });
+    }
+    const template = readFileSync(box.template());
+    expect(template.includes('Linux version')).toBe(true);
+    for (const word of [canary, box.workspace, box.home, 'sbx_'])
+      expect(template.includes(word), word).toBe(false);
+  });
+
+  it.each<readonly [string, (file: string) => void]>([
+    ['cut short', (file) => truncateSync(file, 1024 ** 2)],
+    ['written to', (file) => void writeSync(openSync(file, 'r+'), 'x', 4096)],
+    ['touched', (file) => utimesSync(file, 1, 1)],
+  ])('make it anew when it was %s', async (_what, spoil) => {
+    using box = new TemplateBox();
+    expect(await box.sh('true', { flags: FLAGS })).toMatchObject({ code: 0, stderr: '' });
+    const file = box.template();
+    const { size, ino } = lstatSync(file);
+    chmodSync(file, 0o600);
+    spoil(file);
+    expect(await box.sh('echo works', { flags: FLAGS })).toMatchObject({ stdout: 'works\n', stderr: '' });
+    const again = lstatSync(box.template());
+    expect(again.size).toBe(size);
+    expect(again.ino).not.toBe(ino);
+    expect(box.drafts()).toEqual([]);
+  });
+
+  it('make one, if several start at once', async () => {
+    using box = new TemplateBox();
+    const results = await Promise.all([1, 2, 3].map(() => box.sh('echo works', { flags: FLAGS })));
+    for (const result of results) expect(result).toMatchObject({ code: 0, stdout: 'works\n', stderr: '' });
+    expect(box.templates()).toHaveLength(1);
+    expect(box.drafts()).toEqual([]);
+  });
+
+  it('make it when the one who was making it was killed', async () => {
+    using box = new TemplateBox();
+    const child = spawn(process.execPath, [GLOVEBOX, 'run', ...FLAGS, '--', 'true'], {
+      cwd: box.workspace,
+      env: box.env(),
+      stdio: 'ignore',
+    });
+    const memory = (): boolean =>
+      box.drafts().some((name) => existsSync(path.join(box.cache, 'tmp', name, 'machine/ram')));
+    await until(memory, 'a template to be in the making');
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await until(() => processesOf(box).length === 0, 'the machine to be gone');
+    expect(box.templates()).toEqual([]);
+    expect(await box.sh('echo works', { flags: FLAGS })).toMatchObject({ stdout: 'works\n', stderr: '' });
+    expect(box.templates()).toHaveLength(1);
+    expect(box.drafts()).toEqual([]);
+    await expectNothingLeft(box);
+  });
+
+  it('go with `image prune`', async () => {
+    using box = new TemplateBox();
+    await box.sh('true', { flags: FLAGS });
+    expect(box.templates()).toHaveLength(1);
+    expect(await box.cli(['image', 'prune'])).toMatchObject({ code: 0 });
+    expect(box.templates()).toEqual([]);
+  });
+
+  it('boot where none is wanted', async () => {
+    using box = new TemplateBox();
+    const env = { GLOVEBOX_VM_TEMPLATE: 'off' };
+    expect(await box.sh('echo works', { flags: FLAGS, env })).toMatchObject({
+      stdout: 'works\n',
+      stderr: '',
+    });
+    expect(box.templates()).toEqual([]);
+  });
+});
+
+machines(title('a template that cannot be made'), () => {
+  it('is done without, with one line that says why, and is not tried again at once', async () => {
+    using box = new TemplateBox();
+    const cache = new MachineCache(path.join(box.base, 'cache'));
+    const lines: string[] = [];
+    const machine: TemplateInput = {
+      agent: locateAgent(),
+      bubblewrap: findBubblewrap(process.env, box.workspace),
+      scratch: box.home,
+      kernel: '/etc/hostname',
+      initrd: '/etc/hostname',
+      qemu: '/usr/bin/false',
+      arch: process.arch === 'arm64' ? 'arm64' : 'x64',
+      accelerator: 'tcg',
+      memoryBytes: 1024 ** 2,
+      cpus: 1,
+      shares: [],
+    };
+    const files = { kernel: 'a', initrd: 'b' };
+    const want = async (): Promise<unknown> =>
+      templateFor({
+        ...{ cache, lease: cache.lease(), machine, files, base: 'host', env: {} },
+        progress: (line) => lines.push(line),
+      });
+    expect(await want()).toBeUndefined();
+    expect(lines).toEqual([expect.stringMatching(/boots, which takes longer: .*QEMU ended with 1$/)]);
+    const memo = path.join(box.base, 'cache/memo');
+    const written = (): readonly number[] =>
+      readdirSync(memo).map((name) => lstatSync(path.join(memo, name)).ctimeMs);
+    const before = written();
+    expect(await want()).toBeUndefined();
+    expect(lines[1]).toBe(lines[0]);
+    expect(written()).toEqual(before);
+    expect(before).toHaveLength(1);
+    expect(readdirSync(path.join(box.base, 'cache/tmp'))).toEqual([]);
+  });
+});
