@@ -15,6 +15,7 @@ import { policy } from './policy.ts';
 import { sdk } from './sdk.ts';
 import { start } from './start.ts';
 import { startTree } from './start-tree.ts';
+import { vm } from './vm.ts';
 
 /** Every subject, in the order they run. */
 export const SUBJECTS: readonly Subject[] = [
@@ -23,6 +24,7 @@ export const SUBJECTS: readonly Subject[] = [
   sdk,
   code,
   container,
+  vm,
   files,
   image,
   footprint,

@@ -23,7 +23,10 @@ export const ERRORS = {
   E_POLICY_CEILING: row(403, 'Ask whoever owns the organisation policy, or ask for less.'),
   E_PROFILE_UNKNOWN: row(400, 'Run `glovebox policy profiles` for the built-in names.'),
   E_WORKSPACE_INVALID: row(400, 'Name a project directory with --workspace, or change into one.'),
-  E_CWD_INVALID: row(400, 'Make the directory first, or name one that is there: the path is meant inside the sandbox.'),
+  E_CWD_INVALID: row(
+    400,
+    'Make the directory first, or name one that is there: the path is meant inside the sandbox.',
+  ),
   E_COMMAND_NOT_FOUND: row(404, 'Make the program visible with --read, or name another.', EXIT.notFound),
   E_COMMAND_NOT_EXECUTABLE: row(400, 'Make the file executable inside the sandbox.', EXIT.notExecutable),
   E_COMMAND_FAILED: row(422, 'Read the output of the command.'),

@@ -30,7 +30,14 @@ export type Mount =
   /** Made when the sandbox starts, other in each: the plan says where it stands and what it is, `fillMade` puts it in. */
   | { readonly kind: 'made'; readonly target: string; readonly what: MadeKind; readonly why: string };
 
-export type MadeKind = 'ca' | 'ca-bundle' | 'java-trust' | 'masked-file' | 'ssh-agent' | 'relay' | 'review-copy';
+export type MadeKind =
+  | 'ca'
+  | 'ca-bundle'
+  | 'java-trust'
+  | 'masked-file'
+  | 'ssh-agent'
+  | 'relay'
+  | 'review-copy';
 
 /** What a made mount turns out to be: bytes, or something of the host that exists for this sandbox alone. */
 export type MadeContent = { readonly content: Uint8Array } | { readonly source: string };

@@ -137,12 +137,7 @@ describe('refusals', () => {
       'E_POLICY_INVALID',
       '/no/such/path',
     ],
-    [
-      'a start directory outside the view',
-      ['run', '--cwd', '/srv', '--', 'true'],
-      'E_CWD_INVALID',
-      '/srv',
-    ],
+    ['a start directory outside the view', ['run', '--cwd', '/srv', '--', 'true'], 'E_CWD_INVALID', '/srv'],
     ['a port that is none', ['run', '--publish', '99999', '--', 'true'], 'E_USAGE', '--publish'],
     [
       'an environment name that is none',
