@@ -1,0 +1,212 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { Duplex } from 'node:stream';
+import { performance } from 'node:perf_hooks';
+import { locateAgent } from '../../src/agent/locate.ts';
+import { machineReady } from '../../src/agent/machine.ts';
+import { gloveboxDirs } from '../../src/base/paths.ts';
+import { qemuArgs } from '../../src/drivers/qemu/args.ts';
+import { PLACES } from '../../src/drivers/qemu/layout.ts';
+import { findQemu, tscKhz } from '../../src/drivers/qemu/probe.ts';
+import type { Sandbox } from '../../src/index.ts';
+import { MachineCache, machineCacheDir } from '../../src/machine/cache/cache.ts';
+import { ensureInitrd, ensureKernel } from '../../src/machine/guest.ts';
+import { findKernel } from '../../src/machine/kernel/find.ts';
+import type { Subject } from '../lib/context.ts';
+import type { Place } from '../lib/place.ts';
+import { descendants } from '../lib/processes.ts';
+import { find, interleave, type Arm } from '../lib/rounds.ts';
+import { against, ratio } from '../lib/stats.ts';
+import { builtSdk } from './sdk.ts';
+
+const ROUNDS = 7;
+const AT_ONCE = 4;
+const MEMORY = '1GiB';
+
+/** A machine that boots, one that goes on from a template, and a command in one that runs, all of them emulated, beside QEMU by itself. */
+export const vm: Subject = {
+  name: 'vm',
+  summary: 'machines under TCG: boot, clone and exec, beside bare QEMU',
+  run: async ({ place, rounds, budgetMs }) => {
+    const bare = await bareMachine(place);
+    if (typeof bare === 'string') return { series: [], comparisons: [], skips: [{ label: 'vm', why: bare }] };
+    const { Sandbox } = await builtSdk();
+    const hostEnv: NodeJS.ProcessEnv = { ...place.env(), GLOVEBOX_VM_ACCEL: 'tcg' };
+    const options = {
+      workspace: place.workspace('vm'),
+      hostEnv,
+      tier: 'vm',
+      limits: { memory: MEMORY },
+    } as const;
+    const cold = { ...options, hostEnv: { ...hostEnv, GLOVEBOX_VM_TEMPLATE: 'off' } };
+    const running = await Sandbox.create(options);
+    const created = (name: string, how: typeof options | typeof cold): Arm => ({
+      name,
+      command: `Sandbox.create({ tier: 'vm' })${how === cold ? ', GLOVEBOX_VM_TEMPLATE=off' : ''}`,
+      sample: () => timedBox(() => Sandbox.create(how)),
+    });
+    try {
+      const starts: Arm[] = [
+        { name: 'bare QEMU', command: 'qemu-system-x86_64 -M microvm … to MACHINE_READY', sample: bare },
+        created('boot', cold),
+        created('clone', options),
+        {
+          name: 'clone and true',
+          command: "Sandbox.create({ tier: 'vm' }); run(['true'])",
+          sample: () => timedBox(() => Sandbox.create(options), ['true']),
+        },
+        {
+          name: 'clone and python',
+          command: "Sandbox.create({ tier: 'vm' }); run(['python3', '-c', '0'])",
+          sample: () => timedBox(() => Sandbox.create(options), ['python3', '-c', '0']),
+        },
+        {
+          name: `${AT_ONCE} clones`,
+          command: `${AT_ONCE} at once, each`,
+          sample: () => together(() => Sandbox.create(options)),
+        },
+      ];
+      const commands: Arm[] = [
+        {
+          name: 'command',
+          command: "commands.run(['true']) in one",
+          sample: () => timed(() => running.commands.run(['true'])),
+        },
+        {
+          name: 'fork and exec inside',
+          command: "sh -c 'for … /bin/true', each",
+          sample: () => insideMs(running),
+        },
+      ];
+      const shared = { budgetMs, warmups: 1 };
+      const series = [
+        ...(await interleave({ ...shared, arms: starts, metrics: { '': 'ms' }, rounds: rounds(ROUNDS) })),
+        ...(await interleave({
+          ...shared,
+          arms: commands,
+          metrics: { '': 'ms' },
+          rounds: rounds(3 * ROUNDS),
+        })),
+        ...(await interleave({
+          ...shared,
+          arms: [memoryArm()],
+          metrics: { '': 'MiB' },
+          rounds: 1,
+          warmups: 0,
+        })),
+      ];
+      const of = (name: string) => find(series, name);
+      return {
+        series,
+        comparisons: [
+          ...ratio({
+            label: 'boot / bare QEMU',
+            of: of('boot'),
+            to: of('bare QEMU'),
+            target: { at: 'most', value: 1.15 },
+          }),
+          ...ratio({
+            label: 'clone / boot',
+            of: of('clone'),
+            to: of('boot'),
+            target: { at: 'most', value: 0.15 },
+          }),
+          ...against(of('command'), { at: 'most', value: 20 }),
+        ],
+        skips: [],
+      };
+    } finally {
+      await running.kill();
+    }
+  },
+};
+
+type Sample = Readonly<Record<string, number>>;
+
+async function timed(work: () => Promise<unknown>): Promise<Sample> {
+  const started = performance.now();
+  await work();
+  return { '': performance.now() - started };
+}
+
+/** Until it stands or has answered; its end is not part of it. */
+async function timedBox(create: () => Promise<Sandbox>, argv?: readonly string[]): Promise<Sample> {
+  const started = performance.now();
+  const box = await create();
+  if (argv !== undefined) await box.commands.run([...argv]);
+  const elapsed = performance.now() - started;
+  await box.kill();
+  return { '': elapsed };
+}
+
+async function together(create: () => Promise<Sandbox>): Promise<Sample> {
+  const started = performance.now();
+  const boxes = await Promise.all(Array.from({ length: AT_ONCE }, create));
+  const elapsed = (performance.now() - started) / AT_ONCE;
+  await Promise.all(boxes.map((box) => box.kill()));
+  return { '': elapsed };
+}
+
+/** What the guest needs for a process by itself, by its own clock. */
+async function insideMs(box: Sandbox): Promise<Sample> {
+  const times = 20;
+  const loop = `a=$(date +%s%N); i=0; while [ $i -lt ${times} ]; do /bin/true; i=$((i+1)); done; echo $(( $(date +%s%N) - a ))`;
+  const { stdout } = await box.commands.run(['sh', '-c', loop]);
+  return { '': Number(stdout) / 1e6 / times };
+}
+
+/** Of the machine that has run a command and idles. */
+function memoryArm(): Arm {
+  return {
+    name: 'private memory of an idle clone',
+    command: 'Private_Dirty of QEMU in smaps_rollup',
+    sample: async () => {
+      const machines = descendants(process.pid).filter(({ pid }) =>
+        readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/usr/bin/qemu-system'),
+      );
+      const [machine] = machines;
+      if (machine === undefined) throw new Error('no machine runs');
+      const rollup = readFileSync(`/proc/${machine.pid}/smaps_rollup`, 'utf8');
+      return { '': Number(/^Private_Dirty:\s+(\d+)/m.exec(rollup)?.[1]) / 1024 };
+    },
+  };
+}
+
+/** Boots the guest without a jail and without files, up to where it would be told what to be. Text: why it cannot. */
+async function bareMachine(place: Place): Promise<string | (() => Promise<Sample>)> {
+  const env = place.env();
+  try {
+    const cache = new MachineCache(machineCacheDir(gloveboxDirs(env)));
+    const wanted = { cache, lease: cache.lease(), kernel: findKernel(env), agent: locateAgent(env) };
+    const kernel = await ensureKernel(wanted);
+    const initrd = await ensureInitrd({ ...wanted, features: ['network', 'share'] });
+    const khz = tscKhz();
+    const argv = qemuArgs({
+      ...{ qemu: findQemu(env, '/'), arch: process.arch === 'arm64' ? 'arm64' : 'x64', accelerator: 'tcg' },
+      ...{ memoryBytes: 1024 ** 3, cpus: 1, shares: [], disk: false, network: true },
+      ...(khz === undefined ? {} : { tscKhz: khz }),
+    });
+    const places = new Map<string, string>([
+      [PLACES.kernel, kernel.file],
+      [PLACES.initrd, initrd.file],
+    ]);
+    const [program = '', ...words] = argv.map((word) => places.get(word) ?? word);
+    return () => bootOnce(program, words);
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+async function bootOnce(program: string, words: readonly string[]): Promise<Sample> {
+  const started = performance.now();
+  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
+  try {
+    const channel = child.stdio[3];
+    if (!(channel instanceof Duplex)) throw new Error('QEMU has no channel');
+    child.stderr?.resume();
+    await machineReady(channel);
+    return { '': performance.now() - started };
+  } finally {
+    child.kill('SIGKILL');
+  }
+}
