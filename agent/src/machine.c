@@ -16,6 +16,7 @@
 
 #include "fail.h"
 #include "loop.h"
+#include "net.h"
 #include "oom.h"
 #include "proto.h"
 #include "relay.h"
@@ -97,16 +98,26 @@ static int open_namespace(void) {
     return fd;
 }
 
-/* The sandbox's network: loopback and listeners. What arrives there is carried over the card, which is in another namespace. */
-static int make_network(const struct listeners *listeners) {
+/* The sandbox's network: loopback. It takes the kernel long to make, so it is there before anybody knows of a sandbox. */
+static int make_network(void) {
     fail_stage("network");
     int outer = open_namespace();
     if (unshare(CLONE_NEWNET) < 0) fail_sys("unshare", "network");
-    relay_listen_linux(listeners);
+    if (!net_loopback_up()) fail_sys("loopback up", NULL);
     int inner = open_namespace();
     if (setns(outer, CLONE_NEWNET) < 0) fail_sys("setns", "network");
     close(outer);
     return inner;
+}
+
+/* What arrives in the sandbox's network is carried over the card, which is in another one. */
+static void listen_inside(int inner, const struct listeners *listeners) {
+    fail_stage("network");
+    int outer = open_namespace();
+    if (setns(inner, CLONE_NEWNET) < 0) fail_sys("setns", "network");
+    relay_listen_linux(listeners);
+    if (setns(outer, CLONE_NEWNET) < 0) fail_sys("setns", "network");
+    close(outer);
 }
 
 static void mount_share(const char *tag, const char *place, unsigned long flags) {
@@ -154,14 +165,14 @@ static int stage(void *unused) {
     hardware_modules();
     hardware_channel();
     hardware_base();
+    struct order order = {.spec = &spec, .network = make_network()};
     read_spec(&spec);
     hardware_personal(&spec);
-    struct order order = {.spec = &spec, .network = -1};
     pid_t relay = 0;
     if (spec.has_network) {
         hardware_card(&spec);
         if ((spec.flags & MACHINE_RUNTIME) != 0) relay_listen_unix(MACHINE_RELAY, spec.uid);
-        else order.network = make_network(&spec.listeners);
+        else listen_inside(order.network, &spec.listeners);
         relay = start_relay(&spec);
     }
     mount_share(spec.base, MACHINE_BASE, MS_RDONLY);

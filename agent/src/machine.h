@@ -62,7 +62,7 @@ void machine_root(const struct machine_spec *spec);
 /* Makes it the root, and lets go of everything else. */
 void machine_enter_root(void);
 
-/* machine_child.c: never returns: becomes the sandbox's first process. `network` is its network namespace, or -1 for a new one. */
+/* machine_child.c: never returns: becomes the sandbox's first process. `network` is its network namespace. */
 _Noreturn void machine_child(const struct machine_spec *spec, int network);
 
 

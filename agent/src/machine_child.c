@@ -12,7 +12,6 @@
 #include "airlock.h"
 #include "fail.h"
 #include "machine.h"
-#include "net.h"
 #include "proto.h"
 
 /* What fs.nr_open allows by default; a policy's limits lower it. */
@@ -29,13 +28,8 @@ static void use_null(int null, bool runtime) {
 
 static void enter_network(int network) {
     fail_stage("network");
-    if (network >= 0) {
-        if (setns(network, CLONE_NEWNET) < 0) fail_sys("setns", "network");
-        close(network);
-        return;
-    }
-    if (unshare(CLONE_NEWNET) < 0) fail_sys("unshare", "network");
-    if (!net_loopback_up()) fail_sys("loopback up", NULL);
+    if (setns(network, CLONE_NEWNET) < 0) fail_sys("setns", "network");
+    close(network);
 }
 
 /* As `--disable-userns` of bubblewrap's: user_namespaces(7). The file is that of whoever opens it. */
