@@ -413,12 +413,15 @@ describe('creation', () => {
   it('honours limits, profile and lists', async () => {
     using box = new TestBox();
     const secret = box.write('secret', 'x');
+    const other = path.join(box.base, 'other');
+    mkdirSync(other);
     await using sandbox = await create(box, {
       profile: 'node',
       limits: { files: '64' },
       deny: [secret],
-      read: [box.base],
+      read: [other],
     });
+    expect((await sandbox.commands.exec(['ls', other])).exitCode).toBe(0);
     expect((await sandbox.commands.run('ulimit -n')).stdout).toBe('64\n');
     expect((await sandbox.commands.exec(['cat', 'secret'])).exitCode).toBe(1);
     expect(sandbox.plan.network.policy.allow.map((rule) => rule.host)).toEqual(['registry.npmjs.org']);
