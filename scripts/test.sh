@@ -15,7 +15,7 @@ note() { printf '\n== %s\n' "$*"; }
 # What an ordinary user's rights change. Every attack runs in the process tier as root and in the container tier as this user, whose
 # sandbox has to do without any of root's rights; each is the harder way for its tier.
 user_files=(test/attack/
-  test/integration/{sdk,sdk-attach,sdk-crash,files,review,faults,terminal,network-change,publish,concurrency}.test.ts
+  test/integration/{sdk,sdk-attach,sdk-crash,files,faults,terminal,network-change,publish,concurrency}.test.ts
   test/integration/{container,podman,code-state,inspection-clients}.test.ts)
 # Attacks on the gateway's own bounds, which it sets without knowing the tier or the user: once is enough. All of them by hand:
 # `GLOVEBOX_TEST_TIERS=container npx vitest run --project attack`.

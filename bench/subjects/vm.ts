@@ -161,10 +161,9 @@ function memoryArm(): Arm {
     name: 'private memory of an idle clone',
     command: 'Private_Dirty of QEMU in smaps_rollup',
     sample: async () => {
-      const machines = descendants(process.pid).filter(({ pid }) =>
+      const machine = descendants(process.pid).find(({ pid }) =>
         readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('/usr/bin/qemu-system'),
       );
-      const [machine] = machines;
       if (machine === undefined) throw new Error('no machine runs');
       const rollup = readFileSync(`/proc/${machine.pid}/smaps_rollup`, 'utf8');
       return { '': Number(/^Private_Dirty:\s+(\d+)/m.exec(rollup)?.[1]) / 1024 };

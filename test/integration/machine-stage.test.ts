@@ -36,6 +36,8 @@ const shell = (script: string): ExecSpec => ({ argv: ['bash', '-c', script], env
 interface Running {
   readonly machine: Machine;
   readonly session: AgentSession;
+  /** What the machine told of besides. */
+  readonly seen: { outOfMemory: number };
 }
 
 /** Boots a machine and tells it everything. */
@@ -46,10 +48,15 @@ async function start(
 ): Promise<Running> {
   const machine = await site.boot(options);
   await machineReady(machine.channel);
-  const session = new AgentSession(machine.channel, { airlock: false, oneshot: boot.mode === 'oneshot' });
+  const seen = { outOfMemory: 0 };
+  const session = new AgentSession(machine.channel, {
+    airlock: false,
+    oneshot: boot.mode === 'oneshot',
+    onOutOfMemory: () => (seen.outOfMemory += 1),
+  });
   machine.channel.write(encodeMachineSpec(machineSpec(spec)));
   machine.channel.write(encodeBootSpec(boot));
-  return { machine, session };
+  return { machine, session, seen };
 }
 
 interface Ran {
@@ -126,6 +133,7 @@ describe.skipIf(missing !== undefined)(`machine stage${missing === undefined ? '
     expect(bomb.out).toContain('Resource temporarily unavailable');
     const hog = await run(running, 'head -c 300000000 /dev/zero | tail | wc -c; exit ${PIPESTATUS[1]}');
     expect(hog.exit.status).toBe(137);
+    expect(running.seen.outOfMemory).toBeGreaterThan(0);
     expect((await run(running, 'echo alive')).out).toBe('alive\n');
     running.session.destroy();
     await gone(running);
