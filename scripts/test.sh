@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Sets everything up and runs every test: as the caller and, when that is root, again as an ordinary user.
+# Sets everything up and runs the tests: as the caller and, when that is root, again as an ordinary user. `--full` adds those that boot a
+# machine for each of many faults, which takes minutes where machines are emulated.
 # Ends with one plain line: N passed, N failed, N skipped. A test that fails is tried once more, and named at the end if it passes then:
 # what a busy machine does to a time limit must not hide what a change did, nor the other way round.
 set -uo pipefail
@@ -9,6 +10,9 @@ bash scripts/setup.sh --dev || exit 1
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 status=0
+
+slow=(--exclude 'test/integration/{vm-faults,machine-stage}.test.ts')
+[ "${1:-}" = --full ] && slow=()
 
 note() { printf '\n== %s\n' "$*"; }
 
@@ -52,7 +56,7 @@ note 'the agent (C): unit tests and fuzzing under sanitizers'
 bash agent/test.sh 2>&1 | tee "$results/agent.txt" || status=1
 
 note 'tests'
-npx --no-install vitest run --retry 1 --project unit --project pins --project gateway --project integration \
+npx --no-install vitest run --retry 1 --project unit --project pins --project gateway --project integration "${slow[@]}" \
   --reporter=default --reporter=json --outputFile.json="$results/all.json" || status=1
 
 note 'attacks'
