@@ -8,6 +8,7 @@ import { CAPS } from '../base/caps.ts';
 import { isGloveboxError } from '../base/errors.ts';
 import { pathFromBytes } from '../base/path-bytes.ts';
 import { ensurePrivateDir, gloveboxDirs } from '../base/paths.ts';
+import { within } from '../base/within.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { LimitName } from '../policy/contract.ts';
 import { APPEARED_PATTERNS } from '../policy/protected.ts';
@@ -126,19 +127,6 @@ async function takeDown(sandbox: StartedSandbox, leaving: boolean): Promise<void
   await within(LEAVE_MS, gone);
   session.destroy();
   await jail.exited;
-}
-
-/** True when the promise settled in time. */
-async function within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), limitMs);
-  });
-  try {
-    return await Promise.race([work.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
 
 type Findings = Pick<EndReport, 'appeared' | 'appearedTruncated'>;

@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
-import { ensurePrivateDir } from '../../base/paths.ts';
 import type { Platform } from './args.ts';
 import { runscVersion, tryPlatform, unavailable, type Trial } from './probe.ts';
+import { readFinding, rememberFinding } from '../finding.ts';
 
 export interface PlatformInput extends Trial {
   readonly env: NodeJS.ProcessEnv;
@@ -35,7 +35,7 @@ export async function choosePlatform(input: PlatformInput): Promise<Platform> {
   const wanted = platformsOf(input.env['GLOVEBOX_GVISOR_PLATFORM']);
   const file = path.join(input.cacheDir, `gvisor-${wanted.join('-')}`);
   const identity = identityOf(input.runsc);
-  const known = readFinding(file);
+  const known = readFinding(file, isFinding);
   if (known?.kernel === release() && wanted.includes(known.platform)) {
     if (known.file === identity) return known.platform;
     if (known.content === contentOf(input.runsc)) return remember(file, { ...known, file: identity });
@@ -87,28 +87,12 @@ function contentOf(file: string): string {
   return createHash('sha256').update(readFileSync(file)).digest('hex');
 }
 
-/** Losing it costs a trial, so what cannot be read is not there. */
-function readFinding(file: string): Finding | undefined {
-  try {
-    const value: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    return isFinding(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 function isFinding(value: unknown): value is Finding {
   const keys = ['platform', 'version', 'content', 'file', 'kernel'];
   return typeof value === 'object' && value !== null && keys.every((key) => key in value);
 }
 
 function remember(file: string, finding: Finding): Platform {
-  try {
-    const draft = path.join(ensurePrivateDir(path.dirname(file)), `${path.basename(file)}.${process.pid}`);
-    writeFileSync(draft, JSON.stringify(finding), { mode: 0o600 });
-    renameSync(draft, file);
-  } catch {
-    // The next start finds it out again.
-  }
+  rememberFinding(file, finding);
   return finding.platform;
 }

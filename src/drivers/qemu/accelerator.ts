@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { accessSync, constants, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, statSync } from 'node:fs';
 import { release } from 'node:os';
 import path from 'node:path';
 import { bootMoment } from '../../base/boot-clock.ts';
 import { GloveboxError } from '../../base/errors.ts';
-import { ensurePrivateDir } from '../../base/paths.ts';
 import type { Accelerator } from './args.ts';
 import { tryMachine, type TrialInput } from './trial.ts';
+import { readFinding, rememberFinding } from '../finding.ts';
 
 export interface AcceleratorInput extends Omit<TrialInput, 'accelerator' | 'limitMs'> {
   readonly env: NodeJS.ProcessEnv;
@@ -46,7 +46,7 @@ export async function chooseAccelerator(input: AcceleratorInput): Promise<Accele
   if (wanted === 'tcg') return 'tcg';
   const file = path.join(input.cacheDir, `vm-accelerator${wanted === undefined ? '' : `-${wanted}`}`);
   const question = questionOf(input);
-  const known = readFinding(file);
+  const known = readFinding(file, isFinding);
   const isKnown = known?.question === question && (wanted === undefined || known.accelerator === wanted);
   const finding = isKnown ? known : remember(file, { question, ...(await findOut(input, wanted)) });
   const { accelerator, why = 'it does not work' } = finding;
@@ -100,16 +100,6 @@ function questionOf({ qemu, kernelHash, device }: AcceleratorInput): string {
   return createHash('sha256').update(parts.join('\n')).digest('hex');
 }
 
-/** Losing it costs a trial, so what cannot be read is not there. */
-function readFinding(file: string): Finding | undefined {
-  try {
-    const value: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    return isFinding(value) ? value : undefined;
-  } catch {
-    return undefined;
-  }
-}
-
 function isFinding(value: unknown): value is Finding {
   if (typeof value !== 'object' || value === null) return false;
   if (!('question' in value) || !('accelerator' in value)) return false;
@@ -117,12 +107,6 @@ function isFinding(value: unknown): value is Finding {
 }
 
 function remember(file: string, finding: Finding): Finding {
-  try {
-    const draft = path.join(ensurePrivateDir(path.dirname(file)), `${path.basename(file)}.${process.pid}`);
-    writeFileSync(draft, JSON.stringify(finding), { mode: 0o600 });
-    renameSync(draft, file);
-  } catch {
-    // The next start finds it out again.
-  }
+  rememberFinding(file, finding);
   return finding;
 }

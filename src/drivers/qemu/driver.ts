@@ -7,6 +7,7 @@ import { encodeMachineSpec, machineReady } from '../../agent/machine.ts';
 import { AgentSession } from '../../agent/session.ts';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError } from '../../base/errors.ts';
+import { within } from '../../base/within.ts';
 import type { LimitName } from '../../policy/contract.ts';
 import type { Jail, MakeBootInput, SpawnedJail } from '../bubblewrap/driver.ts';
 import { bootSpec, type AirlockInput, type BootInput } from '../bubblewrap/spec.ts';
@@ -305,19 +306,6 @@ const PARTING_MS = 500;
 
 const verdictOf = ({ verdict }: { readonly verdict?: string }): { readonly verdict?: string } =>
   verdict === undefined ? {} : { verdict };
-
-/** True when it was settled by then. */
-async function within(limitMs: number, work: Promise<unknown>): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<false>((resolve) => {
-    timer = setTimeout(() => resolve(false), limitMs);
-  });
-  try {
-    return await Promise.race([work.then(() => true), late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 async function inTime<T>(work: Promise<T>, limitMs: number = CAPS.machineStartMs): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
