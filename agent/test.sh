@@ -41,7 +41,7 @@ step "build with sanitizers" "$here/build.sh" --asan "$work/agent-asan"
 step "sanitized version" "$work/agent-asan" version
 
 # shellcheck disable=SC2086
-step "build unit tests" "$cc" $flags -fsanitize=address,undefined -pthread -o "$work/unit" "$here/test/unit.c" "$here/test/work.c" "$here/test/tunnel.c" "$here/test/machine.c" $sources
+step "build unit tests" "$cc" $flags -fsanitize=address,undefined -pthread -o "$work/unit" "$here/test/unit.c" "$here/test/work.c" "$here/test/tunnel.c" "$here/test/machine.c" "$here/test/copied.c" "$here/test/ferry.c" $sources
 if [ -x "$work/unit" ]; then
   counts=$("$work/unit" 2>"$work/unit.err") || cat "$work/unit.err" >&2
   # shellcheck disable=SC2086

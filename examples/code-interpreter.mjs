@@ -1,4 +1,4 @@
-// A code interpreter as a tool of a language model. Run it after `npm run build`: node examples/code-interpreter.mjs [process|container]
+// A code interpreter as a tool of a language model. Run it after `npm run build`: node examples/code-interpreter.mjs [TIER]
 //
 // No model can be had here, so `model` below is a script that answers as one would: it asks for the tool, reads the error, asks again.
 // Put your provider's client in its place; the loop and the tool stay as they are.
@@ -42,7 +42,7 @@ try {
       console.log(`answer: ${turn.answer}`);
       break;
     }
-    const execution = await box.runCode(turn.input.code, { timeoutMs: 20_000 });
+    const execution = await box.runCode(turn.input.code, { timeoutMs: 60_000 });
     const content = toolResult(execution);
     console.log(`> ${turn.input.code.replaceAll('\n', '\n> ')}\n${lastLine(content)}\n`);
     messages.push({ role: 'assistant', content: turn }, { role: 'tool', content });

@@ -1,5 +1,5 @@
 // Grades 50 submissions of many people, some of them hostile, four at a time, each in a sandbox of its own. Run it after `npm run build`:
-// node examples/grader.mjs [process|container] [jobs]
+// node examples/grader.mjs [TIER] [JOBS]
 import { runCodeOnce } from 'glovebox';
 
 const tier = process.argv[2] ?? 'process';

@@ -1,4 +1,4 @@
-// A host that may be reached in one way and under one account only. Run it after `npm run build`: node examples/pinned-api.mjs
+// A host that may be reached in one way and under one account only. Run it after `npm run build`: node examples/pinned-api.mjs [TIER]
 //
 // The "API" is a small server on this machine, so that the example needs no network and no account. `transport` leads the
 // sandbox's connections to it; leave that out, and `trust` too, for a real host.
@@ -62,7 +62,8 @@ writeFileSync(
 
 const box = await Sandbox.create({
   workspace: at('workspace'),
-  hostEnv: { PATH: process.env.PATH, HOME: home, EXAMPLE_API_KEY: SECRET },
+  tier: process.argv[2] ?? 'process',
+  hostEnv: { ...process.env, HOME: home, XDG_CONFIG_HOME: path.dirname(config), EXAMPLE_API_KEY: SECRET },
   transport: {
     resolver: { resolve: async () => ['93.184.216.34'] },
     dialler: { dial: async () => connect(api.address().port, '127.0.0.1') },

@@ -1,5 +1,5 @@
 // A plot that code in a sandbox draws, as a picture and as data. Needs python3-matplotlib. Run it after `npm run build`:
-// node examples/plot.mjs [process|container] [FILE.png]
+// node examples/plot.mjs [TIER] [FILE.png]
 import { writeFileSync } from 'node:fs';
 import { Sandbox } from 'glovebox';
 

@@ -1,4 +1,4 @@
-// A terminal in a sandbox, as a web terminal would drive it. Run it after `npm run build`: node examples/terminal.mjs [process|container]
+// A terminal in a sandbox, as a web terminal would drive it. Run it after `npm run build`: node examples/terminal.mjs [TIER]
 import { Sandbox } from 'glovebox';
 
 const box = await Sandbox.create({ temporary: true, profile: 'code', tier: process.argv[2] ?? 'process' });
@@ -24,7 +24,7 @@ try {
   await shows('>>> ');
   await box.pty.sendInput(
     terminal.pid,
-    Buffer.from('print("six times seven is", 6 * 7)\nwhile True: pass\n\n'),
+    Buffer.from('if True:\n  print("six times seven is", 6 * 7)\n  while True: pass\n\n'),
   );
   await shows('is 42');
   // Ctrl-C ends the loop, not the interpreter.

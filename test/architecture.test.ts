@@ -13,7 +13,7 @@ const ROWS: readonly (readonly string[])[] = [
   ['drivers', 'gateway', 'secrets', 'approval', 'content', 'detect', 'identity', 'images', 'review'],
   ['machine'],
   ['sandbox'],
-  ['server', 'mcp', 'index.ts', 'testing.ts'],
+  ['server', 'mcp', 'verify', 'index.ts', 'testing.ts'],
   ['cli'],
 ];
 

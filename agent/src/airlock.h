@@ -8,6 +8,7 @@ int airlock_main(void);
 int init_main(void);
 /* `init` in the jail of a machine that goes on from a template. */
 int recall_main(void);
+int keep_main(void);
 int stdio_main(void);
 int finish_main(void);
 int probe_main(void);

@@ -78,7 +78,7 @@ static void drop_capabilities(struct confinement *out) {
 }
 
 void confine(const struct boot_spec *spec, struct confinement *out) {
-    /* The runtime of a guest kernel makes namespaces and mounts, below a user namespace that owns nothing of the host's. */
+    /* The runtime of a guest kernel makes namespaces and mounts, below a user namespace that owns nothing of the host's; its file server opens files. */
     if ((spec->flags & BOOT_KEEP_CAPABILITIES) == 0) drop_capabilities(out);
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) fail_sys("prctl", "PR_SET_DUMPABLE");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail_sys("prctl", "PR_SET_NO_NEW_PRIVS");

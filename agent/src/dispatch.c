@@ -112,6 +112,7 @@ static void for_stream(struct loop *l, const struct frame *f, struct slice paylo
 }
 
 void dispatch(struct loop *l, const struct frame *f, struct slice payload) {
+    if (l->quiet != (f->type == F_GO_ON)) loop_violation(l, "a frame between QUIESCE and GO_ON");
     switch (f->type) {
     case F_EXEC: on_exec(l, f, payload); break;
     case F_DIAL: on_dial(l, f, payload); break;
@@ -123,6 +124,8 @@ void dispatch(struct loop *l, const struct frame *f, struct slice payload) {
     case F_SIGNAL: on_signal(l, f->stream, payload); break;
     case F_SHUTDOWN: on_shutdown(l, payload); break;
     case F_PING: on_ping(l, payload); break;
+    case F_QUIESCE: quiet_begin(l); break;
+    case F_GO_ON: quiet_end(l, payload); break;
     case F_STDIN:
     case F_DATA:
     case F_STDIN_EOF:

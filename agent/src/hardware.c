@@ -1,10 +1,12 @@
 /* A machine's devices: modules, the channel, disks, clock, random numbers, network card. */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -16,6 +18,7 @@
 #include "machine.h"
 #include "net.h"
 #include "proto.h"
+#include "vsock.h"
 
 enum {
     LIST_MAX = 16384,
@@ -31,6 +34,7 @@ enum {
 };
 
 static const char port_name[] = "glovebox.agent";
+static const char port_class[] = "/sys/class/virtio-ports";
 static const char disk_serial[] = "base";
 
 static void mount_at(const char *type, const char *target, unsigned long flags) {
@@ -109,15 +113,31 @@ static bool find_device(const char *class, const char *file, const char *wanted,
     return found;
 }
 
-void hardware_channel(void) {
+bool hardware_has_port(const char *port) {
+    char name[NAME_BYTES];
+    return find_device(port_class, "name", port, name);
+}
+
+int hardware_port(const char *port) {
     char name[NAME_BYTES], path[NAME_BYTES + 8];
-    fail_stage("channel");
-    if (!find_device("/sys/class/virtio-ports", "name", port_name, name)) fail_sys("find port", port_name);
+    if (!find_device(port_class, "name", port, name)) fail_sys("find port", port);
     snprintf(path, sizeof path, "/dev/%s", name);
     int fd = open(path, O_RDWR | O_CLOEXEC);
-    if (fd < 0 || dup2(fd, CHANNEL_FD) < 0) fail_sys("open", path);
+    if (fd < 0) fail_sys("open", path);
+    return fd;
+}
+
+void hardware_channel(void) {
+    fail_stage("channel");
+    if (vsock_wanted()) {
+        vsock_listen();
+        vsock_accept();
+        return;
+    }
+    int fd = hardware_port(port_name);
+    if (dup2(fd, CHANNEL_FD) < 0) fail_sys("dup2", "channel");
     if (fd != CHANNEL_FD) close(fd);
-    if (fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", path);
+    if (fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", "channel");
     fail_channel(CHANNEL_FD);
 }
 
@@ -125,17 +145,16 @@ void hardware_base(void) {
     char name[NAME_BYTES], path[NAME_BYTES + 8] = "/dev/vda";
     fail_stage("base");
     if (find_device("/sys/block", "serial", disk_serial, name)) snprintf(path, sizeof path, "/dev/%s", name);
-    umount2("/sys", MNT_DETACH);
     if (mkdir(MACHINE_BASE, 0755) < 0 && errno != EEXIST) fail_sys("mkdir", MACHINE_BASE);
     /* A machine without a disk has its base system from the host's share. */
     if (access(path, F_OK) < 0) return;
     if (mount(path, MACHINE_BASE, "erofs", MS_RDONLY | MS_NOSUID | MS_NODEV, NULL) < 0) fail_sys("mount", path);
 }
 
-void hardware_await_host(void) {
+void hardware_await_host(int fd) {
     const struct timespec moment = {.tv_nsec = HOST_AWAY_MS * 1000000L};
     for (;;) {
-        struct pollfd port = {.fd = CHANNEL_FD, .events = POLLIN};
+        struct pollfd port = {.fd = fd, .events = POLLIN};
         if (poll(&port, 1, -1) < 0 && errno != EINTR) fail_sys("poll", "channel");
         if ((port.revents & POLLHUP) != 0) nanosleep(&moment, NULL);
         else if ((port.revents & POLLIN) != 0) return;
@@ -156,22 +175,40 @@ static void seed_random(struct slice seed) {
     close(fd);
 }
 
+void hardware_clock(uint64_t ns) {
+    struct timespec now = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+    if (clock_settime(CLOCK_REALTIME, &now) < 0) fail_sys("clock_settime", NULL);
+}
+
 void hardware_personal(const struct machine_spec *spec) {
     fail_stage("personal");
     seed_random(spec->seed);
-    struct timespec now = {(time_t)(spec->clock_ns / 1000000000u), (long)(spec->clock_ns % 1000000000u)};
-    if (clock_settime(CLOCK_REALTIME, &now) < 0) fail_sys("clock_settime", NULL);
+    hardware_clock(spec->clock_ns);
     if (sethostname(spec->hostname, strlen(spec->hostname)) < 0) fail_sys("sethostname", NULL);
 }
 
-void hardware_card(const struct machine_spec *spec) {
+static bool parse_subnet(const char *text, struct in_addr *address, uint8_t *prefix_len) {
+    char own[INET_ADDRSTRLEN], rest;
+    unsigned bits;
+    if (sscanf(text, "%15[0-9.]/%2u%c", own, &bits, &rest) != 2 || bits > 32) return false;
+    *prefix_len = (uint8_t)bits;
+    return inet_pton(AF_INET, own, address) == 1;
+}
+
+void hardware_card(void) {
+    struct in_addr address;
+    uint8_t prefix_len;
+    /* The kernel makes what it does not know of its command line the first process' environment. */
+    const char *subnet = getenv("glovebox_card");
+    if (subnet == NULL) return;
     fail_stage("card");
+    if (!parse_subnet(subnet, &address, &prefix_len)) fail_msg("parse", subnet, "no subnet of IPv4");
     /* The kernel's first, and a machine has no other. */
     static const char card[] = "eth0";
     unsigned index = if_nametoindex(card);
     if (index == 0) fail_sys("find card", card);
     /* An own address of IPv6 would make the card speak before anybody asked it to. */
     if (!write_file("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1") && errno != ENOENT) fail_sys("disable ipv6", card);
-    if (!net_add_ipv4(index, spec->address, spec->prefix_len)) fail_sys("address", card);
+    if (!net_add_ipv4(index, address, prefix_len)) fail_sys("address", card);
     if (!net_up(card)) fail_sys("up", card);
 }

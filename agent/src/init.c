@@ -34,7 +34,8 @@ static void leave_keyring(struct confinement *out) {
     else if (errno != ENOSYS && errno != EPERM && errno != EDQUOT) fail_sys("keyctl", NULL);
 }
 
-static void queue_hello(struct loop *l, const struct confinement *c) {
+void queue_hello(struct loop *l) {
+    const struct confinement *c = l->confinement;
     size_t mark;
     struct buf *out = &l->out;
     bool ok = frame_begin(out, F_HELLO, 0, &mark) && tlv_u32(out, H_VERSION, PROTOCOL_VERSION) &&
@@ -70,8 +71,8 @@ static _Noreturn void serve(int out) {
     confine(&boot, &confinement);
     if ((boot.flags & BOOT_HAND_CHANNEL) != 0) runtime_run(&boot);
     relay_start();
-    struct loop loop = {.boot = &boot, .out_fd = out, .signal_fd = -1};
-    queue_hello(&loop, &confinement);
+    struct loop loop = {.boot = &boot, .confinement = &confinement, .out_fd = out, .signal_fd = -1};
+    queue_hello(&loop);
     /* Starting a thread takes a guest kernel milliseconds, in which the host can go on. */
     if (!write_all(out, buf_head(&loop.out), loop.out.len)) _exit(EXIT_REFUSED);
     buf_consume(&loop.out, loop.out.len);

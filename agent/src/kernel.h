@@ -23,6 +23,8 @@ enum {
     NR_FSOPEN = 430,
     NR_FSCONFIG = 431,
     NR_FSMOUNT = 432,
+    NR_PIDFD_OPEN = 434,
+    NR_CLONE3 = 435,
     NR_CLOSE_RANGE = 436,
     NR_OPENAT2 = 437,
     NR_MOUNT_SETATTR = 442,
@@ -42,6 +44,13 @@ enum {
     K_ATTR_RDONLY = 0x1,
     K_ATTR_NOSUID = 0x2,
     K_ATTR_NODEV = 0x4,
+};
+
+/* clone(2), clone3 */
+#define K_CLONE_INTO_CGROUP 0x200000000ull
+
+struct k_clone_args {
+    uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 
 struct k_mount_attr {
@@ -144,6 +153,15 @@ struct k_cap_data {
 };
 
 enum { K_CAP_VERSION_3 = 0x20080522 };
+
+/* vsock(7) */
+enum { K_VMADDR_CID_ANY = 0xffffffffu };
+
+struct k_sockaddr_vm {
+    uint16_t family, reserved;
+    uint32_t port, cid;
+    uint8_t flags, zero[3];
+};
 
 /* keyctl(2) */
 enum { K_KEYCTL_JOIN_SESSION_KEYRING = 1 };

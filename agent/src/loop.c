@@ -31,7 +31,7 @@ int64_t now_ms(void) {
 /* As pid 1 of a pid namespace this reaches everything in it but ourselves: kill(2). `init_main` insists on pid 1. */
 void kill_all(int signo) { kill(-1, signo); }
 
-static void write_out(struct loop *l) {
+void write_out(struct loop *l) {
     while (l->out.len > 0) {
         ssize_t n = write(l->out_fd, buf_head(&l->out), l->out.len);
         if (n < 0 && errno == EINTR) continue;
@@ -57,7 +57,7 @@ void loop_must(struct loop *l, bool ok) {
     if (!ok) loop_fatal(l, ERR_INTERNAL, "memory", "out of memory");
 }
 
-static void read_frames(struct loop *l) {
+void read_frames(struct loop *l) {
     loop_must(l, buf_reserve(&l->in, READ_CHUNK));
     ssize_t n = read(CHANNEL_FD, buf_head(&l->in) + l->in.len, READ_CHUNK);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
@@ -153,7 +153,11 @@ static void settle(struct loop *l) {
     if (l->boot->mode == MODE_SERVE && l->shutting_down && !reap(l, WNOHANG)) l->finishing = true;
     for (struct stream *s = l->streams, *next; s != NULL; s = next) {
         next = s->next;
-        if (l->boot->mode == MODE_SERVE || s->dial) stream_settle(l, s);
+        if (l->boot->mode != MODE_SERVE && !s->dial) continue;
+        bool orphan = s->orphan;
+        size_t before = l->out.len;
+        if (!stream_settle(l, s) && orphan) orphan_hush(l, s, before);
+        else if (orphan) l->out.len = before;
     }
     write_out(l);
     if (l->finishing && l->boot->mode == MODE_SERVE) exit_when_sent(l, 0);
@@ -202,6 +206,7 @@ static size_t build_polls(struct loop *l) {
 static void serve_streams(struct loop *l) {
     const struct pollfd *p = l->polls + 3;
     for (struct stream *s = l->streams; s != NULL; s = s->next, p += STREAM_POLLS) {
+        size_t before = l->out.len;
         if (p[0].revents != 0) {
             if (s->connecting) dial_ready(l, s);
             else pump_in(l, s);
@@ -209,12 +214,16 @@ static void serve_streams(struct loop *l) {
         for (int i = 0; i < OUT_CHANNELS; i++)
             if (p[1 + i].revents != 0) pump_out(l, s, CH_OUT + i, false);
         if (p[1 + OUT_CHANNELS].revents != 0) work_answered(s);
+        if (s->orphan) orphan_hush(l, s, before);
     }
 }
 
-/* Everywhere else the channel is a socket or a pipe. */
+/* A port, or a connection to another machine. Everywhere else the channel is a unix socket or a pipe. */
 static bool is_machine_port(int fd) {
     struct stat st;
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) == 0) return domain == AF_VSOCK;
     return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode);
 }
 
@@ -248,6 +257,10 @@ _Noreturn void loop_run(struct loop *l) {
     limits_take_on(&l->boot->rlimits);
     if (l->boot->mode == MODE_ONESHOT) start_oneshot(l);
     for (;;) {
+        if (l->quiet) {
+            quiet_turn(l);
+            continue;
+        }
         settle(l);
         int timeout = sooner(check_deadline(l), work_rest(l));
         size_t n = build_polls(l);

@@ -30,6 +30,7 @@ struct stream {
     uint16_t port;
     pid_t pid; /* 0 for a dial; for work its hand */
     bool reaped, exit_sent, reset;
+    bool orphan; /* nobody asks for it any more: its output is read, and thrown away */
     int status;
     struct rusage usage;
     int in_fd, pty_fd;
@@ -59,6 +60,10 @@ struct loop {
     /* The kernel is the sandbox's own, and what it does for want of memory is told. */
     bool own_kernel;
     uint32_t oom_kills;
+    const struct confinement *confinement;
+    /* Nothing is said until the host says GO_ON. */
+    bool quiet;
+    size_t orphan_count; /* streams of a former host: it was another machine */
     bool shutting_down, killed, finishing;
     int64_t kill_at_ms; /* when SHUTDOWN's grace ends */
     struct pollfd *polls;
@@ -74,6 +79,8 @@ _Noreturn void loop_run(struct loop *l);
 /* Ends everything: a violation of the protocol, or no memory. */
 _Noreturn void loop_violation(struct loop *l, const char *message);
 _Noreturn void loop_fatal(struct loop *l, uint32_t code, const char *op, const char *message);
+void write_out(struct loop *l);
+void read_frames(struct loop *l);
 /* Checks an append to the output queue. */
 void loop_must(struct loop *l, bool ok);
 int64_t now_ms(void);
@@ -104,5 +111,17 @@ void dial_ready(struct loop *l, struct stream *s);
 
 /* dispatch.c */
 void dispatch(struct loop *l, const struct frame *f, struct slice payload);
+
+/* quiet.c */
+void quiet_begin(struct loop *l);
+/* As long as it lasts, instead of everything else. */
+void quiet_turn(struct loop *l);
+/* GO_ON. */
+void quiet_end(struct loop *l, struct slice payload);
+/* What an orphan said since the queue had this length is taken back, and its windows stay open. */
+void orphan_hush(struct loop *l, struct stream *s, size_t before);
+
+/* init.c */
+void queue_hello(struct loop *l);
 
 #endif

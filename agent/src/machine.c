@@ -14,12 +14,15 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "copied.h"
 #include "fail.h"
+#include "forget.h"
+#include "keeper.h"
 #include "loop.h"
-#include "net.h"
 #include "oom.h"
 #include "proto.h"
 #include "relay.h"
+#include "vsock.h"
 
 enum {
     /* A host that does not close its end by then is gone or stopped. */
@@ -28,7 +31,8 @@ enum {
     LAST_WORDS_S = 5,
     /* Two descriptors for each connection that is carried (RELAY_LINKS_MAX), and the listeners. */
     RELAY_FILES = 4096,
-    STACK = 64 * 1024,
+    /* Copied trees are walked on it. */
+    STACK = 512 * 1024,
     NOBODY = 65534,
 };
 
@@ -37,13 +41,27 @@ struct order {
     int network;
 };
 
-static void send_u32(uint16_t type, uint16_t tag, uint32_t value) {
+/* False with errno when the host is gone. */
+static bool try_u32(uint16_t type, uint16_t tag, uint32_t value) {
     struct buf out = {0};
     size_t mark;
     if (!frame_begin(&out, type, 0, &mark) || !tlv_u32(&out, tag, value)) fail_msg("memory", NULL, "out of memory");
     frame_end(&out, mark);
-    if (!write_all(CHANNEL_FD, buf_head(&out), out.len)) fail_sys("write", "channel");
+    bool ok = write_all(CHANNEL_FD, buf_head(&out), out.len);
     buf_free(&out);
+    return ok;
+}
+
+static void send_u32(uint16_t type, uint16_t tag, uint32_t value) {
+    if (!try_u32(type, tag, value)) fail_sys("write", "channel");
+}
+
+/* A copy has no connection any more, and its host makes a new one: whoever comes is told, and who says nothing may go again. */
+static void await_connection(void) {
+    while (!try_u32(F_MACHINE_READY, MR_VERSION, PROTOCOL_VERSION) || !vsock_await_word()) {
+        close(CHANNEL_FD);
+        vsock_accept();
+    }
 }
 
 /* From here on the machine is as it may be copied: it knows nothing of any sandbox. */
@@ -51,12 +69,27 @@ static void read_spec(struct machine_spec *spec) {
     uint8_t *payload;
     size_t len;
     fail_stage("ready");
-    send_u32(F_MACHINE_READY, MR_VERSION, PROTOCOL_VERSION);
-    hardware_await_host();
+    if (vsock_wanted()) {
+        await_connection();
+    } else {
+        send_u32(F_MACHINE_READY, MR_VERSION, PROTOCOL_VERSION);
+        hardware_await_host(CHANNEL_FD);
+    }
     fail_stage("spec");
     int got = frame_read(CHANNEL_FD, F_MACHINE, &payload, &len);
     const char *problem = got != 1 ? "malformed frame" : machine_parse((struct slice){payload, len}, spec);
     if (problem != NULL) fail_with(&(struct failure){.code = ERR_PROTOCOL, .op = "parse", .message = problem});
+}
+
+/* Over the card, or over the same way as the channel. Neither address may move while the relay runs. */
+static void connect_relay(const struct machine_spec *spec) {
+    static struct k_sockaddr_vm host;
+    if (spec->relay_port == 0) {
+        relay_connect((const struct sockaddr *)&spec->relay, sizeof spec->relay);
+        return;
+    }
+    host = vsock_gateway(spec->relay_port);
+    relay_connect((const struct sockaddr *)&host, sizeof host);
 }
 
 /* The relay needs its sockets and nothing else. */
@@ -65,13 +98,13 @@ static _Noreturn void relay_process(const struct machine_spec *spec, int ready) 
     fail_stage("relay");
     signal(SIGPIPE, SIG_IGN);
     if (setrlimit(RLIMIT_NOFILE, &files) < 0) fail_sys("setrlimit", "RLIMIT_NOFILE");
-    relay_connect(&spec->relay);
+    connect_relay(spec);
     if (setresgid(NOBODY, NOBODY, NOBODY) < 0 || setresuid(NOBODY, NOBODY, NOBODY) < 0) fail_sys("setresuid", NULL);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail_sys("prctl", NULL);
     if (!write_all(ready, "", 1)) fail_sys("write", "ready");
     close(ready);
     close(CHANNEL_FD);
-    relay_run();
+    relay_run(keeper_relay_speaks);
 }
 
 /* A process of its own: it handles what the sandbox sends, and its end is not the kernel's. */
@@ -103,7 +136,7 @@ static int make_network(void) {
     fail_stage("network");
     int outer = open_namespace();
     if (unshare(CLONE_NEWNET) < 0) fail_sys("unshare", "network");
-    if (!net_loopback_up()) fail_sys("loopback up", NULL);
+    relay_own_addresses();
     int inner = open_namespace();
     if (setns(outer, CLONE_NEWNET) < 0) fail_sys("setns", "network");
     close(outer);
@@ -127,28 +160,28 @@ static void mount_share(const char *tag, const char *place, unsigned long flags)
     if (mount(tag, place, "virtiofs", flags | MS_NOSUID | MS_NODEV, NULL) < 0) fail_sys("mount virtiofs", tag);
 }
 
-static int begin_child(void *data) {
-    const struct order *order = data;
-    machine_child(order->spec, order->network);
-}
-
 static pid_t start_child(const struct order *order) {
-    static _Alignas(16) char stack[STACK];
     fail_stage("sandbox");
-    int flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | SIGCHLD;
-    pid_t pid = clone(begin_child, stack + sizeof stack, flags, (void *)order);
-    if (pid < 0) fail_sys("clone", NULL);
+    pid_t pid = keeper_clone(CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS);
+    if (pid < 0) fail_sys("clone3", NULL);
+    if (pid == 0) machine_child(order->spec, order->network);
     return pid;
 }
 
-/* The sandbox's end ends all; so does the relay's, without which it would go on in a different way than it was meant to. */
-static int await_end(pid_t child, pid_t relay) {
+/* The sandbox's end ends all; so does the relay's or the keeper's, without which it would go on in a different way than it was meant to. */
+static int await_end(const struct machine_spec *spec, pid_t child, pid_t relay) {
     int status;
     fail_stage("sandbox");
     for (;;) {
         pid_t pid = wait4(-1, &status, 0, NULL);
         if (pid == child) return status;
-        if (pid == relay && relay > 0) fail_msg("relay", NULL, "the relay ended");
+        if (keeper_is(pid)) fail_msg("keeper", NULL, "the keeper ended");
+        if (pid == relay && relay > 0) {
+            if (!keeper_renews()) fail_msg("relay", NULL, "the relay ended");
+            relay = start_relay(spec);
+            keeper_knows(child, relay);
+            continue;
+        }
         if (pid < 0 && errno != EINTR) fail_sys("wait4", NULL);
     }
 }
@@ -156,6 +189,7 @@ static int await_end(pid_t child, pid_t relay) {
 /* Everything that can fail. The process that the kernel must not lose only waits for this one. */
 static int stage(void *unused) {
     static struct machine_spec spec;
+    static struct copied copied;
     (void)unused;
     signal(SIGPIPE, SIG_IGN);
     fail_also_stderr(LAST_WORDS_S);
@@ -165,19 +199,28 @@ static int stage(void *unused) {
     hardware_modules();
     hardware_channel();
     hardware_base();
+    hardware_card();
+    keeper_start();
     struct order order = {.spec = &spec, .network = make_network()};
     read_spec(&spec);
     hardware_personal(&spec);
+    keeper_boot_id(spec.id);
     pid_t relay = 0;
     if (spec.has_network) {
-        hardware_card(&spec);
         if ((spec.flags & MACHINE_RUNTIME) != 0) relay_listen_unix(MACHINE_RELAY, spec.uid);
         else listen_inside(order.network, &spec.listeners);
+        if (spec.has_ssh_agent) relay_listen_ssh_agent(MACHINE_SSH_AGENT, spec.uid);
         relay = start_relay(&spec);
     }
     mount_share(spec.base, MACHINE_BASE, MS_RDONLY);
     mount_share(spec.share, MACHINE_SHARE, 0);
-    int status = await_end(start_child(&order), relay);
+    forget_start(spec.files);
+    copied_in(&copied, &spec);
+    pid_t child = start_child(&order);
+    keeper_knows(child, relay);
+    if (copied.root >= 0) copied_serve(&copied, child, relay);
+    int status = await_end(&spec, child, relay);
+    if (copied.root >= 0) copied_out(&copied);
     alarm(LAST_WORDS_S);
     if (fcntl(CHANNEL_FD, F_SETFL, 0) < 0) fail_sys("fcntl", "channel");
     uint32_t kills = oom_kills();
@@ -191,20 +234,23 @@ static int stage(void *unused) {
 static void part_from_host(void) {
     struct stat st;
     char ignored[4096];
-    if (fstat(CHANNEL_FD, &st) < 0 || !S_ISCHR(st.st_mode)) return;
+    if (fstat(CHANNEL_FD, &st) < 0 || !(S_ISCHR(st.st_mode) || S_ISSOCK(st.st_mode))) return;
     fcntl(CHANNEL_FD, F_SETFL, O_NONBLOCK);
     int64_t until = now_ms() + FAREWELL_MS;
     for (int64_t left = FAREWELL_MS; left > 0; left = until - now_ms()) {
         struct pollfd port = {.fd = CHANNEL_FD, .events = POLLIN};
         poll(&port, 1, (int)left);
         if ((port.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) return;
-        while (read(CHANNEL_FD, ignored, sizeof ignored) > 0) continue;
+        ssize_t n;
+        while ((n = read(CHANNEL_FD, ignored, sizeof ignored)) > 0) continue;
+        if (n == 0) return;
     }
 }
 
+/* A hypervisor without virtio-serial is one that nobody inside can switch off: it ends when its machine starts again. */
 static _Noreturn void power_off(void) {
     sync();
-    reboot(RB_POWER_OFF);
+    if (!vsock_wanted()) reboot(RB_POWER_OFF);
     reboot(RB_AUTOBOOT);
     for (;;) pause();
 }

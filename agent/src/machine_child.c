@@ -68,6 +68,8 @@ _Noreturn void machine_child(const struct machine_spec *spec, int network) {
     static char *const argv[] = {"glovebox-agent", "init", NULL}, *const env[] = {NULL};
     fail_stage("sandbox");
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0) fail_sys("prctl", "PR_SET_PDEATHSIG");
+    /* A control group of its own is its root: cgroup_namespaces(7). */
+    if (unshare(CLONE_NEWCGROUP) < 0) fail_sys("unshare", "cgroup");
     /* Nobody inside may lower it again: proc(5). */
     if (!write_file("/proc/self/oom_score_adj", "0")) fail_sys("write", "oom_score_adj");
     if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) fail_sys("mount private", NULL);

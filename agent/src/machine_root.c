@@ -21,7 +21,7 @@ enum {
 
 /* Descriptors of the namespace that the root is made in. */
 struct places {
-    int root, base, share, here;
+    int root, base, share, copied, here;
     /* Whose all of it is: the sandbox's user, as in the other tiers. Programs look at who owns a home. */
     uid_t uid;
     gid_t gid;
@@ -109,9 +109,10 @@ static void mount_over(const struct places *at, int source, const char *target, 
 /* A base is an image that anybody may have made, with links that mean its own root; a share holds trees that a sandbox wrote to. */
 static void bind_part(const struct places *at, const struct machine_mount *m) {
     bool base = m->kind == MOUNT_BASE;
+    int place = m->kind == MOUNT_COPIED ? at->copied : at->share;
     int source = base ? k_openat2(at->base, m->source, O_PATH | O_CLOEXEC, K_RESOLVE_IN_ROOT | K_RESOLVE_NO_MAGICLINKS)
-                      : look(at->share, m->source, 0);
-    if (source < 0) fail_sys(base ? "open base" : "open share", m->source);
+                      : look(place, m->source, 0);
+    if (source < 0) fail_sys(base ? "open base" : "open tree", m->source);
     mount_over(at, source, m->target, m->writable && !base ? ATTR_PLAIN : ATTR_FROZEN);
 }
 
@@ -153,16 +154,10 @@ static void freeze_proc(const struct places *at, const char *target) {
 }
 
 /* Copies of one snapshot would share the kernel's: proc(5), random(4). */
-static void personal_boot_id(const struct places *at, const char *target, struct slice id) {
-    char text[64], path[64];
-    size_t n = 0;
-    for (size_t i = 0; i < id.len; i++) n += (size_t)sprintf(text + n, "%s%02x", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", id.ptr[i]);
-    text[n++] = '\n';
+static void personal_boot_id(const struct places *at, const char *target) {
+    char path[64];
     snprintf(path, sizeof path, "%s/sys/kernel/random/boot_id", target);
-    int fd = openat(at->here, "boot-id", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0444);
-    if (fd < 0 || !write_all(fd, text, n)) fail_sys("create", "boot-id");
-    close(fd);
-    mount_over(at, look(at->here, "boot-id", 0), path, ATTR_FROZEN);
+    mount_over(at, look(AT_FDCWD, &MACHINE_BOOT_ID[1], 0), path, ATTR_FROZEN);
 }
 
 static void add_proc(const struct places *at, const struct machine_spec *spec, const char *target) {
@@ -171,7 +166,7 @@ static void add_proc(const struct places *at, const struct machine_spec *spec, c
     /* The runtime's processes see it, and a runtime that mounts one of its own must see all of it: mount_namespaces(7). */
     if ((spec->flags & MACHINE_RUNTIME) != 0) return;
     freeze_proc(at, target);
-    personal_boot_id(at, target, spec->id);
+    personal_boot_id(at, target);
 }
 
 static void add_devices(const struct places *at, const char *target) {
@@ -220,6 +215,7 @@ static void add_one(const struct places *at, const struct machine_spec *spec, si
     const struct machine_mount *m = &spec->mounts[number];
     switch (m->kind) {
     case MOUNT_BASE:
+    case MOUNT_COPIED:
     case MOUNT_SHARE: bind_part(at, m); break;
     case MOUNT_SYMLINK: make_link(at, m->target, m->source); break;
     case MOUNT_DIR: add_directory(at, m); break;
@@ -245,10 +241,11 @@ static struct places open_places(const struct machine_spec *spec) {
     mkdir(own, 0700);
     if (mount("root", MACHINE_ROOT, "tmpfs", MS_NOSUID | MS_NODEV, "size=16m,mode=0755") < 0) fail_sys("mount", MACHINE_ROOT);
     if (mount("own", own, "tmpfs", MS_NOSUID | MS_NODEV, "size=64m,mode=0700") < 0) fail_sys("mount", own);
-    struct places at = {.root = open_place(MACHINE_ROOT), .base = open_place(MACHINE_BASE), .share = -1, .here = open_place(own)};
+    struct places at = {.root = open_place(MACHINE_ROOT), .base = open_place(MACHINE_BASE), .share = -1, .copied = -1, .here = open_place(own)};
     at.uid = spec->uid;
     at.gid = spec->gid;
     if (spec->share != NULL) at.share = open_place(MACHINE_SHARE);
+    if (spec->copied_bytes > 0) at.copied = open_place(MACHINE_COPIED);
     int fd = openat(at.here, "hidden-file", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
     if (fd < 0 || mkdirat(at.here, "hidden-dir", 0) < 0) fail_sys("create", "hidden");
     close(fd);
@@ -275,11 +272,12 @@ void machine_root(const struct machine_spec *spec) {
     close(at.base);
     close(at.here);
     if (at.share >= 0) close(at.share);
+    if (at.copied >= 0) close(at.copied);
 }
 
 /* pivot_root(2) cannot leave the kernel's first root; what is moved over it hides it, and chroot(2) needs a capability to leave. */
 void machine_enter_root(void) {
-    static const char *const gone[] = {MACHINE_BASE, MACHINE_SHARE, "/own", "/dev", "/proc"};
+    static const char *const gone[] = {"/sys", MACHINE_BASE, MACHINE_SHARE, MACHINE_COPIED, "/own", "/cgroup", "/dev", "/proc"};
     for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
         if (umount2(gone[i], MNT_DETACH) < 0 && errno != EINVAL && errno != ENOENT) fail_sys("umount", gone[i]);
     if (chdir(MACHINE_ROOT) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0) fail_sys("move", MACHINE_ROOT);

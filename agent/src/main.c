@@ -21,6 +21,7 @@ static const struct {
     {"airlock", airlock_main}, {"init", init_main},   {"stdio", stdio_main},
     {"finish", finish_main},   {"probe", probe_main}, {"version", version_main},
     {"machine", machine_main}, {"recall", recall_main},
+    {"keep", keep_main},
 };
 
 int main(int argc, char **argv) {
@@ -28,6 +29,6 @@ int main(int argc, char **argv) {
     if (argc > 0 && strcmp(argv[0], "/init") == 0) return machine_main();
     for (size_t i = 0; argc == 2 && i < sizeof commands / sizeof commands[0]; i++)
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run();
-    fputs("usage: glovebox-agent airlock|init|stdio|finish|probe|version|machine|recall\n", stderr);
+    fputs("usage: glovebox-agent airlock|init|stdio|finish|probe|version|machine|recall|keep\n", stderr);
     return EXIT_REFUSED;
 }

@@ -29,6 +29,13 @@ enum frame_type {
     F_MACHINE = 0x010a,
     F_MACHINE_ENDED = 0x010b,
     F_OOM = 0x010c,
+    F_FREEZE = 0x010d,
+    F_FROZEN = 0x010e,
+    F_THAW = 0x010f,
+    F_THAWED = 0x0110,
+    F_QUIESCE = 0x0111,
+    F_QUIET = 0x0112,
+    F_GO_ON = 0x0113,
 
     F_EXEC = 0x0201,
     F_STARTED = 0x0202,
@@ -107,7 +114,7 @@ enum boot_tag {
 enum boot_flag { BOOT_KEEP_CAPABILITIES = 1, BOOT_OWN_NETWORK = 2, BOOT_HAND_CHANNEL = 4 };
 
 /* What a connection to the gateway's relay socket carries: first byte of its preface. */
-enum relay_kind { RELAY_TCP = 1, RELAY_UDP = 2, RELAY_CONTROL = 3 };
+enum relay_kind { RELAY_TCP = 1, RELAY_UDP = 2, RELAY_CONTROL = 3, RELAY_SSH_AGENT = 4 };
 enum { RELAY_PREFACE = 24 };
 
 enum boot_mode { MODE_ONESHOT = 1, MODE_SERVE = 2 };
@@ -157,6 +164,9 @@ enum machine_tag {
     M_MOUNT = 9,
     M_FLAGS = 10,
     M_BASE = 11,
+    M_VSOCK = 12,
+    M_COPIED = 13,
+    M_FILES = 14,
 };
 enum machine_flag { MACHINE_NESTING = 1, MACHINE_RUNTIME = 2 };
 enum machine_mount_tag { MM_KIND = 1, MM_TARGET = 2, MM_SOURCE = 3, MM_WRITABLE = 4, MM_MODE = 5, MM_BYTES = 6, MM_CONTENT = 7 };
@@ -172,10 +182,31 @@ enum machine_mount_kind {
     MOUNT_HIDDEN_DIR = 9,
     MOUNT_FILE = 10,
     MOUNT_OWN = 11,
+    MOUNT_COPIED = 12,
 };
 enum machine_ready_tag { MR_VERSION = 1 };
 enum machine_ended_tag { ME_STATUS = 1 };
 enum oom_tag { OOM_KILLS = 1 };
+/* THAW has the tags of MACHINE. */
+enum frozen_tag { FR_HOLDS = 1 };
+enum thawed_tag { TH_COPY = 1 };
+enum go_on_tag { GO_COPY = 1 };
+
+/* The stream of copied trees, on a port of its own. The last four come from the machine only. */
+enum tree_kind {
+    TREE_DIR = 1,
+    TREE_FILE = 2,
+    TREE_LINK = 3,
+    TREE_UP = 4,
+    TREE_END = 5,
+    TREE_SAME = 6,
+    TREE_OTHER = 7,
+    TREE_BEGIN = 8,
+};
+/* The detail of TREE_OTHER: why there is no more of it. */
+enum tree_other { OTHER_SPECIAL = 1, OTHER_UNREADABLE = 2, OTHER_LARGE = 3, OTHER_DEEP = 4 };
+/* One byte each, from the host. */
+enum tree_order { ORDER_GIVE = 1, ORDER_GIVE_ALL = 2, ORDER_END = 3, ORDER_DONE = 4 };
 
 enum finish_tag {
     FS_ROOT = 1,

@@ -59,28 +59,42 @@ static void open_listeners(const struct listeners *list) {
         if (list->items[i].proto == PROTO_TCP) add_listener(&list->items[i], AF_INET6);
 }
 
-void relay_listen_linux(const struct listeners *list) {
+void relay_own_addresses(void) {
     if (!net_loopback_up()) fail_sys("loopback up", NULL);
     if (!net_any_ip(AF_INET)) fail_sys("route", "0.0.0.0/0");
     if (!net_any_ip(AF_INET6)) fail_sys("route", "::/0");
-    open_listeners(list);
 }
 
-void relay_listen_unix(const char *path, uid_t owner) {
+void relay_listen_linux(const struct listeners *list) { open_listeners(list); }
+
+static int open_unix(const char *path, uid_t owner) {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof at) < 0 || listen(fd, RELAY_LINKS_MAX) < 0)
         fail_sys("listen", path);
     if (chmod(path, 0600) < 0 || chown(path, owner, (gid_t)-1) < 0) fail_sys("chown", path);
-    relay.items[relay.count++] = (struct relay_listener){.fd = fd, .carried = true};
+    return fd;
 }
 
-void relay_connect(const struct sockaddr_in *gateway) {
-    if (!relay_begin(relay.items, relay.count, (const struct sockaddr *)gateway, sizeof *gateway)) fail_sys("connect", "relay");
+void relay_listen_unix(const char *path, uid_t owner) {
+    relay.items[relay.count++] = (struct relay_listener){.fd = open_unix(path, owner), .carried = true};
 }
 
-_Noreturn void relay_run(void) { relay_serve(relay.items); }
+void relay_listen_ssh_agent(const char *path, uid_t owner) {
+    if (relay.count == RELAY_LISTENERS_MAX) fail_msg("listen", path, "too many listeners");
+    relay.items[relay.count++] = (struct relay_listener){.fd = open_unix(path, owner), .ssh_agent = true};
+}
+
+void relay_connect(const struct sockaddr *gateway, socklen_t size) {
+    if (!relay_begin(relay.items, relay.count, gateway, size)) fail_sys("connect", "relay");
+}
+
+_Noreturn void relay_run(void (*speaks)(void)) {
+    relay_await();
+    speaks();
+    relay_serve(relay.items, relay.count);
+}
 
 void relay_listen(const struct boot_spec *spec) {
     fail_stage("network");
@@ -112,7 +126,7 @@ static void *relay_main(void *unused) {
     own_descriptors();
     sem_post(&relay.taken);
     relay_begin(relay.items, relay.count, (const struct sockaddr *)&relay.gateway, sizeof relay.gateway);
-    relay_serve(relay.items);
+    relay_serve(relay.items, relay.count);
 }
 
 void relay_start(void) {

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -262,12 +263,12 @@ static int open_gateway(uint8_t kind, const struct sockaddr_storage *local) {
 }
 
 /* For one of many: the preface is what has to be sent first, whenever that will be. */
-static bool link_gateway(struct link *l, const struct sockaddr_storage *local) {
+static bool link_gateway(struct link *l, uint8_t kind, const struct sockaddr_storage *local) {
     uint8_t preface[RELAY_PREFACE];
     /* Connecting to a unix socket that does not block fails where one that does would wait for its turn. */
     l->gateway = dial_gateway(gateway_at->sa_family == AF_UNIX ? 0 : SOCK_NONBLOCK);
     if (l->gateway < 0) return false;
-    make_preface(preface, RELAY_TCP, l->id, local);
+    make_preface(preface, kind, l->id, local);
     bool ok = gateway_at->sa_family == AF_UNIX
                   ? send(l->gateway, preface, sizeof preface, MSG_NOSIGNAL) == (ssize_t)sizeof preface &&
                         fcntl(l->gateway, F_SETFL, O_NONBLOCK) == 0
@@ -276,7 +277,7 @@ static bool link_gateway(struct link *l, const struct sockaddr_storage *local) {
     return ok;
 }
 
-static void take_connection(int client) {
+static void take_connection(int client, uint8_t kind) {
     struct sockaddr_storage local;
     socklen_t size = sizeof local;
     int on = 1;
@@ -288,7 +289,7 @@ static void take_connection(int client) {
     tunnel_destination(client, &local);
     setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     l->client = client;
-    if (!link_gateway(l, &local)) {
+    if (!link_gateway(l, kind, &local)) {
         close_with_reset(client);
         l->used = false;
         return;
@@ -314,7 +315,7 @@ static void on_listener(const struct relay_listener *from) {
     int client = accept4(from->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (client < 0) return;
     if (from->carried) carry_connection(client);
-    else take_connection(client);
+    else take_connection(client, from->ssh_agent ? RELAY_SSH_AGENT : RELAY_TCP);
 }
 
 static void on_event(const struct relay_listener *listeners, uint64_t tag) {
@@ -348,19 +349,28 @@ bool relay_begin(const struct relay_listener *listeners, size_t count, const str
     gateway_at = gateway;
     gateway_size = size;
     poller = epoll_create1(EPOLL_CLOEXEC);
-    if (poller < 0) return false;
-    for (size_t i = 0; i < count; i++) {
-        add(listeners[i].fd, tag_of(ON_LISTENER, i, 0));
-        if (listeners[i].udp) add(mailbox_open(i, &listeners[i], open_mail(listeners[i].fd)), tag_of(ON_MAILBOX, i, 0));
-    }
-    if (count == 1 && listeners[0].carried) return true;
-    control = open_gateway(RELAY_CONTROL, NULL);
-    add(control, tag_of(ON_CONTROL, 0, 0));
-    return control >= 0;
+    for (size_t i = 0; poller >= 0 && i < count; i++) add(listeners[i].fd, tag_of(ON_LISTENER, i, 0));
+    return poller >= 0;
 }
 
-_Noreturn void relay_serve(const struct relay_listener *listeners) {
+/* A sandbox that starts has nothing to say yet, and an emulated kernel takes long to connect: it waits for the first who has. */
+static void open_shared(const struct relay_listener *listeners, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (listeners[i].udp) add(mailbox_open(i, &listeners[i], open_mail(listeners[i].fd)), tag_of(ON_MAILBOX, i, 0));
+    if (count > 0 && listeners[0].carried) return;
+    control = open_gateway(RELAY_CONTROL, NULL);
+    add(control, tag_of(ON_CONTROL, 0, 0));
+}
+
+void relay_await(void) {
+    struct pollfd somebody = {.fd = poller, .events = POLLIN};
+    while (poll(&somebody, 1, -1) != 1) continue;
+}
+
+_Noreturn void relay_serve(const struct relay_listener *listeners, size_t count) {
     struct epoll_event events[EVENTS];
+    relay_await();
+    open_shared(listeners, count);
     for (;;) {
         int n = epoll_wait(poller, events, EVENTS, -1);
         for (int i = 0; i < n; i++) on_event(listeners, events[i].data.u64);

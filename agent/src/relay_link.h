@@ -19,14 +19,18 @@ struct relay_listener {
     /* The end of a tunnel, which is no socket; comes last in the list. */
     bool tunnel;
     bool udp;
-    /* A unix socket whose clients bring their own preface: another relay, that of a guest kernel. The only one of its list. */
+    /* A unix socket whose clients bring their own preface: another relay, that of a guest kernel. Comes first in the list. */
     bool carried;
+    /* A unix socket whose clients talk to the ssh agent that is lent. */
+    bool ssh_agent;
     int family;
 };
 
-/* Where the gateway listens, and the listeners. False with errno when it cannot be reached: then nothing is relayed. All have to stay where they are. */
+/* Where the gateway listens, and the listeners. False with errno: then nothing is relayed. All have to stay where they are. */
 bool relay_begin(const struct relay_listener *listeners, size_t count, const struct sockaddr *gateway, socklen_t size);
-/* Preconditions: relay_begin, whatever it answered. */
-_Noreturn void relay_serve(const struct relay_listener *listeners);
+/* Until somebody has something to say. Preconditions: relay_begin succeeded. */
+void relay_await(void);
+/* The same, and from then on carries it. Preconditions: relay_begin, whatever it answered. */
+_Noreturn void relay_serve(const struct relay_listener *listeners, size_t count);
 
 #endif

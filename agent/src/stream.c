@@ -13,7 +13,7 @@ void close_fd(int *fd) {
 }
 
 struct stream *stream_new(struct loop *l, uint32_t id) {
-    if (l->stream_count >= STREAM_MAX) loop_violation(l, "too many streams");
+    if (l->stream_count - l->orphan_count >= STREAM_MAX) loop_violation(l, "too many streams");
     struct stream *s = calloc(1, sizeof *s);
     loop_must(l, s != NULL);
     *s = (struct stream){
@@ -31,7 +31,7 @@ struct stream *stream_new(struct loop *l, uint32_t id) {
 
 struct stream *stream_find(const struct loop *l, uint32_t id) {
     struct stream *s = l->streams;
-    while (s != NULL && s->id != id) s = s->next;
+    while (s != NULL && (s->orphan || s->id != id)) s = s->next;
     return s;
 }
 
@@ -40,6 +40,7 @@ static void stream_free(struct loop *l, struct stream *s) {
     while (*link != s) link = &(*link)->next;
     *link = s->next;
     l->stream_count--;
+    l->orphan_count -= s->orphan;
     close_fd(&s->in_fd);
     for (int i = 0; i < OUT_CHANNELS; i++) close_fd(&s->out[i].fd);
     close_fd(&s->pty_fd);

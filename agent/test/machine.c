@@ -4,6 +4,7 @@
 
 #include "../src/machine.h"
 #include "../src/proto.h"
+#include "../src/vsock.h"
 #include "unit.h"
 
 struct mount_words {
@@ -59,6 +60,8 @@ static void test_least(void) {
     put_least(&b, M_MOUNT);
     CHECK(!accepted(&b));
     put_least(&b, 0);
+    CHECK(tlv_u32(&b, M_FILES, 0) && !accepted(&b));
+    put_least(&b, 0);
     CHECK(tlv_u8(&b, 99, 1) && !accepted(&b));
     buf_free(&b);
 }
@@ -69,6 +72,8 @@ static void test_mounts(void) {
         {MOUNT_TMPFS, "/tmp", NULL},      {MOUNT_HIDDEN_DIR, "/x/y", NULL}, {MOUNT_FILE, "/etc/motd", NULL},
         {MOUNT_OWN, "/runsc", "/runsc"}, {MOUNT_OWN, "/a", "/init"},    {MOUNT_OWN, "/b", "/relay.sock"},
     };
+    static const struct mount_words lent = {MOUNT_OWN, "/b", "/ssh-agent.sock"};
+    static const uint8_t network[] = {10, 0, 2, 2, 1, 0};
     static const struct mount_words bad[] = {
         {MOUNT_BASE, "/usr", NULL},    {MOUNT_BASE, "usr", "/usr"},  {MOUNT_BASE, "/", "/usr"},   {MOUNT_BASE, "/a/../b", "/usr"},
         {MOUNT_BASE, "/a", "/../etc"}, {MOUNT_BASE, "/a", "etc"},    {MOUNT_TMPFS, "/tmp", "/x"}, {MOUNT_SYMLINK, "/bin", NULL},
@@ -90,28 +95,77 @@ static void test_mounts(void) {
     }
     put_least(&b, 0);
     CHECK(put_mount(&b, &good[1]) && !accepted(&b));
+    put_least(&b, 0);
+    CHECK(put_mount(&b, &lent) && !accepted(&b));
+    CHECK(tlv_put(&b, M_NETWORK, network, sizeof network) && parsed(&b, &spec) && spec.has_ssh_agent);
+    arena_free(&spec.arena);
     buf_free(&b);
 }
 
 static void test_network(void) {
-    static const uint8_t bytes[] = {10, 0, 2, 15, 10, 0, 2, 2, 0xbb, 1, 24, 0}, listener[] = {5, 0, 0, 0, PROTO_TCP, 0, 80, 0};
+    static const uint8_t bytes[] = {10, 0, 2, 2, 0xbb, 1, 0}, listener[] = {5, 0, 0, 0, PROTO_TCP, 0, 80, 0};
+    static const uint8_t no_port[] = {10, 0, 2, 2, 0, 0};
     struct buf b = {0};
     struct machine_spec spec;
     put_least(&b, 0);
     CHECK(tlv_put(&b, M_LISTENER, listener, 8) && !accepted(&b));
-    CHECK(tlv_put(&b, M_NETWORK, bytes, 12) && parsed(&b, &spec));
-    CHECK(spec.prefix_len == 24 && ntohs(spec.relay.sin_port) == 443 && spec.listeners.count == 1);
-    CHECK(ntohl(spec.relay.sin_addr.s_addr) == 0x0a000202 && ntohl(spec.address.s_addr) == 0x0a00020f);
+    CHECK(tlv_put(&b, M_NETWORK, bytes, 6) && parsed(&b, &spec));
+    CHECK(ntohs(spec.relay.sin_port) == 443 && spec.listeners.count == 1 && ntohl(spec.relay.sin_addr.s_addr) == 0x0a000202);
     arena_free(&spec.arena);
-    for (size_t at = 8; at < 12; at++) {
-        uint8_t wrong[12];
-        memcpy(wrong, bytes, 12);
-        if (at == 8) wrong[8] = wrong[9] = 0;
-        else wrong[at] = 77;
+    for (size_t len = 0; len <= 7; len++) {
         put_least(&b, 0);
-        CHECK(tlv_put(&b, M_NETWORK, wrong, 12) && accepted(&b) == (at == 9));
+        CHECK(tlv_put(&b, M_NETWORK, bytes, len) && accepted(&b) == (len == 6));
     }
+    put_least(&b, 0);
+    CHECK(tlv_put(&b, M_NETWORK, no_port, 6) && !accepted(&b));
     buf_free(&b);
+}
+
+static void test_vsock(void) {
+    static const uint8_t card[] = {10, 0, 2, 2, 0xbb, 1}, listener[] = {5, 0, 0, 0, PROTO_TCP, 0, 80, 0};
+    static const char *const bad[] = {"", "0", "-1", "+2", " 2", "2 ", "0x2", "4294967295", "4294967296", "99999999999999999999"};
+    struct buf b = {0};
+    struct machine_spec spec;
+    uint32_t host = 0;
+    put_least(&b, 0);
+    CHECK(tlv_put(&b, M_LISTENER, listener, 8) && tlv_u32(&b, M_VSOCK, 1025) && parsed(&b, &spec));
+    CHECK(spec.has_network && spec.relay_port == 1025 && spec.listeners.count == 1);
+    arena_free(&spec.arena);
+    /* One way out, not two. */
+    CHECK(tlv_put(&b, M_NETWORK, card, 6) && !accepted(&b));
+    put_least(&b, 0);
+    CHECK(tlv_put(&b, M_NETWORK, card, 6) && accepted(&b) && tlv_u32(&b, M_VSOCK, 1025) && !accepted(&b));
+    put_least(&b, 0);
+    CHECK(tlv_u32(&b, M_VSOCK, 0) && !accepted(&b));
+    put_least(&b, 0);
+    CHECK(tlv_u8(&b, M_VSOCK, 1) && !accepted(&b));
+    buf_free(&b);
+    CHECK(vsock_parse("2", &host) && host == 2 && vsock_parse("4294967294", &host) && host == 4294967294u);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) CHECK(!vsock_parse(bad[i], &host));
+}
+
+static bool thaws(uint16_t without, const uint16_t *tags, size_t count) {
+    static const uint8_t bytes[32];
+    struct buf b = {0};
+    struct machine_spec spec;
+    for (size_t i = 0; i < count; i++) {
+        if (tags[i] == without) continue;
+        if (tags[i] == M_HOSTNAME) CHECK(tlv_str(&b, M_HOSTNAME, "box"));
+        else if (tags[i] == M_CLOCK) CHECK(tlv_u64(&b, M_CLOCK, 1));
+        else CHECK(tlv_put(&b, tags[i], bytes, tags[i] == M_ID ? 16 : 32));
+    }
+    bool ok = machine_parse_thaw((struct slice){b.len == 0 ? NULL : buf_head(&b), b.len}, &spec) == NULL;
+    arena_free(&spec.arena);
+    buf_free(&b);
+    return ok;
+}
+
+/* A copy with the parent's random numbers, or its name, is none. */
+static void test_thaw(void) {
+    static const uint16_t all[] = {M_CLOCK, M_HOSTNAME, M_ID, M_SEED}, odd[] = {M_CLOCK, 99};
+    CHECK(thaws(0, all, 4) && thaws(0, all, 1));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) CHECK(!thaws(all[i], all, 4));
+    CHECK(!thaws(M_CLOCK, all, 1) && !thaws(0, odd, 2));
 }
 
 /* Whatever is missing at the end: never more than what was sent is read. */
@@ -133,5 +187,7 @@ void test_machine(void) {
     test_least();
     test_mounts();
     test_network();
+    test_vsock();
+    test_thaw();
     test_cuts();
 }

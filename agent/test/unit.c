@@ -213,6 +213,8 @@ int main(void) {
     test_memory();
     test_work();
     test_machine();
+    test_copied();
+    test_ferry();
     test_tunnel();
     printf("%d %d\n", passed, failed);
     return failed == 0 ? 0 : 1;

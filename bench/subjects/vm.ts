@@ -1,22 +1,11 @@
-import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { Duplex } from 'node:stream';
 import { performance } from 'node:perf_hooks';
-import { locateAgent } from '../../src/agent/locate.ts';
-import { machineReady } from '../../src/agent/machine.ts';
-import { gloveboxDirs } from '../../src/base/paths.ts';
-import { qemuArgs } from '../../src/drivers/qemu/args.ts';
-import { PLACES } from '../../src/drivers/qemu/layout.ts';
-import { findQemu, tscKhz } from '../../src/drivers/qemu/probe.ts';
 import type { Sandbox } from '../../src/index.ts';
-import { MachineCache, machineCacheDir } from '../../src/machine/cache/cache.ts';
-import { ensureInitrd, ensureKernel } from '../../src/machine/guest.ts';
-import { findKernel } from '../../src/machine/kernel/find.ts';
+import { bareMachines } from '../lib/bare-machine.ts';
 import type { Subject } from '../lib/context.ts';
-import type { Place } from '../lib/place.ts';
 import { descendants } from '../lib/processes.ts';
 import { find, interleave, type Arm } from '../lib/rounds.ts';
-import { against, ratio } from '../lib/stats.ts';
+import { difference, ratio } from '../lib/stats.ts';
 import { builtSdk } from './sdk.ts';
 
 const ROUNDS = 7;
@@ -28,7 +17,7 @@ export const vm: Subject = {
   name: 'vm',
   summary: 'machines under TCG: boot, clone and exec, beside bare QEMU',
   run: async ({ place, rounds, budgetMs }) => {
-    const bare = await bareMachine(place);
+    const bare = await bareMachines(place);
     if (typeof bare === 'string') return { series: [], comparisons: [], skips: [{ label: 'vm', why: bare }] };
     const { Sandbox } = await builtSdk();
     const hostEnv: NodeJS.ProcessEnv = { ...place.env(), GLOVEBOX_VM_ACCEL: 'tcg' };
@@ -39,6 +28,8 @@ export const vm: Subject = {
       limits: { memory: MEMORY },
     } as const;
     const cold = { ...options, hostEnv: { ...hostEnv, GLOVEBOX_VM_TEMPLATE: 'off' } };
+    // The second start of a plan makes its template.
+    for (const _ of [1, 2]) await (await Sandbox.create(options)).kill();
     const running = await Sandbox.create(options);
     const created = (name: string, how: typeof options | typeof cold): Arm => ({
       name,
@@ -47,7 +38,12 @@ export const vm: Subject = {
     });
     try {
       const starts: Arm[] = [
-        { name: 'bare QEMU', command: 'qemu-system-x86_64 -M microvm … to MACHINE_READY', sample: bare },
+        { name: 'bare QEMU', command: 'qemu-system-x86_64 -M microvm … to MACHINE_READY', sample: bare.boot },
+        {
+          name: 'bare restore',
+          command: 'two virtiofsd, a copy of memory, qemu -incoming; to HELLO',
+          sample: bare.restore,
+        },
         created('boot', cold),
         created('clone', options),
         {
@@ -106,12 +102,23 @@ export const vm: Subject = {
             target: { at: 'most', value: 1.15 },
           }),
           ...ratio({
+            label: 'clone / bare restore',
+            of: of('clone'),
+            to: of('bare restore'),
+            target: { at: 'most', value: 1.3 },
+          }),
+          ...ratio({
             label: 'clone / boot',
             of: of('clone'),
             to: of('boot'),
             target: { at: 'most', value: 0.15 },
           }),
-          ...against(of('command'), { at: 'most', value: 20 }),
+          ...difference({
+            label: 'command - fork and exec inside',
+            of: of('command'),
+            to: of('fork and exec inside'),
+            target: { at: 'most', value: 5 },
+          }),
         ],
         skips: [],
       };
@@ -169,43 +176,4 @@ function memoryArm(): Arm {
       return { '': Number(/^Private_Dirty:\s+(\d+)/m.exec(rollup)?.[1]) / 1024 };
     },
   };
-}
-
-/** Boots the guest without a jail and without files, up to where it would be told what to be. Text: why it cannot. */
-async function bareMachine(place: Place): Promise<string | (() => Promise<Sample>)> {
-  const env = place.env();
-  try {
-    const cache = new MachineCache(machineCacheDir(gloveboxDirs(env)));
-    const wanted = { cache, lease: cache.lease(), kernel: findKernel(env), agent: locateAgent(env) };
-    const kernel = await ensureKernel(wanted);
-    const initrd = await ensureInitrd({ ...wanted, features: ['network', 'share'] });
-    const khz = tscKhz();
-    const argv = qemuArgs({
-      ...{ qemu: findQemu(env, '/'), arch: process.arch === 'arm64' ? 'arm64' : 'x64', accelerator: 'tcg' },
-      ...{ memoryBytes: 1024 ** 3, cpus: 1, shares: [], disk: false, network: true },
-      ...(khz === undefined ? {} : { tscKhz: khz }),
-    });
-    const places = new Map<string, string>([
-      [PLACES.kernel, kernel.file],
-      [PLACES.initrd, initrd.file],
-    ]);
-    const [program = '', ...words] = argv.map((word) => places.get(word) ?? word);
-    return () => bootOnce(program, words);
-  } catch (error) {
-    return error instanceof Error ? error.message : String(error);
-  }
-}
-
-async function bootOnce(program: string, words: readonly string[]): Promise<Sample> {
-  const started = performance.now();
-  const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'] });
-  try {
-    const channel = child.stdio[3];
-    if (!(channel instanceof Duplex)) throw new Error('QEMU has no channel');
-    child.stderr?.resume();
-    await machineReady(channel);
-    return { '': performance.now() - started };
-  } finally {
-    child.kill('SIGKILL');
-  }
 }

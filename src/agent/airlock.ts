@@ -3,6 +3,8 @@ import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { Duplex } from 'node:stream';
 import { CAPS } from '../base/caps.ts';
 import { GloveboxError } from '../base/errors.ts';
+import { killGroup } from '../base/process-group.ts';
+import { inTime } from '../base/within.ts';
 import { encodeAirlockSpec, encodeBootSpec } from './boot.ts';
 import type { AirlockReady, AirlockSpec, BootSpec, Identity } from './contract.ts';
 import { AgentSession } from './session.ts';
@@ -62,7 +64,7 @@ export function spawnAirlock(launch: AirlockLaunch): SpawnedAirlock {
   const child = spawn(launch.agent, ['airlock'], { stdio, detached: true, env: {}, ...launch.identity });
   const exited = exitOf(child);
   const kill = async (): Promise<void> => {
-    child.kill('SIGKILL');
+    killGroup(child);
     await exited;
   };
   const channel = child.stdio[4];
@@ -103,7 +105,7 @@ async function bootJail(
   try {
     return { ...jail, ready: await withTimeout(booted, session, launch.timeoutMs) };
   } catch (error) {
-    child.kill('SIGKILL');
+    killGroup(child);
     session.destroy();
     const { why } = await exited;
     throw why === '' ? error : notExecutable(launch.agent, why);
@@ -137,20 +139,10 @@ async function withTimeout<T>(
   session: AgentSession,
   limitMs: number = CAPS.startMs,
 ): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const what = `the sandbox did not start within ${limitMs} ms`;
-      reject(new GloveboxError('E_SANDBOX_START', { what }));
-    }, limitMs);
-  });
+  const late = (): GloveboxError =>
+    new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${limitMs} ms` });
   const lost = session.closed.then((reason) => {
     throw reason ?? new GloveboxError('E_SANDBOX_START', { what: 'the sandbox ended while it started' });
   });
-  lost.catch(() => undefined);
-  try {
-    return await Promise.race([work, late, lost]);
-  } finally {
-    clearTimeout(timer);
-  }
+  return inTime(limitMs, Promise.race([work, lost]), late);
 }

@@ -153,9 +153,9 @@ export interface BootSpec {
   readonly limits?: readonly ResourceLimit[];
   /** The command of a one-shot boot. */
   readonly exec?: ExecSpec;
-  /** The command keeps the capabilities of the jail's user namespace: it is the runtime of a guest kernel. */
+  /** The command keeps the capabilities of the jail's user namespace: it is the runtime of a guest kernel, or serves files to one in a machine. */
   readonly keepCapabilities?: boolean;
-  /** The command of a one-shot boot gets this stage's own channel, for its guest: this stage says nothing more on it but why it fails. */
+  /** What the command of a one-shot boot has as its channel, for its guest, is carried to and from this stage's own: it says nothing more on it but why it fails. */
   readonly handChannel?: boolean;
   /** This stage is the first process of a guest kernel. */
   readonly guest?: GuestSpec;

@@ -11,6 +11,13 @@ export type MachineMount =
       readonly target: PathBytes;
       readonly writable: boolean;
     }
+  /** A tree or file that is copied into the machine's memory. `source` is its number: `/0`. */
+  | {
+      readonly kind: 'copied';
+      readonly source: string;
+      readonly target: PathBytes;
+      readonly writable: boolean;
+    }
   | { readonly kind: 'symlink'; readonly target: PathBytes; readonly to: PathBytes }
   | { readonly kind: 'dir'; readonly target: PathBytes; readonly mode: number }
   | { readonly kind: 'tmpfs'; readonly target: PathBytes; readonly bytes: number; readonly mode: number }
@@ -25,14 +32,28 @@ export type MachineMount =
       readonly content: Uint8Array;
     }
   /**
-   * A file of the machine itself, for a guest kernel in it: the agent, the runtime of the initial RAM disk, or the socket that carries what
-   * a relay inside sends (with `runtime` only).
+   * A file of the machine itself. For a guest kernel in it: the agent, the runtime of the initial RAM disk, or the socket that carries what
+   * a relay inside sends (with `runtime` only). In any machine with a network: the socket of the ssh agent that is lent.
    */
   | {
       readonly kind: 'own';
-      readonly source: '/init' | '/runsc' | '/relay.sock';
+      readonly source: '/init' | '/runsc' | '/relay.sock' | '/ssh-agent.sock';
       readonly target: PathBytes;
     };
+
+/** Over a network card, whose own address stands on the kernel's command line: where its relay connects to. */
+export interface CardNetwork {
+  /** Dotted. */
+  readonly relay: string;
+  readonly relayPort: number;
+  readonly listeners: readonly ListenerSpec[];
+}
+
+/** Over AF_VSOCK, in a machine whose channel is: there is no card, and its relay connects to a port of the host. */
+export interface VsockNetwork {
+  readonly vsockPort: number;
+  readonly listeners: readonly ListenerSpec[];
+}
 
 /** What a machine that has booted is told, once: everything by which one sandbox differs from another of the same base. */
 export interface MachineSpec {
@@ -52,18 +73,15 @@ export interface MachineSpec {
    * further ones, sees all of /proc, and has no listeners but the socket of a mount `relay`. Default false.
    */
   readonly runtime?: boolean;
-  /** The way out: the machine's own address, and where its relay connects to. Absent: none. */
-  readonly network?: {
-    /** Dotted, with the length of the prefix: `10.0.2.15/24`. */
-    readonly address: string;
-    /** Dotted. */
-    readonly relay: string;
-    readonly relayPort: number;
-    readonly listeners: readonly ListenerSpec[];
-  };
+  /** The way out. Absent: none. */
+  readonly network?: CardNetwork | VsockNetwork;
+  /** Files that each file server can hold for the machine; absent: as many as the machine's kernel remembers. */
+  readonly files?: number;
   /** Tag of the virtiofs share; absent: nothing is shared. */
   readonly share?: string;
   /** Tag of the virtiofs share that holds the base system; absent: it is on the machine's disk. */
   readonly base?: string;
+  /** Room for copied trees, which arrive on a port of their own; bytes. Absent: there are none. */
+  readonly copiedBytes?: number;
   readonly mounts: readonly MachineMount[];
 }

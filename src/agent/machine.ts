@@ -6,7 +6,7 @@ import type { Identity, PathBytes } from './contract.ts';
 import { FrameDecoder, encodeFrame, protocolError } from './frames.ts';
 import type { Frame } from './frames.ts';
 import { readError } from './lifecycle.ts';
-import type { MachineMount, MachineSpec } from './machine-contract.ts';
+import type { CardNetwork, MachineMount, MachineSpec } from './machine-contract.ts';
 import * as n from './numbers.ts';
 import { TlvRecord, TlvWriter } from './tlv.ts';
 
@@ -19,12 +19,25 @@ export function encodeMachineSpec(spec: MachineSpec): Buffer {
   if (spec.network !== undefined) writeNetwork(out, spec.network);
   if (spec.share !== undefined) out.text(n.MACHINE_TAG.share, spec.share);
   if (spec.base !== undefined) out.text(n.MACHINE_TAG.base, spec.base);
+  if (spec.files !== undefined) out.u32(n.MACHINE_TAG.files, spec.files);
+  if (spec.copiedBytes !== undefined) out.u64(n.MACHINE_TAG.copied, spec.copiedBytes);
   for (const mount of spec.mounts) out.bytes(n.MACHINE_TAG.mount, mountBytes(mount));
   const flags =
     (spec.nesting === true ? n.MACHINE_FLAG.nesting : 0) |
     (spec.runtime === true ? n.MACHINE_FLAG.runtime : 0);
   if (flags !== 0) out.u32(n.MACHINE_TAG.flags, flags);
   return encodeFrame(n.FRAME.machine, 0, out.finish());
+}
+
+/** What THAW tells: a clock, and for a copy what makes it another machine. */
+export function encodeThaw(
+  how: Pick<MachineSpec, 'clockNs'> & Partial<Pick<MachineSpec, 'seed' | 'hostname' | 'machineId'>>,
+): Buffer {
+  const out = new TlvWriter().bytes(n.MACHINE_TAG.clock, u64(how.clockNs));
+  if (how.hostname !== undefined) out.text(n.MACHINE_TAG.hostname, how.hostname);
+  if (how.machineId !== undefined) out.bytes(n.MACHINE_TAG.id, machineId(how.machineId));
+  if (how.seed !== undefined) out.bytes(n.MACHINE_TAG.seed, how.seed);
+  return out.finish();
 }
 
 function refuse(what: string): GloveboxError {
@@ -49,18 +62,17 @@ function idBytes({ uid, gid }: Identity): Buffer {
   return data;
 }
 
-/** Own address, the relay's, port, length of the prefix, 0. */
 function writeNetwork(out: TlvWriter, network: NonNullable<MachineSpec['network']>): void {
-  const [own = '', prefix = ''] = network.address.split('/');
-  if (!/^\d{1,2}$/.test(prefix) || Number(prefix) > 32)
-    throw refuse(`"${network.address}" names no subnet of IPv4`);
-  const data = Buffer.alloc(12);
-  addressBytes(own).copy(data, 0);
-  addressBytes(network.relay).copy(data, 4);
-  data.writeUInt16LE(network.relayPort, 8);
-  data.writeUInt8(Number(prefix), 10);
-  out.bytes(n.MACHINE_TAG.network, data);
+  if ('vsockPort' in network) out.u32(n.MACHINE_TAG.vsock, network.vsockPort);
+  else out.bytes(n.MACHINE_TAG.network, cardBytes(network));
   for (const listener of network.listeners) out.bytes(n.MACHINE_TAG.listener, listenerBytes(listener));
+}
+
+function cardBytes({ relay, relayPort }: CardNetwork): Buffer {
+  const data = Buffer.alloc(6);
+  addressBytes(relay).copy(data, 0);
+  data.writeUInt16LE(relayPort, 4);
+  return data;
 }
 
 function addressBytes(address: string): Buffer {

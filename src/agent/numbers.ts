@@ -16,6 +16,13 @@ export const FRAME = {
   machine: 0x010a,
   machineEnded: 0x010b,
   oom: 0x010c,
+  freeze: 0x010d,
+  frozen: 0x010e,
+  thaw: 0x010f,
+  thawed: 0x0110,
+  quiesce: 0x0111,
+  quiet: 0x0112,
+  goOn: 0x0113,
   exec: 0x0201,
   started: 0x0202,
   stdin: 0x0203,
@@ -88,7 +95,7 @@ export const BOOT_TAG = {
 } as const;
 export const BOOT_FLAG = { keepCapabilities: 1, ownNetwork: 2, handChannel: 4 } as const;
 /** First byte of the preface of each connection to the gateway's relay socket, and the length of the preface. */
-export const RELAY_KIND = { tcp: 1, udp: 2, control: 3 } as const;
+export const RELAY_KIND = { tcp: 1, udp: 2, control: 3, sshAgent: 4 } as const;
 export const RELAY_PREFACE_BYTES = 24;
 export const BOOT_MODE = { oneshot: 1, serve: 2 } as const;
 export const VERIFY_KIND = { hidden: 1, readonly: 2, pinned: 3, placeholder: 4, identity: 5 } as const;
@@ -127,6 +134,9 @@ export const MACHINE_TAG = {
   mount: 9,
   flags: 10,
   base: 11,
+  vsock: 12,
+  copied: 13,
+  files: 14,
 } as const;
 export const MACHINE_FLAG = { nesting: 1, runtime: 2 } as const;
 export const MACHINE_MOUNT_TAG = {
@@ -150,10 +160,29 @@ export const MACHINE_MOUNT_KIND = {
   hiddenDir: 9,
   file: 10,
   own: 11,
+  copied: 12,
 } as const;
 export const MACHINE_READY_TAG = { version: 1 } as const;
 export const MACHINE_ENDED_TAG = { status: 1 } as const;
 export const OOM_TAG = { kills: 1 } as const;
+/** THAW has the tags of MACHINE. */
+export const FROZEN_TAG = { holds: 1 } as const;
+export const THAWED_TAG = { copy: 1 } as const;
+export const GO_ON_TAG = { copy: 1 } as const;
+
+/** Records of a stream of copied trees. */
+export const TREE_RECORD = {
+  dir: 1,
+  file: 2,
+  link: 3,
+  up: 4,
+  end: 5,
+  same: 6,
+  other: 7,
+  begin: 8,
+} as const;
+export const TREE_OTHER = { special: 1, unreadable: 2, large: 3, deep: 4 } as const;
+export const TREE_ORDER = { give: 1, giveAll: 2, end: 3, done: 4 } as const;
 
 export const FINISH_TAG = {
   root: 1,

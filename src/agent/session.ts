@@ -55,6 +55,9 @@ export class AgentSession implements AgentChannel {
   #lastId = ONESHOT_STREAM;
   #pings: (() => void)[] = [];
   #reason: GloveboxError | undefined;
+  /** Between `quiesce` and `goOn`: what waits to be said. */
+  #held: Buffer[] | undefined;
+  #quiet: (() => void) | undefined;
 
   constructor(channel: Duplex, options: SessionOptions = {}) {
     this.#channel = channel;
@@ -175,6 +178,26 @@ export class AgentSession implements AgentChannel {
     this.#end(reason);
   }
 
+  /**
+   * Resolves when nothing is on its way in either direction any more, and nothing more will be until `goOn`: what is asked for meanwhile
+   * waits. Preconditions: it serves commands, and is not quiet already.
+   */
+  async quiesce(): Promise<void> {
+    const { promise, resolve } = deferred<void>();
+    this.#quiet = resolve;
+    this.#write(FRAME.quiesce, 0);
+    this.#held = [];
+    await Promise.race([promise, this.closed.then(() => Promise.reject(this.#lostError()))]);
+  }
+
+  /** Ends what `quiesce` began. */
+  goOn(): void {
+    const held = this.#held ?? [];
+    this.#held = undefined;
+    this.#write(FRAME.goOn, 0);
+    for (const frame of held) this.#send(frame);
+  }
+
   #claimId(): number {
     if (this.#state === 'closed')
       throw new GloveboxError('E_SANDBOX_CLOSED', { what: 'the sandbox has ended' });
@@ -200,8 +223,13 @@ export class AgentSession implements AgentChannel {
   }
 
   #write(type: number, stream: number, payload?: Uint8Array): void {
-    if (this.#state !== 'closed' && this.#channel.writable)
-      this.#channel.write(encodeFrame(type, stream, payload));
+    const frame = encodeFrame(type, stream, payload);
+    if (this.#held === undefined) this.#send(frame);
+    else this.#held.push(frame);
+  }
+
+  #send(frame: Buffer): void {
+    if (this.#state !== 'closed' && this.#channel.writable) this.#channel.write(frame);
   }
 
   /** Resolves when the channel takes more. */
@@ -235,7 +263,7 @@ export class AgentSession implements AgentChannel {
     if (frame.type === FRAME.oom && frame.stream === 0 && this.#onOutOfMemory !== undefined)
       return this.#onOutOfMemory();
     if (this.#state !== 'open') return this.#receiveBoot(frame);
-    if (frame.stream === 0) return this.#receivePong(frame);
+    if (frame.stream === 0) return this.#receiveOwn(frame);
     const stream = this.#streams.get(frame.stream);
     if (stream === undefined) throw protocolError(`a frame for stream ${frame.stream}, which is not open`);
     stream.receive(frame);
@@ -252,6 +280,12 @@ export class AgentSession implements AgentChannel {
       throw protocolError(`frame type ${frame.type} before HELLO`);
     this.#hello.resolve(readHello(frame.payload));
     this.#state = 'open';
+  }
+
+  #receiveOwn(frame: Frame): void {
+    if (frame.type !== FRAME.quiet || this.#quiet === undefined) return this.#receivePong(frame);
+    this.#quiet();
+    this.#quiet = undefined;
   }
 
   #receivePong(frame: Frame): void {

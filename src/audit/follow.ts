@@ -1,7 +1,8 @@
-import { closeSync, fstatSync, mkdirSync, openSync, readSync, watch } from 'node:fs';
+import { closeSync, fstatSync, openSync, readSync, watch } from 'node:fs';
 import { once } from 'node:events';
 import path from 'node:path';
 import { systemCode } from '../base/errors.ts';
+import { makeDirs } from '../base/paths.ts';
 import type { AuditRecord } from './contract.ts';
 import { auditDir, CURRENT, sizeOf } from './files.ts';
 import { parseRecord } from './record.ts';
@@ -15,7 +16,7 @@ export interface FollowOptions {
 /** Hands over every record that is written from now on, also across rotations, until the signal. Woken by inotify(7), no polling. */
 export async function followAudit(options: FollowOptions): Promise<void> {
   const dir = auditDir(options.stateDir);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  makeDirs(dir);
   const follower = new Follower(path.join(dir, CURRENT), options.onRecord);
   const watcher = watch(dir, () => follower.pump());
   try {

@@ -18,6 +18,15 @@ describe('a private directory', () => {
     expect(statSync(ensurePrivateDir(dir)).mode & 0o777).toBe(0o700);
   });
 
+  it.each(['/proc', '/proc/1/fd', '/dev/null', '/sys'])(
+    'is refused at once where nothing can be made: %s',
+    (place) => {
+      expect(() => ensurePrivateDir(path.join(place, 'glovebox/a/b'))).toThrow(
+        expect.objectContaining({ code: 'E_IO', what: `cannot use ${place}/glovebox/a/b` }),
+      );
+    },
+  );
+
   it('is refused below one that everybody may write to, unless it is sticky', () => {
     const open = path.join(base, 'open');
     mkdirSync(open);

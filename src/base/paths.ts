@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, statSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, statSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import path from 'node:path';
 import { GloveboxError, systemCode } from './errors.ts';
@@ -43,7 +43,7 @@ export function homeDirectory(env: NodeJS.ProcessEnv = process.env): string {
 /** Creates a private directory (0700) and refuses one that somebody else owns or may write. */
 export function ensurePrivateDir(dir: string): string {
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    makeDirs(dir);
     const stat = statSync(dir);
     if (stat.uid !== process.getuid?.()) {
       throw new GloveboxError('E_IO', {
@@ -61,6 +61,23 @@ export function ensurePrivateDir(dir: string): string {
       why: systemCode(error) ?? String(error),
       cause: error,
     });
+  }
+}
+
+/**
+ * As `mkdir -p`; what it makes is private (0700). Node's own `recursive` never comes back where a directory takes no names, as /proc (Node 20).
+ * Throws the error of mkdir(2).
+ */
+export function makeDirs(dir: string): void {
+  try {
+    mkdirSync(dir, { mode: 0o700 });
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === 'EEXIST' && statSync(dir).isDirectory()) return;
+    const parent = path.dirname(dir);
+    if (code !== 'ENOENT' || lstatSync(parent, { throwIfNoEntry: false }) !== undefined) throw error;
+    makeDirs(parent);
+    makeDirs(dir);
   }
 }
 

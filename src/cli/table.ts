@@ -75,6 +75,11 @@ export const COMMANDS: readonly TableRow[] = [
     load: async () => (await import('./commands/doctor.ts')).doctorCommand,
   },
   {
+    name: 'verify',
+    summary: 'start a sandbox, try to get out of it in many ways, and say which walls held',
+    load: async () => (await import('./commands/verify.ts')).verifyCommand,
+  },
+  {
     name: 'completion',
     summary: 'print a completion script for bash, zsh or fish',
     load: async () => (await import('./commands/completion.ts')).completionCommand,

@@ -287,9 +287,10 @@ export interface Gateway extends AsyncDisposable {
   attach(spec: ListenerSpec, handle: object): void;
   /**
    * Serves listeners that stand behind a guest kernel with a network stack of its own: their connections come over one unix socket that
-   * this sandbox alone reaches. `server` listens, and was made by `createRelayServer`; the gateway closes it.
+   * this sandbox alone reaches. `server` listens, and was made by `createRelayServer`; the gateway closes it. `sshAgent` takes the connections
+   * to the ssh agent that is lent; without it there are none.
    */
-  attachRelay(specs: readonly ListenerSpec[], server: Server): void;
+  attachRelay(specs: readonly ListenerSpec[], server: Server, sshAgent?: (socket: Socket) => void): void;
   /**
    * Puts another policy in force, whole or not at all, and closes at once what it no longer allows in the same way; answers how many
    * connections and requests that were. What the sandbox has used of its budgets stays used. Rules that answers had given fall.

@@ -139,13 +139,14 @@ class SandboxGateway implements Gateway {
     this.#closers.push(() => closeServer(server));
   }
 
-  attachRelay(specs: readonly ListenerSpec[], server: Server): void {
+  attachRelay(specs: readonly ListenerSpec[], server: Server, sshAgent?: (socket: Socket) => void): void {
     const { handshakeMs, connections } = this.#core.limits;
     const relay = new Relay(specs, {
       accept: (spec, socket, arrival) => this.#accept(spec, socket, arrival),
       answer: (message) => answerDns(this.#core, message),
       handshakeMs,
       connections,
+      ...(sshAgent === undefined ? {} : { sshAgent }),
     });
     server.on('connection', (socket) => relay.serve(socket));
     server.on('error', () => undefined);

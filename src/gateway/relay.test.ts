@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RELAY_KIND } from '../agent/numbers.ts';
 import type { ListenerSpec } from './contract.ts';
-import { createRelayServer, Relay, type Arrival } from './relay.ts';
+import { createRelayServer, Relay, type Arrival, type RelayTarget } from './relay.ts';
 
 const LISTENERS: readonly ListenerSpec[] = [
   { id: 0, transport: 'udp', port: 53, role: 'dns' },
@@ -24,12 +24,22 @@ class Guest {
   readonly #server: Server = createRelayServer();
   readonly #sockets: Socket[] = [];
   readonly accepted: Accepted[] = [];
-  readonly relay = new Relay(LISTENERS, {
-    accept: (spec, socket, arrival) => this.accepted.push({ spec, socket, arrival }),
-    answer: (message) => (message.length === 0 ? undefined : Buffer.from(message).reverse()),
-    handshakeMs: 200,
-    connections: 4,
-  });
+  relay = this.#relayWith({});
+
+  /** From here on an ssh agent is lent. */
+  lend(sshAgent: (socket: Socket) => void): void {
+    this.relay = this.#relayWith({ sshAgent });
+  }
+
+  #relayWith(more: Pick<RelayTarget, 'sshAgent'>): Relay {
+    return new Relay(LISTENERS, {
+      accept: (spec, socket, arrival) => this.accepted.push({ spec, socket, arrival }),
+      answer: (message) => (message.length === 0 ? undefined : Buffer.from(message).reverse()),
+      handshakeMs: 200,
+      connections: 4,
+      ...more,
+    });
+  }
 
   async listen(): Promise<void> {
     this.#server.on('connection', (socket) => this.relay.serve(socket));
@@ -127,12 +137,27 @@ describe('the relay of a guest', () => {
     ['a port without a listener', preface({ kind: RELAY_KIND.tcp, port: 22, address: [1, 2, 3, 4] })],
     ['another transport', preface({ kind: RELAY_KIND.tcp, port: 53, address: [1, 2, 3, 4] })],
     ['no address', preface({ kind: RELAY_KIND.tcp, port: 443 })],
+    ['a wish for an ssh agent that nobody lends', preface({ kind: RELAY_KIND.sshAgent })],
     ['an unknown kind', preface({ kind: 9, port: 443, address: [1, 2, 3, 4] })],
     ['a preface that does not come', Buffer.of(1)],
   ])('closes a connection with %s', async (_, bytes) => {
     const client = await guest().open(bytes);
     await closed(client);
     expect(guest().accepted).toEqual([]);
+  });
+
+  it('hands on what is meant for the ssh agent, where one is lent, with all that follows', async () => {
+    const lent: Socket[] = [];
+    guest().lend((socket) => lent.push(socket));
+    await guest().open(preface({ kind: RELAY_KIND.sshAgent }), Buffer.from('question'));
+    await until(() => lent.length === 1);
+    const [socket = expect.fail('no connection')] = lent;
+    expect(String(await data(socket))).toBe('question');
+    expect(guest().accepted).toEqual([]);
+    // Also while it is not read: nobody waits for its end.
+    socket.pause();
+    guest().relay.close();
+    await until(() => socket.closed);
   });
 
   it('answers datagrams, several in one piece, each with its token', async () => {

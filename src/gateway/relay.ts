@@ -17,6 +17,8 @@ export interface RelayTarget {
   readonly accept: (spec: ListenerSpec, socket: Socket, arrival: Arrival) => void;
   /** A datagram to the name server; its answer, or undefined for none. */
   readonly answer: (message: Uint8Array) => Uint8Array | undefined;
+  /** The ssh agent that is lent. Absent: none, and whoever asks for it is cut off. */
+  readonly sshAgent?: (socket: Socket) => void;
   readonly handshakeMs: number;
   /** Most connections that have not shown yet what they are. */
   readonly connections: number;
@@ -49,6 +51,8 @@ export class Relay {
   readonly #target: RelayTarget;
   /** Those that are nobody's client: not known yet, datagrams, the control connection. */
   readonly #own = new Set<Socket>();
+  /** Those of the ssh agent. One that waits for an answer is not read, and would not see its end. */
+  readonly #lent = new Set<Socket>();
   #control: Socket | undefined;
   #closed = false;
 
@@ -69,13 +73,14 @@ export class Relay {
 
   close(): void {
     this.#closed = true;
-    for (const socket of this.#own) socket.destroy();
+    for (const socket of [...this.#own, ...this.#lent]) socket.destroy();
   }
 
   async #serve(socket: Socket): Promise<void> {
     const preface = await this.#prefaceOf(socket);
     if (preface === undefined) return void socket.destroy();
     if (preface.kind === RELAY_KIND.control) return this.#keepControl(socket);
+    if (preface.kind === RELAY_KIND.sshAgent) return this.#lendAgent(socket);
     const { arrival } = preface;
     const spec = this.#listeners.find(
       ({ transport, port }) => RELAY_KIND[transport] === preface.kind && port === arrival?.port,
@@ -98,6 +103,16 @@ export class Relay {
     if (first.state !== 'done') return undefined;
     if (first.bytes.length > RELAY_PREFACE_BYTES) socket.unshift(first.bytes.subarray(RELAY_PREFACE_BYTES));
     return first.value;
+  }
+
+  /** It has limits of its own. */
+  #lendAgent(socket: Socket): void {
+    const { sshAgent } = this.#target;
+    if (sshAgent === undefined) return void socket.destroy();
+    this.#own.delete(socket);
+    this.#lent.add(socket);
+    socket.once('close', () => this.#lent.delete(socket));
+    sshAgent(socket);
   }
 
   /** The first one is the agent's: it opens it before anything of the user's runs. */

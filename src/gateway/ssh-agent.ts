@@ -57,7 +57,7 @@ export class SshAgentBroker implements AsyncDisposable {
   private constructor(options: SshAgentOptions) {
     this.#options = options;
     this.#grants = options.grants;
-    this.#server = createServer((socket) => this.#accept(socket));
+    this.#server = createServer((socket) => this.serve(socket));
     this.#server.on('error', () => undefined);
   }
 
@@ -88,17 +88,22 @@ export class SshAgentBroker implements AsyncDisposable {
     return this.close();
   }
 
-  #accept(socket: Socket): void {
+  /** Takes a connection of the sandbox, wherever it came in. */
+  serve(socket: Socket): void {
     if (this.#clients.size >= CLIENTS_MAX) return void socket.destroy();
     this.#clients.add(socket);
     socket.on('error', () => socket.destroy());
     socket.once('close', () => this.#clients.delete(socket));
+    // One of a relay may be half open.
+    socket.once('end', () => socket.end());
     const binds: SessionBind[] = [];
     // One at a time and in order: a signature must see the binding that came before it.
     readMessages(socket, async (message) => {
       const answer = await this.#answer(message, binds).catch(() => Buffer.of(FAILURE));
       if (!socket.destroyed) socket.write(sshString(answer));
     });
+    // One of a relay was stopped while its preface was read.
+    socket.resume();
   }
 
   async #answer(message: Buffer, binds: SessionBind[]): Promise<Buffer> {

@@ -17,10 +17,10 @@ export interface Kernel {
 }
 
 /**
- * What the guest's kernel must be able to do. Modules for exactly these are in the initial RAM disk; `console` (the agent's channel) and
- * `root` (the read-only root and the writable layer over it) always are.
+ * What the guest's kernel must be able to do. Modules for exactly these are in the initial RAM disk; `console` (the agent's channel, where it is
+ * a virtio-serial port) and `root` (the read-only root and the writable layer over it) always are.
  */
-export type GuestFeature = 'network' | 'share';
+export type GuestFeature = 'network' | 'share' | 'vsock';
 
 /**
  * Where the files of the guest's root come from. Whoever names an image of the store holds a lease on it while the root is made.

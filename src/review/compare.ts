@@ -22,6 +22,8 @@ export interface CompareInput {
   readonly root: string;
   readonly manifest: Manifest;
   readonly judge: Judge;
+  /** What the sandbox has and the tree does not, with the reason: it came from a machine, and could not be taken. */
+  readonly refused?: ReadonlyMap<string, string>;
   /** Absent: contents are looked at and not kept. */
   readonly sink?: ContentSink;
 }
@@ -68,6 +70,11 @@ class TreeComparison {
   }
 
   result(): Comparison {
+    for (const [path, why] of this.#input.refused ?? []) {
+      this.#seen.add(path);
+      this.#shut.push(path);
+      this.#blocked(path, why);
+    }
     this.#deletions();
     const changes = this.#changes.map((change) => this.#judged(change));
     return {

@@ -94,6 +94,8 @@ export interface Chamber {
   setTimeout(timeoutMs: number): Promise<void>;
   pause(): Promise<void>;
   resume(): Promise<void>;
+  /** Copies of it that this process owns. Absent where the sandbox is not this process's own. @throws as `Sandbox.fork` */
+  fork?(count: number): Promise<readonly Chamber[]>;
   /** Ends the sandbox; for one that has ended, the same report again. */
   kill(): Promise<EndReport>;
   /** Lets go of it; whoever owns it keeps it. */

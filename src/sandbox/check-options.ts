@@ -20,6 +20,7 @@ const OPTIONS: Readonly<Record<keyof SandboxOptions, true>> = {
   deny: true,
   envs: true,
   limits: true,
+  warmUp: true,
   publish: true,
   timeoutMs: true,
   idleTimeoutMs: true,

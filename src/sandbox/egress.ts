@@ -38,6 +38,8 @@ export interface EgressInput {
   readonly audit: AuditSink;
   readonly dirs: GloveboxDirs;
   readonly teardown: Teardown;
+  /** The CA that programs inside trust already. Default: a new one. */
+  readonly authority?: GatewayOptions['authority'];
 }
 
 /** They are for the start; a source that fails again and again for weeks is the record's. */
@@ -169,10 +171,8 @@ async function makeTrust(input: EgressInput): Promise<Trust | undefined> {
   ]);
   await checkTrust(input, plan.network.policy);
   const ttl = plan.limits.ttlMs ?? plan.limits.timeoutMs;
-  const authority = createAuthority({
-    sandbox: input.id,
-    lifetimeMs: ttl === undefined ? LONGEST_MS : Math.min(ttl + DAY_MS, LONGEST_MS),
-  });
+  const lifetimeMs = ttl === undefined ? LONGEST_MS : Math.min(ttl + DAY_MS, LONGEST_MS);
+  const authority = input.authority ?? createAuthority({ sandbox: input.id, lifetimeMs });
   const bundle = mergedBundle(await roots.hostBundle(), authority.pem);
   const made = new Map<string, MadeContent>([[CA_PATH, { content: Buffer.from(authority.pem) }]]);
   for (const mount of plan.view) {

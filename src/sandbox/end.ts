@@ -64,6 +64,7 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
   const { sandbox } = input;
   // A one-shot agent leaves after its command; every other end is ours.
   const leaving = input.cause === 'exit' || input.cause === 'signal' || input.cause === 'refused';
+  await fetchReview(input, leaving);
   if (!leaving) sandbox.jail.kill();
   const finisher = new Finisher(locateAgent(input.env));
   try {
@@ -102,6 +103,21 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
     await sandbox.teardown.run();
     finisher.dismiss();
   }
+}
+
+/** What a machine holds of a review goes with it. One that nobody thinks lost is asked for it, also when it stands still. */
+async function fetchReview({ sandbox, cause }: EndInput, leaving: boolean): Promise<void> {
+  const { review, jail } = sandbox;
+  if (review === undefined) return;
+  if (cause === 'lost') jail.kill();
+  else if (!leaving) await goOn(sandbox);
+  await review.fetch(!leaving && cause !== 'lost');
+}
+
+async function goOn({ limits, jail }: StartedSandbox): Promise<void> {
+  limits.freeze(false);
+  // Whether it does shows when it is asked for its files.
+  await jail.machine?.resume().catch(() => undefined);
 }
 
 function reportOf(input: EndInput, seen: ContainmentUsage, finished: Findings): Omit<EndReport, 'receipt'> {

@@ -7,15 +7,18 @@ import { ensurePrivateDir } from '../base/paths.ts';
 import { findBubblewrap } from '../drivers/bubblewrap/probe.ts';
 import type { Plan } from '../drivers/contract.ts';
 import { fillMade } from '../drivers/inspection.ts';
+import { seccompProgram } from '../drivers/seccomp-program.ts';
 import {
   chooseAccelerator,
   findFileServer,
   findNested,
   findQemu,
   RELAY_LISTENER,
+  serverOf,
   shareNames,
   spawnMachine,
   tscKhz,
+  type CopiedTrees,
   type Nested,
   type TemplateInput,
 } from '../drivers/qemu/index.ts';
@@ -26,17 +29,26 @@ import type { RootSource } from '../machine/contract.ts';
 import { ensureInitrd, ensureKernel, prepareGuest } from '../machine/guest.ts';
 import { findKernel } from '../machine/kernel/find.ts';
 import type { Launched, LaunchInput } from './launch.ts';
+import { copiedTrees } from './machine-copy.ts';
 import { machineDirectory } from './machine-directory.ts';
 import { templateFor, type TemplateRequest } from './machine-template.ts';
+import { planTemplateFor, type PlanTemplate } from './plan-template.ts';
+import { warmUp, warmUpKey } from './warm-up.ts';
 
 /** A guest's memory where the policy names no limit, in bytes. */
 const MEMORY_BYTES = 1024 ** 3;
-/** With 96 MiB the guest boots and has 16 left; with 80 its kernel panics. */
-const LEAST_MEMORY_BYTES = 128 * 1024 ** 2;
+/**
+ * The least that a guest's memory may be, in bytes. With 96 MiB a kernel boots and has 16 left; with 80 it panics. gVisor is in the initial RAM disk, which
+ * 128 MiB do not hold, and its kernel and gofer need memory of their own: with 144 MiB a program has 8, with 160 it has 24 and with 192 it has 56.
+ */
+const LEAST_MEMORY_BYTES: Readonly<Record<'vm' | 'vm+gvisor', number>> = {
+  vm: 128 * 1024 ** 2,
+  'vm+gvisor': 192 * 1024 ** 2,
+};
 
 /** Starts the vm tier. @throws E_TIER_UNAVAILABLE, E_LIMIT_UNAVAILABLE */
 export async function launchMachine(input: LaunchInput): Promise<Launched> {
-  const { id, start, limits, teardown } = input;
+  const { id, start, limits, sshAgent, teardown } = input;
   const { plan } = start.prepared;
   const { env, dirs } = start;
   const filled = fillMade(plan, input.made);
@@ -44,31 +56,56 @@ export async function launchMachine(input: LaunchInput): Promise<Launched> {
   const guest = await guestOf(input, nested?.runsc);
   const sockets = machineDirectory(dirs, id);
   teardown.add('machine sockets', () => rmSync(sockets, { recursive: true, force: true }));
-  const machine = await accelerated(input, guest, { ...machineOf(input, filled, guest.boots), sockets });
-  const template = await templateFor({ ...guest, machine, env });
+  const copied = copiedOf(input, filled, guest);
+  const shape = machineOf(input, filled, { boots: guest.boots, copied });
+  const machine = await accelerated(input, guest, { ...shape, sockets });
+  const template = start.origin?.template ?? (await templateFor({ ...guest, machine, tier: plan.tier, env }));
+  const again =
+    template?.live === true
+      ? undefined
+      : await planTemplateOf(input, { ...guest, machine, tier: plan.tier, env }, filled);
   const jail = spawnMachine({
     ...machine,
     plan: filled,
     cgroups: limits.joinPaths,
     mode: start.exec === undefined ? 'serve' : 'oneshot',
     limitsHit: () => limits.usage().hit,
+    notice: guest.progress,
     ...(nested === undefined ? {} : { nested }),
+    ...(copied === undefined ? {} : { copiedTrees: copied }),
     ...(template === undefined ? {} : { template }),
+    ...(again?.template === undefined ? {} : { planTemplate: again.template }),
   });
   const boot: Launched['boot'] = async (gateway, make) => {
-    const relay = createRelayServer();
-    teardown.add('relay', () => void relay.close());
-    gateway.attachRelay(plan.network.listeners, relay);
-    return jail.boot(make, (listeners) => {
+    const booted = await jail.boot(make, (listeners) => {
       const handle = listeners.get(RELAY_LISTENER);
       if (typeof handle !== 'object' || handle === null)
         throw new GloveboxError('E_SANDBOX_START', {
           what: 'the airlock handed over no socket for the relay',
         });
+      const relay = createRelayServer();
+      teardown.add('relay', () => void relay.close());
+      gateway.attachRelay(plan.network.listeners, relay, sshAgent && ((socket) => sshAgent.serve(socket)));
       relay.listen(handle);
     });
+    await again?.save({ ...booted, warmUp: () => warmUp(input, booted.session) });
+    return booted;
   };
   return { boot, kill: () => jail.kill() };
+}
+
+/** Undefined where a start is not like the next one. */
+async function planTemplateOf(
+  { start, limits, review }: LaunchInput,
+  request: TemplateRequest,
+  plan: Plan,
+): Promise<PlanTemplate | undefined> {
+  const { env, machine } = request;
+  const isAlike = start.exec === undefined && review === undefined && plan.tier === 'vm';
+  if (!isAlike || machine.shares.length === 0 || env['GLOVEBOX_VM_TEMPLATE'] !== undefined) return undefined;
+  const seccomp = await seccompProgram({ arch: machine.arch, ...plan.syscalls });
+  const held = start.warmUp === undefined ? [] : await warmUpKey(start.warmUp, plan);
+  return planTemplateFor({ ...request, told: { plan, seccomp, limits: limits.rlimits, held } });
 }
 
 /** @throws E_TIER_UNAVAILABLE */
@@ -81,7 +118,11 @@ async function nestedOf({ start, limits }: LaunchInput): Promise<Nested & { read
 type GuestFiles = Pick<TemplateInput, 'kernel' | 'initrd' | 'disk'>;
 
 /** The machine before it is told which sandbox it is. */
-function machineOf({ start }: LaunchInput, plan: Plan, boots: GuestFiles): TemplateInput {
+function machineOf(
+  { start }: LaunchInput,
+  plan: Plan,
+  { boots, copied }: { readonly boots: GuestFiles; readonly copied: CopiedTrees | undefined },
+): TemplateInput {
   const { env, dirs } = start;
   const khz = tscKhz();
   const server = findFileServer(env, plan.workspace);
@@ -95,20 +136,42 @@ function machineOf({ start }: LaunchInput, plan: Plan, boots: GuestFiles): Templ
     accelerator: 'tcg',
     memoryBytes: memoryOf(plan),
     cpus: 1,
-    shares: shareNames(plan, boots.disk !== undefined),
+    shares: shareNames(plan, boots.disk !== undefined, copied?.targets),
+    files: copied !== undefined,
     ...(khz === undefined ? {} : { tscKhz: khz }),
     ...(server === undefined ? {} : { server }),
   };
 }
 
+/** @throws E_TIER_UNAVAILABLE, E_REVIEW_TOO_LARGE */
+function copiedOf(
+  { start, review }: LaunchInput,
+  plan: Plan,
+  { boots, progress }: Guest,
+): CopiedTrees | undefined {
+  const server = findFileServer(start.env, plan.workspace);
+  // The host's system is too large to be copied.
+  if (boots.disk === undefined) serverOf(server);
+  return copiedTrees({
+    plan,
+    review,
+    isTemporary: start.temporary === plan.workspace,
+    isForced: start.prepared.policy.filesystem.mode !== 'review',
+    isServed: server !== undefined,
+    memoryBytes: memoryOf(plan),
+    notice: progress,
+  });
+}
+
 /** The limit is the machine's memory. @throws E_LIMIT_UNAVAILABLE when no guest boots with it */
-function memoryOf({ limits }: Plan): number {
+export function memoryOf({ limits, tier }: Plan): number {
   const { memoryBytes = MEMORY_BYTES } = limits;
-  if (memoryBytes >= LEAST_MEMORY_BYTES) return memoryBytes;
+  const least = LEAST_MEMORY_BYTES[tier === 'vm+gvisor' ? tier : 'vm'];
+  if (memoryBytes >= least) return memoryBytes;
   throw new GloveboxError('E_LIMIT_UNAVAILABLE', {
-    what: `the vm tier cannot hold limits.memory at ${memoryBytes} bytes`,
+    what: `the ${tier} tier cannot hold limits.memory at ${memoryBytes} bytes`,
     why: 'it is the memory of the whole machine, and its kernel needs some of it',
-    next: `Allow at least ${LEAST_MEMORY_BYTES / 1024 ** 2}MiB, or use another tier.`,
+    next: `Allow at least ${least / 1024 ** 2}MiB, or use another tier.`,
   });
 }
 
@@ -169,6 +232,6 @@ async function guestOf({ start, teardown }: LaunchInput, runsc: string | undefin
   return { cache, lease, progress, files, base: image.chain ?? image.root, boots };
 }
 
-function rootOf({ root, label, chain }: BaseImage): RootSource {
+export function rootOf({ root, label, chain }: BaseImage): RootSource {
   return { kind: 'tree', root, label, ...(chain === undefined ? {} : { key: chain }) };
 }

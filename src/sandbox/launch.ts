@@ -12,6 +12,8 @@ import { fillMade, RELAY_PATH } from '../drivers/inspection.ts';
 import type { Gateway } from '../gateway/contract.ts';
 import type { EnforcedLimits } from './limits.ts';
 import { socketPath } from './socket-files.ts';
+import type { ReviewCopy } from './review-copy.ts';
+import type { LentAgent } from './ssh-agent.ts';
 import type { StartInput } from './start.ts';
 
 export interface LaunchInput {
@@ -20,6 +22,8 @@ export interface LaunchInput {
   readonly limits: EnforcedLimits;
   /** What the plan's made mounts hold. */
   readonly made: ReadonlyMap<string, MadeContent>;
+  readonly sshAgent: LentAgent | undefined;
+  readonly review: ReviewCopy | undefined;
   readonly teardown: Teardown;
 }
 
@@ -32,18 +36,20 @@ export interface Launched extends Pick<SpawnedJail, 'kill'> {
 /** Starts the plan's tier. @throws E_TIER_UNAVAILABLE */
 export async function launch(input: LaunchInput): Promise<Launched> {
   const { plan } = input.start.prepared;
-  if (plan.driver === 'firecracker') return refuseFirecracker(input);
+  if (input.start.warmUp !== undefined && plan.tier !== 'vm') {
+    throw new GloveboxError('E_UNSUPPORTED', {
+      what: `a sandbox of tier ${plan.tier} is not warmed up`,
+      why: 'it goes on from no template',
+      next: 'Leave `warmUp` out, or create it with `tier: "vm"`.',
+    });
+  }
+  if (plan.driver === 'firecracker')
+    return (await import('./launch-firecracker.ts')).launchFirecracker(input);
   if (plan.tier === 'vm' || plan.tier === 'vm+gvisor')
     return (await import('./launch-machine.ts')).launchMachine(input);
   if (plan.tier !== 'container') return launchProcess(input);
   const engine = engineOf(plan);
   return engine === undefined ? launchContainer(input) : launchEngine(input, engine);
-}
-
-/** Says what is missing: of this machine first, then of the driver itself. @throws E_TIER_UNAVAILABLE always */
-async function refuseFirecracker({ start }: LaunchInput): Promise<never> {
-  const { findFirecracker, unfinished } = await import('../drivers/firecracker/index.ts');
-  throw unfinished(await findFirecracker(start.env, start.prepared.plan.workspace));
 }
 
 function launchProcess(input: LaunchInput): Launched {

@@ -16,6 +16,7 @@ import type { Chamber, CommandSettings, SandboxInfo, SandboxMetrics } from './ch
 import { policyContext } from './context.ts';
 import { Deadline } from './deadline.ts';
 import { endSandbox, type EndCause, type EndReport } from './end.ts';
+import { checkForkCount, forkSandbox } from './fork.ts';
 import type { Program } from './handle.ts';
 import { baseDirectory, layerOf } from './layer.ts';
 import { Meter } from './metrics.ts';
@@ -41,6 +42,7 @@ interface Parts {
   readonly env: NodeJS.ProcessEnv;
   readonly options: SandboxOptions;
   readonly overdue: OverdueSweep;
+  readonly roots: RootStores;
 }
 
 /** A sandbox that this process owns: it ends with it. */
@@ -88,18 +90,27 @@ export class LocalChamber implements Chamber {
     if (isAborted(signal)) throw abortedStart(signal);
     const env = options.hostEnv ?? process.env;
     const audit = openAudit({ stateDir: gloveboxDirs(env).state });
-    let started: StartedSandbox | undefined;
+    const started = await bringUp(options, { env, audit, roots }).catch(async (error: unknown) => {
+      await audit.close();
+      throw error;
+    });
+    return LocalChamber.#serve({ started, audit, env, options, overdue, roots });
+  }
+
+  /** Begins its life, or ends it when that fails. */
+  static async #serve(parts: Parts): Promise<LocalChamber> {
+    const { started, audit, env, options } = parts;
+    let ours: StartedSandbox | undefined = started;
     try {
-      started = await bringUp(options, { env, audit, roots });
       await awaitHello(started);
-      const chamber = new LocalChamber({ started, audit, env, options, overdue });
+      const chamber = new LocalChamber(parts);
       await chamber.#open();
-      if (!isAborted(signal)) return chamber;
-      started = undefined;
+      if (!isAborted(options.signal)) return chamber;
+      ours = undefined;
       await chamber.kill();
-      throw abortedStart(signal);
+      throw abortedStart(options.signal);
     } catch (error) {
-      if (started !== undefined) await endSandbox({ sandbox: started, audit, cause: 'lost', hit: [], env });
+      if (ours !== undefined) await endSandbox({ sandbox: ours, audit, cause: 'lost', hit: [], env });
       await audit.close();
       throw error;
     }
@@ -148,21 +159,35 @@ export class LocalChamber implements Chamber {
     this.#deadline.renew(timeoutMs);
   }
 
-  /** A freezer stops also what is being started; signals reach what runs. */
+  /** A machine is stopped as a whole. Else: a freezer stops also what is being started; signals reach what runs. */
   async pause(): Promise<void> {
     this.refuseEnded();
     const { limits, session, jail } = this.#parts.started;
-    jail.held?.(true);
-    if (!limits.freeze(true)) session.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
+    if (jail.machine !== undefined) await jail.machine.pause();
+    else if (!limits.freeze(true)) session.signalAll(SIGNAL_NUMBERS['SIGSTOP'] ?? 19);
     this.#state = 'paused';
   }
 
   async resume(): Promise<void> {
     this.refuseEnded();
     const { limits, session, jail } = this.#parts.started;
-    if (!limits.freeze(false)) session.signalAll(SIGNAL_NUMBERS['SIGCONT'] ?? 18);
-    jail.held?.(false);
+    await jail.machine?.resume();
+    // A budget that was used up stops by signals, in a machine too.
+    if (jail.machine !== undefined || !limits.freeze(false))
+      session.signalAll(SIGNAL_NUMBERS['SIGCONT'] ?? 18);
     this.#state = 'running';
+  }
+
+  async fork(count: number): Promise<readonly LocalChamber[]> {
+    this.refuseEnded();
+    checkForkCount(count);
+    if (this.#state === 'paused')
+      throw new GloveboxError('E_USAGE', { what: `sandbox ${this.id} is paused`, next: 'Resume it first.' });
+    const { env, overdue, roots } = this.#parts;
+    return forkSandbox(this.#parts, count, {
+      finish: (forked) => LocalChamber.#serve({ ...forked, env, overdue, roots }),
+      discard: (made) => made.kill(),
+    });
   }
 
   kill(): Promise<EndReport> {
@@ -326,6 +351,7 @@ async function bringUp(
       ...(temporary === undefined ? {} : { temporary }),
       stdio: ['ignore', 'ignore', 'pipe'],
       publish: options.publish ?? [],
+      ...(options.warmUp === undefined ? {} : { warmUp: options.warmUp }),
       onNetwork: (event) => options.onNetwork?.(event),
       ...(options.onAsk === undefined ? {} : { onAsk: options.onAsk }),
       ...(options.onPause === undefined ? {} : { onPause: options.onPause }),

@@ -1,6 +1,7 @@
 import { lstatSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { isGloveboxError } from '../base/errors.ts';
+import type { Plan } from '../drivers/contract.ts';
 import {
   makeTemplate,
   templateKey,
@@ -17,6 +18,8 @@ export interface TemplateRequest {
   /** The template stays while it lives. */
   readonly lease: MachineLease;
   readonly machine: TemplateInput;
+  /** Machines of two tiers boot different files. */
+  readonly tier: Plan['tier'];
   readonly files: BootedFiles;
   /** What of the machine's base a newer template replaces an older one for. */
   readonly base: string;
@@ -40,7 +43,7 @@ export async function templateFor(request: TemplateRequest): Promise<MachineTemp
   if (known !== undefined) return withoutTemplate(known, progress);
   try {
     const wanted = { kind: 'template', key, slot: slotOf(request), unread: true } as const;
-    return await cache.ensure(wanted, lease, (file) => makeTemplate(machine, file));
+    return await cache.ensure(wanted, lease, (file) => makeTemplate(machine, file, progress));
   } catch (error) {
     const why = reasonOf(error);
     remember(failure, why);
@@ -53,13 +56,14 @@ function withoutTemplate(why: string, progress: OnProgress): undefined {
 }
 
 /** Of each shape the newest is enough. */
-function slotOf({ machine, base }: TemplateRequest): string {
-  const { accelerator, memoryBytes, cpus, shares } = machine;
-  return ['template', accelerator, memoryBytes, cpus, shares.join('+'), base].join(' ');
+function slotOf({ machine, tier, base }: TemplateRequest): string {
+  const { accelerator, memoryBytes, cpus, shares, files = false } = machine;
+  const ways = [...shares, ...(files ? ['files'] : [])].join('+');
+  return ['template', tier, accelerator, memoryBytes, cpus, ways, base].join(' ');
 }
 
 /** One line: of what a console said, the last. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   if (!isGloveboxError(error)) return error instanceof Error ? error.message : String(error);
   const why = error.why?.split('\n').at(-1)?.slice(0, REASON_CHARS);
   return why === undefined ? error.what : `${error.what}: ${why}`;

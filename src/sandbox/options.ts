@@ -37,6 +37,12 @@ export interface SandboxOptions {
   readonly envs?: Readonly<Record<string, string>>;
   /** As in the policy: `{ memory: '1GiB', pids: '256', timeout: '10m' }`. */
   readonly limits?: Readonly<Record<string, string>>;
+  /**
+   * Tier vm: a command (argv) that is run once, in the machine that later ones of the same plan go on from, so that what it read is in their
+   * memory already. It has ended before that machine is saved, gets no variables but PATH, HOME and LANG, and its files in /tmp stay.
+   * Default none.
+   */
+  readonly warmUp?: readonly string[];
   /** Ports of the sandbox to reach on the host's 127.0.0.1: `8080`, or `9000:8080`. */
   readonly publish?: readonly string[];
   /**

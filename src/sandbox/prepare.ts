@@ -50,7 +50,8 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const choice = chooseTier(policy, input.env);
   const view = viewFacts(policy);
   const found = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
-  const { guards, review } = reviewOf(input, view.trees, found);
+  const isServed = await canShare(choice.tier, input);
+  const { guards, review } = reviewOf(input, view.trees, { found, isServed });
   const home = usableHome(input.home, policy.filesystem.workspace);
   refuseMasksInTrees(policy, view.trees);
   const base = await imageBase(input, view.trees);
@@ -90,14 +91,23 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   };
 }
 
+/** False for a machine that no file server serves: it works on a copy of the workspace, whatever the policy says. */
+async function canShare(tier: Plan['tier'], { policy, env }: PrepareInput): Promise<boolean> {
+  const { base, workspace } = policy.filesystem;
+  // The host's own system has to be served too, which is refused where it cannot be.
+  if ((tier !== 'vm' && tier !== 'vm+gvisor') || base === undefined) return true;
+  const { findFileServer } = await import('../drivers/qemu/index.ts');
+  return findFileServer(env, workspace) !== undefined;
+}
+
 /** In mode review nothing in the copy is in the host's way: what may not change is told when it comes back. */
 function reviewOf(
   { policy, env }: PrepareInput,
   trees: readonly VisibleTree[],
-  found: readonly Guard[],
+  { found, isServed }: { readonly found: readonly Guard[]; readonly isServed: boolean },
 ): { readonly guards: readonly Guard[]; readonly review?: ReviewRules } {
   const dirs = gloveboxDirs(env);
-  if (!isReviewed(policy, dirs)) return { guards: found };
+  if (!isReviewed(policy, dirs, !isServed)) return { guards: found };
   const own = found.filter((guard) => isOfWorkspace(guard, policy));
   const guards = found.filter((guard) => !isOfWorkspace(guard, policy));
   refuseHiddenCopy(guards, dirs);

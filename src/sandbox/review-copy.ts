@@ -1,14 +1,17 @@
 import path from 'node:path';
+import { TreeLink } from '../agent/tree-link.ts';
 import type { AuditSink } from '../audit/contract.ts';
 import { reviewMade, type ReviewMade } from '../audit/events/review-made.ts';
 import { auditEvent } from '../audit/events/spec.ts';
+import { isGloveboxError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { GloveboxDirs } from '../base/paths.ts';
 import type { Teardown } from '../base/teardown.ts';
 import { fillMade } from '../drivers/inspection.ts';
-import { compareTree, type Comparison } from '../review/compare.ts';
+import { compareTree, type Comparison, type ContentSink } from '../review/compare.ts';
 import type { Manifest, Review, ReviewRules } from '../review/contract.ts';
 import { copyWorkspace } from '../review/copy.ts';
+import { TreeReceiver } from '../review/receive.ts';
 import { covering, judgeOf, type Judge } from '../review/rules.ts';
 import { ReviewStore } from '../review/store.ts';
 import type { PreparedPlan } from './prepare.ts';
@@ -19,6 +22,8 @@ import { makeTemporary, removeTemporary } from './sweep.ts';
 export interface ReviewOutcome extends Comparison {
   /** Absent when nothing was changed. */
   readonly id?: string;
+  /** Why what it changed last did not come back from its machine. */
+  readonly lost?: string;
 }
 
 /** The copy of a workspace that one sandbox has. */
@@ -28,12 +33,16 @@ export class ReviewCopy {
   readonly #manifest: Manifest;
   readonly #judge: Judge;
   readonly #store: ReviewStore;
+  readonly #spool: () => string;
+  #machine: { readonly link: TreeLink; readonly receiver: TreeReceiver } | undefined;
+  #lost: string | undefined;
 
   private constructor(
     root: string,
     rules: ReviewRules,
-    made: { manifest: Manifest; judge: Judge; store: ReviewStore },
+    made: { manifest: Manifest; judge: Judge; store: ReviewStore; spool: () => string },
   ) {
+    this.#spool = made.spool;
     this.#root = root;
     this.#workspace = rules.workspace;
     this.#manifest = made.manifest;
@@ -47,9 +56,13 @@ export class ReviewCopy {
     parts: { readonly dirs: GloveboxDirs; readonly teardown: Teardown; readonly inventory: Inventory },
   ): Promise<ReviewCopy> {
     const { dirs, teardown, inventory } = parts;
-    const root = makeTemporary(dirs);
-    inventory.path('directory', root);
-    teardown.add('copy of the workspace', () => removeTemporary(root, dirs));
+    const directory = (): string => {
+      const made = makeTemporary(dirs);
+      inventory.path('directory', made);
+      teardown.add('copy of the workspace', () => removeTemporary(made, dirs));
+      return made;
+    };
+    const root = directory();
     const manifest = await copyWorkspace({
       from: rules.workspace,
       to: root,
@@ -62,6 +75,7 @@ export class ReviewCopy {
       manifest,
       judge: await judgeOf(rules),
       store: new ReviewStore(dirs),
+      spool: directory,
     });
   }
 
@@ -77,9 +91,43 @@ export class ReviewCopy {
     return { ...prepared, plan: Object.freeze({ ...plan, view }) };
   }
 
+  /** The copy on the host, where a machine has one of its own. */
+  get root(): string {
+    return this.#root;
+  }
+
+  /** From here on the sandbox has a copy of the copy in its machine's memory, and this is the way of it and back. */
+  inMachine(): TreeLink {
+    const receiver = new TreeReceiver(this.#root, this.#spool());
+    const link = new TreeLink(receiver);
+    this.#machine = { link, receiver };
+    return link;
+  }
+
   /** What is different at this moment. */
-  changes(): Promise<Comparison> {
-    return compareTree({ root: this.#root, manifest: this.#manifest, judge: this.#judge });
+  async changes(): Promise<Comparison> {
+    await this.#machine?.link.pull();
+    return this.#compare();
+  }
+
+  /** The sandbox ends: what it has in a machine's memory is fetched while the machine is there. */
+  async fetch(isAlive: boolean): Promise<void> {
+    if (this.#machine === undefined) return;
+    const { link, receiver } = this.#machine;
+    const error = await link.finish(isAlive);
+    receiver.dispose();
+    if (error !== undefined)
+      this.#lost = isGloveboxError(error) && error.why !== undefined ? error.why : error.message;
+  }
+
+  async #compare(sink?: ContentSink): Promise<Comparison> {
+    const { refused, truncated = false } = this.#machine?.receiver ?? {};
+    const found = await compareTree({
+      ...{ root: this.#root, manifest: this.#manifest, judge: this.#judge },
+      ...(refused === undefined ? {} : { refused }),
+      ...(sink === undefined ? {} : { sink }),
+    });
+    return { ...found, truncated: found.truncated || truncated };
   }
 
   /** Keeps what is different as a review, and records it. Preconditions: the sandbox has ended. */
@@ -87,20 +135,16 @@ export class ReviewCopy {
     await this.#store.sweep();
     const draft = this.#store.draft();
     try {
-      const comparison = await compareTree({
-        root: this.#root,
-        manifest: this.#manifest,
-        judge: this.#judge,
-        sink: draft,
-      });
+      const comparison = await this.#compare(draft);
+      const lost = this.#lost === undefined ? {} : { lost: this.#lost };
       if (comparison.changes.length === 0) {
         await draft.discard();
-        return comparison;
+        return { ...comparison, ...lost };
       }
       const review = this.#review(sandbox, comparison);
       await audit.write(auditEvent(reviewMade, madeData(review), sandbox));
       draft.finish(review);
-      return { ...comparison, id: review.id };
+      return { ...comparison, ...lost, id: review.id };
     } catch (error) {
       await draft.discard();
       throw error;

@@ -6,10 +6,13 @@ import type { PathRule, Policy } from '../policy/contract.ts';
 import type { ReviewRules } from '../review/contract.ts';
 import { isTemporary, temporaryRoot } from './sweep.ts';
 
-/** True where the sandbox gets a copy of the workspace: one that goes with it anyway needs none, and one it may not write neither. */
-export function isReviewed(policy: Policy, dirs: GloveboxDirs): boolean {
+/**
+ * True where the sandbox gets a copy of the workspace, because the policy says so or because it cannot have the workspace itself (`isForced`). One
+ * that goes with it anyway needs none, and one it may not write neither.
+ */
+export function isReviewed(policy: Policy, dirs: GloveboxDirs, isForced = false): boolean {
   const { mode, workspace, workspaceWritable } = policy.filesystem;
-  return mode === 'review' && workspaceWritable && !isTemporary(workspace, dirs);
+  return (mode === 'review' || isForced) && workspaceWritable && !isTemporary(workspace, dirs);
 }
 
 /**

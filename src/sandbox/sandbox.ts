@@ -204,6 +204,24 @@ export class Sandbox implements AsyncDisposable {
     return Sandbox.create(madeWith);
   }
 
+  /**
+   * Copies of it as it is at this moment, with its memory and its running processes; it goes on itself. Each copy is a sandbox of its own: id, record,
+   * gateway, placeholders, limits, random numbers, host name, machine id. All of them work on the same workspace. What `commands`, `pty` and `runCode`
+   * started here goes on in a copy too, without anybody who reads its output: `processes` lists it. Tier vm only; `count` from 1 to 16.
+   *
+   * @throws E_UNSUPPORTED in other tiers and with `review`; E_USAGE while it is paused; E_LIMIT_EXCEEDED, E_SANDBOX_CLOSED, E_IO without room for
+   * the copied memory, and as `create`. No copy is left then
+   */
+  async fork(count = 1): Promise<readonly Sandbox[]> {
+    this.#use();
+    const forks = await this.#chamber.fork?.(count);
+    if (forks !== undefined) return forks.map((chamber) => new Sandbox(chamber));
+    throw new GloveboxError('E_UNSUPPORTED', {
+      what: `${this.id} was not made here by Sandbox.create`,
+      next: 'Fork it where it was made.',
+    });
+  }
+
   /** Lets go of a sandbox of another process; one of this process stays its own. */
   disconnect(): void {
     this.#chamber.disconnect();

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { FloodLog } from '../gateway/flood-log.ts';
 import { SIGN_FOLDING } from '../gateway/folding.ts';
 import { GATEWAY_LIMITS } from '../gateway/limits.ts';
@@ -11,6 +12,8 @@ import { socketPath } from './socket-files.ts';
 export interface LentAgent {
   /** Its socket on the host. */
   readonly source: string;
+  /** Takes a connection that came another way than over the socket: out of a machine. */
+  serve(socket: Socket): void;
   /** Lends what another policy says instead. */
   lend(policy: NetworkPolicy): void;
 }
@@ -38,7 +41,11 @@ export async function lendSshAgent(input: EgressInput): Promise<LentAgent | stri
     await broker.close();
     records.flush();
   });
-  return { source: socket, lend: (policy) => broker.replace(grantsOf(policy)) };
+  return {
+    source: socket,
+    serve: (client) => broker.serve(client),
+    lend: (policy) => broker.replace(grantsOf(policy)),
+  };
 }
 
 function grantsOf(policy: NetworkPolicy): readonly SshPolicy[] {

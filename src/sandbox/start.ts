@@ -12,6 +12,7 @@ import { relativeInside } from '../base/path-bytes.ts';
 import type { GloveboxDirs } from '../base/paths.ts';
 import { processIdentity } from '../base/process-identity.ts';
 import { Teardown } from '../base/teardown.ts';
+import { inTime } from '../base/within.ts';
 import { engineOf } from '../drivers/choose.ts';
 import type { ContainmentUsage } from '../drivers/contract.ts';
 import type { Jail, JailStdio } from '../drivers/bubblewrap/driver.ts';
@@ -20,6 +21,7 @@ import { treeIdentities } from '../drivers/identity.ts';
 import { seccompProgram } from '../drivers/seccomp-program.ts';
 import type { Gateway, GatewayOptions, NetworkEvent } from '../gateway/contract.ts';
 import { prepareEgress, type Egress } from './egress.ts';
+import type { ForkOrigin } from './fork.ts';
 import { RootStores } from './root-stores.ts';
 import { startGateway } from './gateway.ts';
 import { GuardWatch } from './guard-watch.ts';
@@ -52,6 +54,10 @@ export interface StartInput {
   readonly transport?: Pick<GatewayOptions, 'resolver' | 'dialler'>;
   /** A directory that was made for this sandbox and goes with it. */
   readonly temporary?: string;
+  /** What is run in the machine that later ones of the plan go on from. */
+  readonly warmUp?: readonly string[];
+  /** It is a copy of another one. */
+  readonly origin?: ForkOrigin;
   /** Shared by sandboxes of one owner; one of its own by default. */
   readonly roots?: RootStores;
 }
@@ -66,6 +72,7 @@ export interface GuardState {
 export interface StartedSandbox {
   readonly id: string;
   readonly prepared: PreparedPlan;
+  readonly policyHash: string;
   readonly session: AgentSession;
   readonly jail: Jail;
   readonly gateway: Gateway;
@@ -145,9 +152,11 @@ async function releaseHeld(input: StartInput): Promise<void> {
 }
 
 function egressOf(input: StartInput, id: string, teardown: Teardown): Promise<Egress> {
-  const { prepared, env, audit, dirs, roots = new RootStores() } = input;
+  const { prepared, env, audit, dirs, origin, roots = new RootStores() } = input;
   const { credentials } = prepared.policy;
-  return prepareEgress({ id, plan: prepared.plan, credentials, env, roots, audit, dirs, teardown });
+  const authority = origin?.authority === undefined ? {} : { authority: origin.authority };
+  const { plan } = prepared;
+  return prepareEgress({ id, plan, credentials, env, roots, audit, dirs, teardown, ...authority });
 }
 
 /** In mode review: the copy of the workspace, which is there before anything runs. */
@@ -181,7 +190,8 @@ async function bringUp(given: StartInput, teardown: Teardown, begun: Begun): Pro
   const dial = (port: number): Promise<Duplex> => dialInside(live.session, port);
   // Before the airlock: a port that is taken must not meet one that is half-way through making its placeholders.
   const ports = await publishPorts(input.publish, { teardown, dial });
-  const launched = await launch({ id, start: input, limits, made: egress.made, teardown });
+  const { made, agent: sshAgent } = egress;
+  const launched = await launch({ id, start: input, limits, made, sshAgent, review, teardown });
   teardown.add('jail', () => launched.kill());
   // From here on everything overlaps with the airlock's own work.
   const recorded = recordStart(input, id);
@@ -207,6 +217,7 @@ async function bringUp(given: StartInput, teardown: Teardown, begun: Begun): Pro
   return {
     id,
     prepared,
+    policyHash: given.policyHash,
     session,
     jail,
     gateway,
@@ -318,6 +329,7 @@ async function recordStart(input: StartInput, id: string): Promise<void> {
       driver: plan.driver,
       workspace: plan.workspace,
       pid: process.pid,
+      ...(input.origin === undefined ? {} : { copyOf: input.origin.sandbox }),
     },
   });
   const { exec } = input;
@@ -334,17 +346,7 @@ async function recordStart(input: StartInput, id: string): Promise<void> {
 /** Waits for the agent's greeting, and ends the start when it does not come in time. */
 export async function awaitHello(sandbox: StartedSandbox): Promise<void> {
   const limitMs = sandbox.prepared.plan.tier === 'vm+gvisor' ? CAPS.nestedStartMs : CAPS.startMs;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${limitMs} ms` }),
-      );
-    }, limitMs);
-  });
-  try {
-    await Promise.race([sandbox.session.hello, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+  const late = (): GloveboxError =>
+    new GloveboxError('E_SANDBOX_START', { what: `the sandbox did not start within ${limitMs} ms` });
+  await inTime(limitMs, sandbox.session.hello, late);
 }

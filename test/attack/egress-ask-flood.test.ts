@@ -1,19 +1,22 @@
 // Questions by the thousand, answered at once. Source: CWE-779 (logging of excessive data); DESIGN §1.8.
 import { expect } from 'vitest';
-import { forEachTier, outcomes } from '../support/attack.ts';
+import { GATEWAY_LIMITS } from '../../src/gateway/limits.ts';
+import { forEachTier, isMachine, outcomes } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
 forEachTier('a flood of questions does not fill the record', async (tier) => {
   await using box = new EgressBox(tier, { network: { ask: { timeout: '30s', pending: 4 } } });
+  const questions = isMachine(tier) ? 800 : 6000;
+  const began = Date.now();
   const result = await box.probe(
     `
 import urllib.parse
 proxy = urllib.parse.urlsplit(os.environ['HTTP_PROXY'])
-for first in range(1, 6001, 200):
-    links = [socket.create_connection((proxy.hostname, proxy.port)) for _ in range(200)]
-    for i, link in enumerate(links):
-        place = f'evil.attacker.test:{first + i}'
-        link.sendall(f'CONNECT {place} HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n'.encode())
+for first in range(1, ${questions + 1}, 200):
+    links = []
+    for place in (f'evil.attacker.test:{first + i}' for i in range(200)):
+        links.append(socket.create_connection((proxy.hostname, proxy.port)))
+        links[-1].sendall(f'CONNECT {place} HTTP/1.1\\r\\nHost: {place}\\r\\n\\r\\n'.encode())
     for link in links:
         link.recv(4096)
         link.close()
@@ -21,12 +24,14 @@ control()
 `,
     { onAsk: () => Promise.resolve('deny') },
   );
+  const seconds = (Date.now() - began) / 1000;
   expect(outcomes(result)['control'], result.stderr).toMatch(/^200/);
   const asked = box.records().filter(({ kind }) => kind === 'network.asked');
   const counted = asked.reduce((sum, { data }) => sum + 1 + Number(data['repeats'] ?? 0), 0);
-  expect(counted).toBe(6000);
-  // How many are one depends on how fast they came.
-  expect(asked.length).toBeLessThan(6000);
+  expect(counted).toBe(questions);
+  const { recordBurst, recordsPerSecond, foldKeys } = GATEWAY_LIMITS;
+  // As many as may be at once, then a rate; those beyond it become one, or a few, each second.
+  expect(asked.length).toBeLessThanOrEqual(recordBurst + seconds * (recordsPerSecond + foldKeys));
 });
 
 // Source: MITRE ATT&CK T1621 (a person is asked until they say yes).

@@ -1,13 +1,16 @@
 // One sandbox is loud: slow heads, half bodies, reset streams, floods. Its neighbour in the same process works on. Source: slowloris; CVE-2023-44487.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { forEachTier, outcomes } from '../support/attack.ts';
+import { forEachTier, isMachine, outcomes } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
 forEachTier('a sandbox that attacks the gateway does not stop another in the same process', async (tier) => {
   await using box = new EgressBox(tier, { llm: { http2: true } });
   await using loud = await box.create();
   await using quiet = await box.create();
+  // An emulated processor is as loud with fewer, and takes its time to be asked.
+  const share = isMachine(tier) ? 4 : 1;
+  const patienceMs = isMachine(tier) ? 40_000 : 8_000;
   const attack = box.probeIn(
     loud,
     `
@@ -20,13 +23,13 @@ def slow():
     link = secure(timeout=2); link.sendall(b'POST /v1/messages HTTP/1.1\\r\\nHost: api.llm.test\\r\\n'); return link
 def half():
     link = secure(timeout=2); link.sendall(head('POST', '/v1/messages', (OWN, 'Content-Type: application/json', 'Content-Length: 9000000')) + b'{"a":"' + b'x' * 300000); return link
-keep(lambda: socket.create_connection((LLM, 443), 2), 200)
-keep(slow, 60)
-keep(half, 40)
+keep(lambda: socket.create_connection((LLM, 443), 2), ${200 / share})
+keep(slow, ${60 / share})
+keep(half, ${40 / share})
 def storm(make):
     link = H2(timeout=3)
     try:
-        for at in range(300): link.link.sendall(make(link))
+        for at in range(${300 / share}): link.link.sendall(make(link))
         link.read(0)
     except OSError: pass
     return link.ends.get(0, 'closed')
@@ -52,7 +55,7 @@ time.sleep(4)
   const result = await attack;
   expect(result.stdout, result.stderr).toContain('loud');
   expect(outcomes(result)['rapid-reset']).not.toBe('whole');
-  expect(Math.max(...times)).toBeLessThan(8_000);
+  expect(Math.max(...times)).toBeLessThan(patienceMs);
   expect(box.arrived.every((one) => one.headers['x-api-key'] === box.secret)).toBe(true);
   // And after all of it the loud one itself is not locked out for good.
   expect(outcomes(await box.probeIn(loud, 'control()'))['control']).toMatch(/^200/);

@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import path from 'node:path';
 import { createServer, type Server } from 'node:tls';
 import { expect } from 'vitest';
-import { forEachTier, outcomes } from '../support/attack.ts';
+import { forEachTier, isMachine, outcomes } from '../support/attack.ts';
 import { EgressBox } from '../support/egress-box.ts';
 
 const MIB = 1_048_576;
@@ -23,6 +23,8 @@ forEachTier('bodies that wait for a deaf origin stay within the room for bodies'
   await using box = new EgressBox(tier, {
     allow: [{ id: 'held', host: 'held.wild.test', json: [{ path: '$.refused' }], limits: { body: '9MiB' } }],
   });
+  // More than the bound on memory either way; an emulated processor encrypts a few megabytes a second.
+  const bodies = isMachine(tier) ? 24 : 40;
   let server: Server | undefined;
   const sockets = new Set<Socket>();
   const dial = async (): Promise<Socket> => {
@@ -43,7 +45,7 @@ forEachTier('bodies that wait for a deaf origin stay within the room for bodies'
       `
 body = b'{"a":"' + b'x' * (8 << 20) + b'"}'
 links, refused, early = [], 0, 0
-for at in range(40):
+for at in range(${bodies}):
     link = secure('held.wild.test', timeout=20)
     try: link.sendall(head('POST', '/', ('Content-Type: application/json',), 'held.wild.test', body))
     except OSError: early += 1 # it may be refused and closed before it has sent all
@@ -58,9 +60,9 @@ report('refused', refused + early)
 `,
       { transport },
     );
-    expect(outcomes(result)['sent'], result.stderr).toBe('40');
+    expect(outcomes(result)['sent'], result.stderr).toBe(`${bodies}`);
     expect(box.refusals()).toContainEqual(expect.objectContaining({ rule: 'held.limits.body' }));
-    expect(Number(outcomes(result)['refused'])).toBeGreaterThan(20);
+    expect(Number(outcomes(result)['refused'])).toBeGreaterThan(bodies / 2);
     expect(Math.round((most - before) / MIB)).toBeLessThan(160);
   } finally {
     clearInterval(timer);

@@ -15,7 +15,7 @@ forEachTier(
     });
     const result = await box.probe(`
 import urllib.parse, urllib.request
-opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting((), True)))
 def follow(name, to):
     target = f'https://{LLM}/v1/models?to=' + urllib.parse.quote(to, safe='')
     request = urllib.request.Request(target, headers={'x-api-key': PLACEHOLDER})

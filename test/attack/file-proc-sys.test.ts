@@ -1,7 +1,14 @@
 // Opens the kernel's switches for writing: core_pattern, modprobe, sysrq. Source: CVE-2022-0492 and every "privileged /proc" escape.
 import { readFileSync } from 'node:fs';
 import { expect } from 'vitest';
-import { AttackBox, expectRecorded, expectRefused, forEachTier, inGuest } from '../support/attack.ts';
+import {
+  AttackBox,
+  expectRecorded,
+  expectRefused,
+  forEachTier,
+  inGuest,
+  isGuest,
+} from '../support/attack.ts';
 
 const SWITCHES = [
   'sys/kernel/core_pattern',
@@ -16,7 +23,7 @@ forEachTier('no switch of the kernel can be opened for writing', async (tier) =>
   using box = new AttackBox(tier);
   const before = readFileSync('/proc/sys/kernel/core_pattern', 'utf8');
   // Opened only, nothing is written: the open is where the refusal happens. A guest kernel's own sysrq-trigger opens, and takes nothing.
-  const write = tier === 'container' ? `os.write(fd, b'h') if name == 'sysrq-trigger' else None` : 'None';
+  const write = isGuest(tier) ? `os.write(fd, b'h') if name == 'sysrq-trigger' else None` : 'None';
   const result = await box.python(`
 def switch(name):
     fd = os.open('/proc/' + name, os.O_WRONLY)

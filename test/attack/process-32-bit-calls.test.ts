@@ -1,6 +1,13 @@
 // Calls the kernel by the 32-bit gate, whose numbers mean other calls. Source: seccomp(2): "the architecture must be checked first".
 import { expect } from 'vitest';
-import { AttackBox, expectRecorded, forEachTier, needsArch, needsProgram } from '../support/attack.ts';
+import {
+  AttackBox,
+  expectRecorded,
+  forEachTier,
+  isGuest,
+  needsArch,
+  needsProgram,
+} from '../support/attack.ts';
 
 forEachTier(
   'int 0x80 ends the process',
@@ -10,7 +17,7 @@ forEachTier(
     expect(result.stdout, result.stderr).toContain('trying');
     expect(result.stdout).not.toContain('int80=OK');
     // Killed by SIGSYS: the filter, not a kernel without such calls; gVisor is one, and answers before it asks the filter.
-    expect(result.code).toBe(tier === 'container' ? 1 : 128 + 31);
+    expect(result.code).toBe(isGuest(tier) ? 1 : 128 + 31);
     expectRecorded(box);
   },
   [needsArch('x64'), needsProgram('gcc')],

@@ -1,6 +1,13 @@
 // Reads or writes the memory of pid 1. Source: process_vm_readv(2), proc_pid_mem(5); CVE-2019-5736 (runc overwritten through /proc/self/exe).
 import { expect } from 'vitest';
-import { AttackBox, expectRecorded, expectRefused, forEachTier, outcomes } from '../support/attack.ts';
+import {
+  AttackBox,
+  expectRecorded,
+  expectRefused,
+  forEachTier,
+  isGuest,
+  outcomes,
+} from '../support/attack.ts';
 
 forEachTier("pid 1's memory, maps, environment and program file are closed", async (tier) => {
   using box = new AttackBox(tier);
@@ -15,7 +22,7 @@ attempt('exe', lambda: os.close(os.open('/proc/1/exe', os.O_WRONLY)))
 `);
   const memory = ['readv', 'writev', 'mem', 'stack', 'syscall', 'mem-write'];
   // gVisor shows where a process has its memory to everybody, and its environment, in which the agent has nothing.
-  if (tier === 'container') expect(outcomes(result)['environ']).toBe(String.raw`OK b'HOME=/nonexistent\x00'`);
+  if (isGuest(tier)) expect(outcomes(result)['environ']).toBe(String.raw`OK b'HOME=/nonexistent\x00'`);
   else memory.push('environ', 'maps', 'auxv');
   expectRefused(result, memory, ['EPERM', 'EACCES', 'ENOENT']);
   expectRefused(result, ['exe'], ['EACCES', 'EPERM', 'ETXTBSY', 'EROFS', 'ENOENT']);

@@ -18,7 +18,7 @@ attempt('nosuid', nosuid)
 `);
   // gVisor honours no set-user-ID bit under no_new_privs, and does not tell of mount flags. Docker has no word for them in a bind, and
   // no_new_privs stands alone.
-  expectRefused(result, tier === 'process' ? ['su', 'nosuid'] : ['su'], ['EPERM']);
+  expectRefused(result, tier === 'process' || tier === 'vm' ? ['su', 'nosuid'] : ['su'], ['EPERM']);
   expect(outcomes(result)['same']).toBe('True');
   expectRecorded(box);
 });

@@ -2,7 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'vitest';
-import { AttackBox, expectRecorded, expectRefused, forEachTier } from '../support/attack.ts';
+import { AttackBox, expectRecorded, expectRefused, forEachTier, isGuest } from '../support/attack.ts';
 
 forEachTier('processes of the host cannot be signalled or seen', async (tier) => {
   using box = new AttackBox(tier);
@@ -21,7 +21,7 @@ for number in (signal.SIGCONT, 0):
     except ProcessLookupError: pass
 `);
   expectRefused(result, ['kill', 'group'], ['ESRCH']);
-  expectRefused(result, ['pidfd'], [tier === 'container' ? 'ENOSYS' : 'ESRCH']);
+  expectRefused(result, ['pidfd'], [isGuest(tier) ? 'ENOSYS' : 'ESRCH']);
   expectRefused(result, ['proc'], ['ENOENT']);
   expectRefused(result, ['pids'], ['True']);
   expect(victim.exitCode ?? victim.signalCode).toBe(null);

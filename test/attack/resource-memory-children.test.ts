@@ -1,6 +1,6 @@
 // Takes memory with many processes, each under a limit of one process. Source: RLIMIT_DATA is per process; a fork doubles it.
 import { expect } from 'vitest';
-import { AttackBox, expectEvent, forEachTier } from '../support/attack.ts';
+import { AttackBox, expectEvent, forEachTier, leastMemory } from '../support/attack.ts';
 
 forEachTier('the memory limit holds for the whole sandbox', async (tier) => {
   using box = new AttackBox(tier);
@@ -13,7 +13,7 @@ for number in range(8):
         signal.pause()
 time.sleep(5)
 `,
-    { flags: ['--memory', '128MiB'] },
+    { flags: ['--memory', leastMemory(tier)] },
   );
   expect(result.stdout.split('held').length - 1).toBeLessThan(3);
   expectEvent(box, 'limit.hit', { limit: 'memory' });

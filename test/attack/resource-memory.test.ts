@@ -1,6 +1,6 @@
 // Takes memory until something breaks. Source: OOM of the host is a denial of service for everyone on it.
 import { expect } from 'vitest';
-import { AttackBox, expectEvent, forEachTier, outcomes } from '../support/attack.ts';
+import { AttackBox, expectEvent, forEachTier, leastMemory, outcomes } from '../support/attack.ts';
 
 forEachTier('a command cannot take more memory than its limit, or the run is refused', async (tier) => {
   using box = new AttackBox(tier);
@@ -14,7 +14,7 @@ try:
 except MemoryError: pass
 report('end', taken)
 `,
-    { flags: ['--memory', '128MiB'] },
+    { flags: ['--memory', leastMemory(tier)] },
   );
   const most = Number(outcomes(result)['taken'] ?? 0);
   expect(most, result.stderr).toBeLessThan(160);

@@ -116,6 +116,21 @@ describeTiers('a cell that somebody stops', (box) => {
     await sandbox.removeCodeContext(context);
   });
 
+  it('bash hears it between two commands too, every time', async () => {
+    const { sandbox } = box;
+    const context = await sandbox.createCodeContext({ language: 'bash' });
+    for (let turn = 0; turn < 20; turn++) {
+      const execution = await sandbox.runCode('echo on; sleep 60', {
+        context,
+        timeoutMs: 20_000,
+        onStdout: () => sandbox.interruptCodeContext(context),
+      });
+      expect(execution).toMatchObject({ timedOut: false, contextLost: false, exitCode: 130 });
+      expect(text((await sandbox.runCode('echo $((1 + 1))', { context })).logs.stdout)).toBe('2\n');
+    }
+    await sandbox.removeCodeContext(context);
+  });
+
   it('an abort signal does the same; before its turn the cell never runs', async () => {
     const { sandbox } = box;
     const context = await sandbox.createCodeContext();

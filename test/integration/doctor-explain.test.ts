@@ -80,6 +80,7 @@ describe('doctor', () => {
       GLOVEBOX_MKFS_EROFS: '/no/mkfs',
       GLOVEBOX_QEMU: '/no/qemu',
       GLOVEBOX_FIRECRACKER: '/no',
+      GLOVEBOX_VM_ACCEL: '',
     };
     const result = await box.cli(['doctor', '--json'], { env: { ...env, GLOVEBOX_VIRTIOFSD: '/no/server' } });
     expect(result.code).toBe(0);
@@ -88,6 +89,16 @@ describe('doctor', () => {
       expect(findings).toContainEqual(
         expect.objectContaining({ name, state: 'warn', fix: expect.stringContaining('setup.sh') as unknown }),
       );
+    // No machine is booted to find out.
+    expect(findings).toContainEqual(
+      expect.objectContaining({
+        name: 'vm: accelerator',
+        state: 'ok',
+        detail: expect.stringMatching(
+          /^not tried yet|^emulated, slower: (there is no )?\/dev\/kvm/,
+        ) as unknown,
+      }),
+    );
     expect(findings).toContainEqual(
       expect.objectContaining({
         name: 'vm: Firecracker',

@@ -28,10 +28,10 @@ describe('driver firecracker', () => {
     });
     const program = path.join(box.base, 'firecracker');
     writeFileSync(program, '#!/bin/sh\necho Firecracker v1.13.0\n', { mode: 0o755 });
-    // Where KVM can be opened it is the driver that is not whole, else KVM.
+    // Where KVM can be opened it is the driver that nobody has verified, else KVM.
     expect(await refusal(box, program)).toMatchObject({
       code: 'E_TIER_UNAVAILABLE',
-      why: expect.stringMatching(/the driver is not whole|\/dev\/kvm/),
+      why: expect.stringMatching(/the driver is unverified|\/dev\/kvm/),
     });
     await expectNothingLeft(box, 5000);
     expect(registeredIds(box)).toEqual([]);

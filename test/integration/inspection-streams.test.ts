@@ -149,7 +149,7 @@ describe.each(WAYS)('nothing is held, $way', (way) => {
 });
 
 describe('longer than the windows in which a flood is counted', () => {
-  it.each(VERSIONS)('an upload of 11 s is not cut (%s)', async (version) => {
+  it.concurrent.each(VERSIONS)('an upload of 11 s is not cut (%s)', async (version) => {
     const source = `import sys, time
 for i in range(110):
     sys.stdout.buffer.write(b'u' * 65536); sys.stdout.buffer.flush(); time.sleep(0.1)`;

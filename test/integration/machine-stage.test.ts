@@ -253,7 +253,7 @@ const LISTENERS: readonly ListenerSpec[] = [
 
 function network(relayPort: number): NonNullable<MachineSpec['network']> {
   const listeners = LISTENERS.map(({ id, transport, port }) => ({ id, proto: transport, port }));
-  return { address: '10.0.2.15/24', relay: '10.0.2.2', relayPort, listeners };
+  return { relay: '10.0.2.2', relayPort, listeners };
 }
 
 /** Answers with where a connection was meant to go, then with what it says; port 80 is cut at once. */

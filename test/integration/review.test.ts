@@ -126,7 +126,8 @@ describe('mode: review', () => {
     expect(box.records().map(({ kind }) => kind)).toContain('review.discarded');
   });
 
-  it.for(TIERS)(
+  // Who compares and applies is the host, whichever tier wrote the files: one is enough.
+  it.for(TIERS.slice(0, 1))(
     'takes a large file and ten thousand small ones [%s]',
     { timeout: 400_000 },
     async (tier, test) => {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, inject, it } from 'vitest';
@@ -8,7 +8,7 @@ import { lendMachines, needsArch, needsProgram, until } from '../support/attack.
 import { TestBox, type BoxResult } from '../support/box.ts';
 import { faultyAgent, type Fault } from '../support/faults/build.ts';
 import { codeOf, eventually, expectAllGone, registeredIds, Script } from '../support/sdk.ts';
-import { cgroupsOf, expectNothingLeft, processesOf } from '../support/tree.ts';
+import { cgroupsOf, expectNothingLeft, membersOf, processesOf } from '../support/tree.ts';
 
 const missing = inject('machineMissing') ?? needsProgram('bwrap');
 const compiler = missing ?? needsProgram('cc') ?? needsArch('x64');
@@ -181,6 +181,35 @@ describe.skipIf(compiler !== undefined)(title('a machine whose first process is 
     await expectNothingLeft(box);
   });
 
+  it(
+    'switches itself off without a word: booted once more, and no more',
+    { timeout: PATIENCE_MS },
+    async () => {
+      using box = new MachineBox();
+      const result = await run(box, 'silent', ['true']);
+      expectRefusal(result, 'E_SANDBOX_START', 'QEMU ended with 0');
+      expect(result.stderr.match(/is booted once more/g)).toHaveLength(1);
+      // Nothing is in the record twice.
+      const kinds = box.records().map(({ kind }) => kind);
+      expect(kinds).toContain('run.refused');
+      expect([...new Set(kinds)]).toEqual(kinds);
+      await expectNothingLeft(box);
+      expect(box.machines()).toEqual([]);
+    },
+  );
+
+  it(
+    'never switches itself off: it is ended, and the command was what it was',
+    { timeout: PATIENCE_MS },
+    async () => {
+      using box = new MachineBox();
+      const result = await run(box, 'stays', ['bash', '-c', 'echo ran; exit 7']);
+      expect(result).toMatchObject({ code: 7, stdout: 'ran\n' });
+      await expectNothingLeft(box);
+      expect(box.machines()).toEqual([]);
+    },
+  );
+
   it('panics while a command runs: typed, with the panic first', { timeout: PATIENCE_MS }, async () => {
     using box = new MachineBox();
     const result = await run(box, 'panic', ['bash', '-c', 'echo before > file; sync; sleep 300; true']);
@@ -337,13 +366,4 @@ async function startLength(box: TestBox, source: string): Promise<number> {
   const begin = performance.now();
   await script.next();
   return performance.now() - begin;
-}
-
-function membersOf(group: string): string {
-  try {
-    return readFileSync(path.join(group, 'cgroup.procs'), 'latin1');
-  } catch {
-    // Another start has swept it.
-    return '';
-  }
 }

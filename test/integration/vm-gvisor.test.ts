@@ -2,14 +2,16 @@ import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { Sandbox, type CodeReport, type SandboxOptions } from '../../src/index.ts';
+import { Sandbox, type CodeLanguage, type CodeReport, type SandboxOptions } from '../../src/index.ts';
 import { hostLoopbackPolicy, lendMachines, needsProgram } from '../support/attack.ts';
 import { TestBox } from '../support/box.ts';
 import { expectAllGone } from '../support/sdk.ts';
 import { expectNothingLeft } from '../support/tree.ts';
 
 const missing = inject('machineMissing') ?? needsProgram('bwrap') ?? needsProgram('runsc');
-const TIER = ['--tier', 'vm+gvisor'] as const;
+/** What the profile `code` has: machines of one shape go on from one template. */
+const MEMORY = '768MiB';
+const TIER = ['--tier', 'vm+gvisor', '--memory', MEMORY] as const;
 /** A kernel in an emulated machine, on a busy host. */
 const PATIENCE_MS = 240_000;
 const nested = describe.skipIf(missing !== undefined);
@@ -23,7 +25,7 @@ class NestedBox extends TestBox {
 
   create(options: SandboxOptions = {}): Promise<Sandbox> {
     const wanted = { workspace: this.workspace, hostEnv: this.env(), tier: 'vm+gvisor' } as const;
-    return Sandbox.create({ ...wanted, ...options });
+    return Sandbox.create({ ...wanted, limits: { memory: MEMORY }, ...options });
   }
 }
 
@@ -63,16 +65,25 @@ nested(title('a run in the vm+gvisor tier'), { timeout: PATIENCE_MS }, () => {
     expect(box.records().filter((record) => record.kind === 'run.refused').length).toBe(3);
   });
 
+  it('refuses less memory than its kernels need', async () => {
+    using box = new NestedBox();
+    const result = await box.run(['true'], { flags: ['--tier', 'vm+gvisor', '--memory', '191MiB'] });
+    expect([result.code, result.stderr]).toEqual([
+      125,
+      expect.stringMatching(/vm\+gvisor tier cannot hold limits\.memory[^]*192MiB[^]*E_LIMIT_UNAVAILABLE/),
+    ]);
+    expect(box.records().map(({ kind }) => kind)).toContain('run.refused');
+  });
+
   it('runs code', async () => {
     using box = new NestedBox();
-    const words = ['code', 'run', '--json', ...TIER, '--language', 'python', '-'];
+    const words = ['code', 'run', '--json', ...TIER, '--timeout', '200s', '--language', 'python', '-'];
     const result = await box.cli(words, {
       input: 'import os\nprint(os.uname().release)\n6 * 7',
       timeoutMs: PATIENCE_MS,
     });
     const report: CodeReport = JSON.parse(result.stdout);
-    expect(report).toMatchObject({ status: 'ok' });
-    expect(JSON.stringify(report)).toContain('4.4.0');
+    expect(report).toMatchObject({ status: 'ok', stdout: '4.4.0\n', results: [{ text: '42' }] });
     await expectNothingLeft(box);
   });
 });
@@ -114,6 +125,16 @@ nested(title('a sandbox in gVisor in a machine'), { timeout: PATIENCE_MS }, () =
       ['3\n', 3],
     ]);
     expect((await sandbox.commands.run('cat', { stdin: 'x'.repeat(300_000) })).stdout.length).toBe(300_000);
+  });
+
+  it.each<readonly [CodeLanguage, string, string]>([
+    ['python', 'x = 6', 'print(x * 7)'],
+    ['bash', 'cd /tmp; x=6', 'echo $((x * 7)) > y; cat /tmp/y'],
+  ])('keeps state between cells of %s', async (language, first, second) => {
+    const context = await sandbox.createCodeContext({ language });
+    expect((await sandbox.runCode(first, { context })).error).toBeUndefined();
+    expect((await sandbox.runCode(second, { context })).logs.stdout.join('')).toBe('42\n');
+    await sandbox.removeCodeContext(context);
   });
 
   it('keeps what the policy hides hidden, and what it protects as it is', async () => {

@@ -12,15 +12,16 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { locateAgent } from '../../src/agent/locate.ts';
 import { findBubblewrap } from '../../src/drivers/bubblewrap/probe.ts';
 import type { TemplateInput } from '../../src/drivers/qemu/index.ts';
-import { Sandbox, type SandboxOptions } from '../../src/index.ts';
+import type { Sandbox } from '../../src/index.ts';
 import { MachineCache } from '../../src/machine/cache/cache.ts';
 import { templateFor } from '../../src/sandbox/machine-template.ts';
 import { needsProgram, until } from '../support/attack.ts';
-import { GLOVEBOX, TestBox } from '../support/box.ts';
+import { GLOVEBOX } from '../support/box.ts';
+import { TEMPLATE_MEMORY, TemplateBox } from '../support/template-box.ts';
 import { expectNothingLeft, processesOf } from '../support/tree.ts';
 
 /** An emulated machine on a busy host. */
@@ -31,42 +32,7 @@ const machines = (name: string, tests: () => void): unknown =>
   describe.skipIf(missing !== undefined)(name, { timeout: PATIENCE_MS }, tests);
 const title = (name: string): string => (missing === undefined ? name : `${name} (skipped: ${missing})`);
 
-/** Small, so that a template is read in no time. */
-const MEMORY = '160MiB';
-const FLAGS = ['--tier', 'vm', '--memory', MEMORY] as const;
-
-/** With a cache of its own: nobody has made a template there. */
-class TemplateBox extends TestBox {
-  get cache(): string {
-    return path.join(this.home, '.cache/glovebox/machine');
-  }
-
-  create(options: SandboxOptions = {}): Promise<Sandbox> {
-    const wanted = { workspace: this.workspace, hostEnv: this.env(), tier: 'vm' } as const;
-    return Sandbox.create({ ...wanted, limits: { memory: MEMORY }, ...options });
-  }
-
-  templates(): readonly string[] {
-    const entries = path.join(this.cache, 'entries');
-    return readdirSync(entries)
-      .filter((name) => name.startsWith('template-'))
-      .map((name) => path.join(entries, name, 'data'));
-  }
-
-  /** Of the only one. */
-  template(): string {
-    const [file, ...more] = this.templates();
-    expect(more).toEqual([]);
-    if (file === undefined) throw new Error('no template was made');
-    return file;
-  }
-
-  /** What is being made, or was left by somebody who died. */
-  drafts(): readonly string[] {
-    const dir = path.join(this.cache, 'tmp');
-    return existsSync(dir) ? readdirSync(dir) : [];
-  }
-}
+const FLAGS = ['--tier', 'vm', '--memory', TEMPLATE_MEMORY] as const;
 
 const textOf = async (box: Sandbox, script: string): Promise<string> =>
   (await box.commands.run(['bash', '-c', script])).stdout;
@@ -110,38 +76,6 @@ machines(title('machines that go on from a template'), () => {
     await expectNothingLeft(box);
   });
 
-  it('leave nothing of a sandbox in it', async () => {
-    using box = new TemplateBox();
-    const canary = 'canary-8f1d2c7be5';
-    box.write('secret.txt', canary);
-    for (const _ of [1, 2]) {
-      const result = await box.sh(`cat secret.txt; echo ${canary}`, { flags: FLAGS });
-      expect(result).toMatchObject({ code: 0, stdout: `${canary}${canary}\n`, stderr: '' });
-    }
-    const template = readFileSync(box.template());
-    expect(template.includes('Linux version')).toBe(true);
-    for (const word of [canary, box.workspace, box.home, 'sbx_'])
-      expect(template.includes(word), word).toBe(false);
-  });
-
-  it.each<readonly [string, (file: string) => void]>([
-    ['cut short', (file) => truncateSync(file, 1024 ** 2)],
-    ['written to', (file) => void writeSync(openSync(file, 'r+'), 'x', 4096)],
-    ['touched', (file) => utimesSync(file, 1, 1)],
-  ])('make it anew when it was %s', async (_what, spoil) => {
-    using box = new TemplateBox();
-    expect(await box.sh('true', { flags: FLAGS })).toMatchObject({ code: 0, stderr: '' });
-    const file = box.template();
-    const { size, ino } = lstatSync(file);
-    chmodSync(file, 0o600);
-    spoil(file);
-    expect(await box.sh('echo works', { flags: FLAGS })).toMatchObject({ stdout: 'works\n', stderr: '' });
-    const again = lstatSync(box.template());
-    expect(again.size).toBe(size);
-    expect(again.ino).not.toBe(ino);
-    expect(box.drafts()).toEqual([]);
-  });
-
   it('make one, if several start at once', async () => {
     using box = new TemplateBox();
     const results = await Promise.all([1, 2, 3].map(() => box.sh('echo works', { flags: FLAGS })));
@@ -169,22 +103,66 @@ machines(title('machines that go on from a template'), () => {
     expect(box.drafts()).toEqual([]);
     await expectNothingLeft(box);
   });
+});
 
-  it('go with `image prune`', async () => {
-    using box = new TemplateBox();
-    await box.sh('true', { flags: FLAGS });
-    expect(box.templates()).toHaveLength(1);
-    expect(await box.cli(['image', 'prune'])).toMatchObject({ code: 0 });
-    expect(box.templates()).toEqual([]);
+machines(title('the templates of one cache'), () => {
+  let box: TemplateBox;
+  beforeAll(() => {
+    box = new TemplateBox();
   });
+  afterAll(() => box[Symbol.dispose]());
 
-  it('boot where none is wanted', async () => {
-    using box = new TemplateBox();
+  /** The template of these flags, made where there is none. */
+  const made = async (): Promise<string> => {
+    if (box.templates().length === 0)
+      expect(await box.sh('true', { flags: FLAGS })).toMatchObject({ code: 0, stderr: '' });
+    return box.template();
+  };
+
+  it('are not made where none is wanted', async () => {
     const env = { GLOVEBOX_VM_TEMPLATE: 'off' };
-    expect(await box.sh('echo works', { flags: FLAGS, env })).toMatchObject({
+    expect(await box.sh('echo works', { flags: FLAGS, env, timeoutMs: PATIENCE_MS / 2 })).toMatchObject({
       stdout: 'works\n',
       stderr: '',
     });
+    expect(box.templates()).toEqual([]);
+  });
+
+  it('hold nothing of a sandbox', async () => {
+    const canary = 'canary-8f1d2c7be5';
+    box.write('secret.txt', canary);
+    for (const _ of [1, 2]) {
+      const result = await box.sh(`cat secret.txt; echo ${canary}`, {
+        flags: FLAGS,
+        timeoutMs: PATIENCE_MS / 4,
+      });
+      expect(result).toMatchObject({ code: 0, stdout: `${canary}${canary}\n`, stderr: '' });
+    }
+    const template = readFileSync(box.template());
+    expect(template.includes('Linux version')).toBe(true);
+    for (const word of [canary, box.workspace, box.home, 'sbx_'])
+      expect(template.includes(word), word).toBe(false);
+  });
+
+  it.each<readonly [string, (file: string) => void]>([
+    ['cut short', (file) => truncateSync(file, 1024 ** 2)],
+    ['written to', (file) => void writeSync(openSync(file, 'r+'), 'x', 4096)],
+    ['touched', (file) => utimesSync(file, 1, 1)],
+  ])('are made anew when they were %s', async (_what, spoil) => {
+    const file = await made();
+    const { size, ino } = lstatSync(file);
+    chmodSync(file, 0o600);
+    spoil(file);
+    expect(await box.sh('echo works', { flags: FLAGS })).toMatchObject({ stdout: 'works\n', stderr: '' });
+    const again = lstatSync(box.template());
+    expect(again.size).toBe(size);
+    expect(again.ino).not.toBe(ino);
+    expect(box.drafts()).toEqual([]);
+  });
+
+  it('go with `image prune`', async () => {
+    await made();
+    expect(await box.cli(['image', 'prune'])).toMatchObject({ code: 0 });
     expect(box.templates()).toEqual([]);
   });
 });
@@ -210,7 +188,7 @@ machines(title('a template that cannot be made'), () => {
     const files = { kernel: 'a', initrd: 'b' };
     const want = async (): Promise<unknown> =>
       templateFor({
-        ...{ cache, lease: cache.lease(), machine, files, base: 'host', env: {} },
+        ...{ cache, lease: cache.lease(), machine, tier: 'vm', files, base: 'host', env: {} },
         progress: (line) => lines.push(line),
       });
     expect(await want()).toBeUndefined();

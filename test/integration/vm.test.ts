@@ -98,17 +98,39 @@ machines('a run in the vm tier', () => {
     await expectNothingLeft(box);
   });
 
-  it('refuses to lend ssh keys: the agent that signs is a socket of the host', async () => {
+  it('reaches the ssh agent over a socket of its own where keys are lent, and has none where none are', async () => {
     using box = new MachineBox();
     const agent = path.join(box.base, 'agent.sock');
     await using service = await CanaryService.on({ path: agent });
     const hostKeys = [`SHA256:${Buffer.alloc(32).toString('base64').replace('=', '')}`];
-    const rule = { host: 'ssh.example.com', port: 22, protocol: 'ssh', hostKeys, keys: ['lent'] };
-    box.policy(JSON.stringify({ version: 1, network: { allow: [rule] } }));
-    const result = await box.run(['true'], { flags: TIER, env: { SSH_AUTH_SOCK: agent } });
-    expect([result.code, result.stdout]).toEqual([125, '']);
-    expect(result.stderr).toContain('E_UNSUPPORTED');
+    const rule = { host: 'ssh.example.com', port: 22, protocol: 'ssh', hostKeys };
+    const run = (rules: readonly object[], script: string): Promise<BoxResult> => {
+      box.policy(JSON.stringify({ version: 1, network: { allow: rules } }));
+      return box.run(['python3', '-c', script], { flags: TIER, env: { SSH_AUTH_SOCK: agent } });
+    };
+    const none = await run(
+      [rule],
+      "import os; print(os.listdir('/.glovebox'), os.environ.get('SSH_AUTH_SOCK'))",
+    );
+    expect(none, none.stderr).toMatchObject({ code: 0, stdout: "['agent'] None\n" });
     expect(service.connections).toBe(0);
+    const lent = await run([{ ...rule, keys: ['lent'] }], LISTS_KEYS);
+    expect(lent, lent.stderr).toMatchObject({ code: 0, stdout: '5\n' });
+    // The question alone, asked by the host: the answer was no agent's.
+    expect([service.connections, service.received]).toEqual([1, '\0\0\0\u0001\u000b']);
+    await expectNothingLeft(box);
+  });
+
+  it('knows more files than its file server can hold', { timeout: 300_000 }, async () => {
+    using box = new MachineBox();
+    const files = 12_000;
+    for (let i = 0; i < files; i++) box.write(`many/${i % 100}/${i}`, '');
+    const find = commandText(['run', ...TIER, '--', 'find', 'many', '-type', 'f', '-empty']);
+    // Each is looked at. The server has the hard limit of whoever starts it.
+    const result = await hostShell(box, `ulimit -n 6000; ${find} | wc -l`, { timeoutMs: 250_000 });
+    expect(result.stderr).not.toContain('Too many open files');
+    expect(result.stdout).toBe(`${files}\n`);
+    await expectNothingLeft(box);
   });
 
   it('refuses to start without what it takes, and says what is missing', async () => {
@@ -122,6 +144,15 @@ machines('a run in the vm tier', () => {
     await expectNothingLeft(box);
   });
 });
+
+/** Asks the lent agent which keys there are (draft-miller-ssh-agent, 4.4), and prints what kind of answer came. */
+const LISTS_KEYS = `
+import os, socket
+with socket.socket(socket.AF_UNIX) as link:
+    link.settimeout(60); link.connect(os.environ['SSH_AUTH_SOCK'])
+    link.sendall(bytes([0, 0, 0, 1, 11]))
+    print(link.recv(64)[4])
+`;
 
 machines('a sandbox in a machine', () => {
   let box: MachineBox;

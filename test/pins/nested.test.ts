@@ -11,7 +11,7 @@ const NESTED = { platform: 'systrap', files: 4096 } as const;
 
 describe('gVisor in a machine', () => {
   it('has the plan below one directory, and of the machine what it is made of', () => {
-    const mounts = nestedMounts(PLAN, NESTED);
+    const mounts = nestedMounts(PLAN, NESTED, { served: true });
     const outside = mounts.filter(({ target }) => !String(target).startsWith('/view/'));
     expect(outside.map(({ kind, target }) => [kind, target])).toEqual([
       ['proc', '/proc'],
@@ -31,7 +31,7 @@ describe('gVisor in a machine', () => {
   });
 
   it('leaves to the guest kernel what is its own', () => {
-    const below = nestedMounts(PLAN, NESTED).filter(({ target }) =>
+    const below = nestedMounts(PLAN, NESTED, { served: true }).filter(({ target }) =>
       /^\/view\/(?:proc|dev|sys|tmp|var\/tmp)(?:\/|$)/.test(String(target)),
     );
     expect(new Set(below.map(({ kind }) => kind))).toEqual(new Set(['dir']));
@@ -41,9 +41,9 @@ describe('gVisor in a machine', () => {
     const shared = (mounts: ReturnType<typeof nestedMounts>): readonly unknown[] =>
       mounts.flatMap((mount) => (mount.kind === 'share' ? [[mount.source, mount.writable]] : []));
     const machine = machineSpec(PLAN, ['base', 'view']);
-    expect(shared(nestedMounts(PLAN, NESTED))).toEqual(shared(machine.mounts));
+    expect(shared(nestedMounts(PLAN, NESTED, { served: true }))).toEqual(shared(machine.mounts));
     expect(shared(machine.mounts).length).toBeGreaterThan(0);
-    for (const mount of nestedMounts(PLAN, NESTED))
+    for (const mount of nestedMounts(PLAN, NESTED, { served: true }))
       if (mount.kind === 'share') expect(mount.target).toBe(`/view${String(mount.source)}`);
   });
 

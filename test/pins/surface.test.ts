@@ -140,6 +140,7 @@ describe('the public surface', () => {
       'secrets',
       'image',
       'doctor',
+      'verify',
       'completion',
       'version',
     ]);

@@ -94,6 +94,8 @@ export interface BootOptions {
   readonly share?: string;
   /** Another base than the site's. */
   readonly disk?: string;
+  /** More of the kernel's command line. */
+  readonly words?: string;
   /** QEMU listens, and nobody is there. */
   readonly unattended?: boolean;
 }
@@ -234,8 +236,8 @@ interface QemuInput extends BootOptions {
 }
 
 function qemuArgs(site: MachineSite, input: QemuInput): readonly string[] {
-  const { memory = 256, card = true, base = true, share } = input;
-  const words = `console=hvc0 tsc_early_khz=${clockKhz()} quiet loglevel=1 panic=-1 reboot=t nokaslr mitigations=off audit=0 tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests`;
+  const { memory = 256, card = true, base = true, share, words: more = '' } = input;
+  const words = `console=hvc0 tsc_early_khz=${clockKhz()} quiet loglevel=1 panic=-1 reboot=t nokaslr mitigations=off audit=0 tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests ${more}`;
   return [
     ...[
       '-bios',

@@ -108,3 +108,13 @@ export async function expectNothingLeft(box: TestBox, timeoutMs = 2000): Promise
   expect(processesOf(box)).toEqual([]);
   expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(box.base);
 }
+
+/** Processes of a control group, one a line; none where it is gone. */
+export function membersOf(group: string): string {
+  try {
+    return readFileSync(path.join(group, 'cgroup.procs'), 'latin1');
+  } catch {
+    // Another start has swept it.
+    return '';
+  }
+}

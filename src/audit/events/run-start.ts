@@ -7,6 +7,7 @@ export interface RunStart {
   readonly driver: string;
   readonly workspace: string;
   readonly pid: number;
+  readonly copyOf?: string;
 }
 
 export const runStart: EventSpec<RunStart> = {
@@ -19,7 +20,8 @@ export const runStart: EventSpec<RunStart> = {
     driver: 'bubblewrap, gvisor, docker or podman',
     workspace: 'the writable tree on the host',
     pid: 'process on the host that holds the sandbox',
+    copyOf: 'the sandbox whose memory and processes it began with; absent where it began with none',
   },
   say: (data) =>
-    `tier ${word(data, 'tier')}${optional(data, 'driver', ' by ')}, workspace ${word(data, 'workspace')}`,
+    `tier ${word(data, 'tier')}${optional(data, 'driver', ' by ')}, workspace ${word(data, 'workspace')}${optional(data, 'copyOf', ', a copy of ')}`,
 };

@@ -50,6 +50,7 @@ function bash(): string {
     audit) COMPREPLY=($(compgen -W "tail show verify" -- "$word")) ;;
     exec|kill) COMPREPLY=($(compgen -W "--all $(glovebox list --quiet 2>/dev/null)" -- "$word")) ;;
     list) COMPREPLY=($(compgen -W "--name --state --metadata --quiet --json" -- "$word")) ;;
+    verify) COMPREPLY=($(compgen -W "--tier --driver --image --json" -- "$word")) ;;
     completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$word")) ;;
     help) COMPREPLY=($(compgen -W "${verbs()}" -- "$word")) ;;
   esac
@@ -74,6 +75,7 @@ case $words[2] in
   review) _values verb list show apply discard ;;
   audit) _values verb tail show verify ;;
   exec|kill) _values sandbox \${(f)"$(glovebox list --quiet 2>/dev/null)"} ;;
+  verify) _values option --tier --driver --image --json ;;
   completion) _values shell bash zsh fish ;;
 esac
 `;

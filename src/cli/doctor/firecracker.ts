@@ -10,7 +10,7 @@ export async function checkFirecracker(env: NodeJS.ProcessEnv): Promise<Finding>
     return {
       name,
       state: 'warn',
-      detail: `${version} at ${path}: the driver is unfinished and unverified; QEMU is used`,
+      detail: `${version} at ${path}: the driver is unverified; QEMU is used`,
     };
   } catch (error) {
     if (!isGloveboxError(error)) throw error;

@@ -1,5 +1,8 @@
 import { isGloveboxError } from '../../base/errors.ts';
+import { gloveboxDirs } from '../../base/paths.ts';
+import { knownAccelerator } from '../../drivers/qemu/accelerator.ts';
 import { findFileServer, findQemu } from '../../drivers/qemu/probe.ts';
+import { machineCacheDir } from '../../machine/cache/cache.ts';
 import { findKernel } from '../../machine/kernel/find.ts';
 import { findMkfs } from '../../machine/root/mkfs.ts';
 import type { Finding } from './checks.ts';
@@ -14,7 +17,15 @@ export function checkVmParts(env: NodeJS.ProcessEnv): readonly Finding[] {
     part('vm: root image', () => findMkfs(env)),
     part('vm: QEMU', () => findQemu(env, NOWHERE)),
     fileServer(env),
+    part('vm: accelerator', () => accelerator(env)),
   ];
+}
+
+/** What a trial boot has found; none is made for this. */
+function accelerator(env: NodeJS.ProcessEnv): string {
+  const known = knownAccelerator({ env, cacheDir: machineCacheDir(gloveboxDirs(env)) });
+  if (known === undefined) return 'not tried yet: the first machine finds out whether KVM works';
+  return known.accelerator === 'kvm' ? 'KVM: a guest has booted with it' : `emulated, slower: ${known.why}`;
 }
 
 function part(name: string, look: () => string): Finding {

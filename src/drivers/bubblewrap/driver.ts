@@ -41,12 +41,26 @@ export interface Jail {
   kill(): void;
   /** To be told when the host stops everything inside, and when it lets it go on: whoever waits for an answer has to know. */
   held?(still: boolean): void;
+  /** Where it is a machine: stopped and copied as a whole. */
+  readonly machine?: HeldMachine;
   /** Limits that were passed inside, where a kernel of its own holds them. */
   hit?(): readonly LimitName[];
   /** What it used, where it is an engine that holds the limits. */
   readonly measured?: { usage(): ContainmentUsage; current(): CurrentUsage };
   /** What it has on this machine besides its outermost process and what every sandbox has, for the receipt. */
   readonly outside?: readonly OutsidePart[];
+}
+
+/** A machine that the host stops as a whole. */
+export interface HeldMachine {
+  /** Resolves when nothing of it runs. @throws E_TIMEOUT when a process inside cannot be stopped, E_SANDBOX_LOST */
+  pause(): Promise<void>;
+  /** Resolves when it runs, with a clock that is right. @throws E_SANDBOX_LOST */
+  resume(): Promise<void>;
+  /** Stops it, writes it to a new file of 0600, and lets it go on. Absent: it cannot be copied. @throws E_SANDBOX_START, E_IO */
+  copy?(file: string): Promise<void>;
+  /** Why it cannot be copied. */
+  readonly uncopied?: string;
 }
 
 /** Something of a jail's on this machine that its driver can look for. */

@@ -59,7 +59,8 @@ export function listenerSpecs(plan: Plan): readonly ListenerSpec[] {
   return plan.network.listeners.map((one) => ({ id: one.id, proto: one.transport, port: one.port }));
 }
 
-function scratchFile(mount: Mount): readonly ScratchFile[] {
+/** What a mount needs in the scratch directory. */
+export function scratchFile(mount: Mount): readonly ScratchFile[] {
   return mount.kind === 'file'
     ? [{ name: scratchName(mount.target), mode: 0o444, content: mount.content }]
     : [];

@@ -4,6 +4,7 @@ import { firecrackerArgs, firecrackerJailArgs, instanceId, type FirecrackerJailI
 const INPUT: FirecrackerJailInput = {
   agent: '/opt/agent',
   firecracker: '/usr/bin/firecracker',
+  kvm: '/dev/kvm',
   kernel: '/cache/vmlinux',
   initrd: '/cache/initrd',
   base: '/cache/root.erofs',

@@ -1,17 +1,17 @@
 import { AGENT_PATH } from '../bubblewrap/args.ts';
-import { PLACES, SOCKETS } from './layout.ts';
+import { HOST_CID, PLACES, SOCKETS } from './layout.ts';
 
 /**
  * Kernel command line (Documentation/admin-guide/kernel-parameters.txt). `reboot=k`: the keyboard controller's reset is how a guest ends
  * Firecracker. `i8042.*`: the controller has nothing else, and looking for it costs time. `pci=off`: there is no such bus unless Firecracker is told to
- * make one.
+ * make one. `glovebox_vsock`: for our agent, whose channel and relay are connections over vsock then.
  */
 export function kernelLine(arch: 'x64' | 'arm64'): string {
   const keyboard = arch === 'x64' ? ['i8042.noaux', 'i8042.nomux', 'i8042.dumbkbd'] : [];
   return [
     ...['console=ttyS0', 'reboot=k', 'panic=-1', 'pci=off', ...keyboard],
     ...['quiet', 'loglevel=1', 'mitigations=off', 'audit=0', 'random.trust_cpu=on'],
-    ...['cryptomgr.notests', 'init_on_alloc=0', 'swiotlb=noforce'],
+    ...['cryptomgr.notests', 'init_on_alloc=0', 'swiotlb=noforce', `glovebox_vsock=${HOST_CID}`],
   ].join(' ');
 }
 
@@ -28,6 +28,8 @@ export interface FirecrackerJailInput {
   readonly agent: string;
   /** Firecracker on the host, linked statically as its releases are. */
   readonly firecracker: string;
+  /** The device that Firecracker opens: /dev/kvm. */
+  readonly kvm: string;
   /** Files of the host. */
   readonly kernel: string;
   readonly initrd: string;
@@ -44,14 +46,14 @@ export interface FirecrackerJailInput {
  * /dev/kvm and the directory for sockets; nothing of the host's system, because the program needs no library; no network at all. Pure.
  */
 export function firecrackerJailArgs(input: FirecrackerJailInput): readonly string[] {
-  const { agent, firecracker, kernel, initrd, base, sockets, snapshot } = input;
+  const { agent, firecracker, kvm, kernel, initrd, base, sockets, snapshot } = input;
   return [
     'bwrap',
     ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts', '--unshare-cgroup'],
     ...['--unshare-net', '--disable-userns'],
     ...['--as-pid-1', '--die-with-parent', '--clearenv', '--cap-drop', 'ALL'],
     ...['--uid', '1000', '--gid', '1000', '--hostname', 'machine'],
-    ...['--proc', '/proc', '--dev', '/dev', '--dev-bind', '/dev/kvm', '/dev/kvm'],
+    ...['--proc', '/proc', '--dev', '/dev', '--dev-bind', kvm, '/dev/kvm'],
     ...['--ro-bind', firecracker, PLACES.program],
     ...['--ro-bind', kernel, PLACES.kernel, '--ro-bind', initrd, PLACES.initrd],
     ...(base === undefined ? [] : ['--ro-bind', base, PLACES.base]),

@@ -1,1 +1,3 @@
-export { findFirecracker, unfinished, type Firecracker } from './probe.ts';
+export { refuseTrees, spawnFirecracker } from './driver.ts';
+export { findFirecracker, KVM, requireConsent, type Firecracker } from './probe.ts';
+export { CPUS_MAX } from './requests.ts';

@@ -28,5 +28,11 @@ export const PORTS = {
   relay: 1025,
 } as const;
 
+/** The socket that Firecracker connects to for the guest's relay (Firecracker, docs/vsock.md, guest-initiated connections). */
+export const relaySocket = (): string => `${SOCKETS.guest}_${PORTS.relay}`;
+
+/** The host's address, as the guest knows it (vsock(7), VMADDR_CID_HOST). */
+export const HOST_CID = 2;
+
 /** The least address that is a guest's (vsock(7): 0 to 2 are taken). Every machine is alone in its jail, so all have this one. */
 export const GUEST_CID = 3;

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isGloveboxError } from '../../base/errors.ts';
-import { findFirecracker, parseVersion, unfinished } from './probe.ts';
+import { caught } from '../../policy/fixture.ts';
+import { findFirecracker, parseVersion, requireConsent } from './probe.ts';
 
 let dir: string;
 beforeEach(() => {
@@ -76,11 +77,15 @@ describe('findFirecracker', () => {
     });
   });
 
-  it('refuses even where both are there, as long as the driver is not whole', () => {
-    expect(unfinished({ path: '/usr/bin/firecracker', version: '1.10.1' })).toMatchObject({
-      code: 'E_TIER_UNAVAILABLE',
-      why: expect.stringContaining('the driver is not whole'),
-    });
+  it('refuses even where both are there, until somebody asks for what is unverified', () => {
+    const found = { path: '/usr/bin/firecracker', version: '1.10.1' };
+    for (const env of [{}, { GLOVEBOX_UNVERIFIED: '' }, { GLOVEBOX_UNVERIFIED: '1' }])
+      expect(caught(() => requireConsent(found, env))).toMatchObject({
+        code: 'E_TIER_UNAVAILABLE',
+        why: expect.stringContaining('unverified'),
+        next: expect.stringContaining('GLOVEBOX_UNVERIFIED=firecracker'),
+      });
+    requireConsent(found, { GLOVEBOX_UNVERIFIED: 'firecracker' });
   });
 });
 

@@ -21,7 +21,7 @@ const FIRECRACKER: HostProgram = {
 const INSTALL =
   'Put a release of Firecracker in the PATH or name it in GLOVEBOX_FIRECRACKER; `driver: qemu` needs neither it nor /dev/kvm.';
 
-const KVM = '/dev/kvm';
+export const KVM = '/dev/kvm';
 
 /** To say its version. */
 const VERSION_MS = 5_000;
@@ -94,13 +94,19 @@ function unavailable(why: string, next: string): GloveboxError {
   });
 }
 
+/** What somebody says who wants a driver that nobody has seen at work: `GLOVEBOX_UNVERIFIED=firecracker`. */
+const CONSENT = 'GLOVEBOX_UNVERIFIED';
+
 /**
- * What is still missing where Firecracker itself could start. Every call, the jail and the host's end of the channel are there and tested without it;
- * these two pieces are not, and nobody has seen a machine boot.
+ * Where Firecracker itself could start. Everything of the driver is tested without it, and nobody has seen a machine boot: so it is refused until
+ * somebody asks for just that.
+ *
+ * @throws E_TIER_UNAVAILABLE
  */
-export function unfinished({ path, version }: Firecracker): GloveboxError {
-  return unavailable(
-    `${path} (${version}) is there, and the driver is not whole: the guest has no channel over vsock yet, and a workspace cannot be copied into a machine`,
-    'Take `driver: qemu`, which is the default.',
+export function requireConsent({ path, version }: Firecracker, env: NodeJS.ProcessEnv): void {
+  if (env[CONSENT] === 'firecracker') return;
+  throw unavailable(
+    `${path} (${version}) is there, and the driver is unverified: nobody has run it on a real Firecracker`,
+    `Take \`driver: qemu\`, which is the default. To try it all the same set ${CONSENT}=firecracker.`,
   );
 }

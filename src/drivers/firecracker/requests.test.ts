@@ -24,7 +24,7 @@ describe('the calls of a boot', () => {
           initrd_path: '/machine/initrd',
           boot_args:
             'console=ttyS0 reboot=k panic=-1 pci=off i8042.noaux i8042.nomux i8042.dumbkbd quiet loglevel=1 ' +
-            'mitigations=off audit=0 random.trust_cpu=on cryptomgr.notests init_on_alloc=0 swiotlb=noforce',
+            'mitigations=off audit=0 random.trust_cpu=on cryptomgr.notests init_on_alloc=0 swiotlb=noforce glovebox_vsock=2',
         },
       },
       {

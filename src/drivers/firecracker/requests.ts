@@ -85,7 +85,7 @@ export interface BootInput {
 }
 
 /** Firecracker's own bound on processors of one machine. */
-const CPUS_MAX = 32;
+export const CPUS_MAX = 32;
 
 const MIB = 1024 ** 2;
 

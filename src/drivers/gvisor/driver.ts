@@ -6,6 +6,7 @@ import { AgentSession } from '../../agent/session.ts';
 import type { LimitName } from '../../policy/contract.ts';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError, isGloveboxError } from '../../base/errors.ts';
+import { inTime } from '../../base/within.ts';
 import { collectComplaint, type Jail, type MakeBootInput, type SpawnedJail } from '../bubblewrap/driver.ts';
 import { seccompProgram } from '../seccomp-program.ts';
 import { RUNTIME_OPTIONS } from '../seccomp/rules.ts';
@@ -116,21 +117,16 @@ const COMPLAINT_SHOWN = 1000;
 /** A kernel takes its time, which is none of the command's. */
 async function guestUp(airlock: Airlock, jail: Pick<Jail, 'session' | 'complaint' | 'kill'>): Promise<void> {
   const { session, complaint, kill } = jail;
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const what = `the guest kernel did not start within ${CAPS.startMs} ms`;
-      reject(new GloveboxError('E_SANDBOX_START', { what }));
-    }, CAPS.startMs);
-  });
+  const late = (): GloveboxError =>
+    new GloveboxError('E_SANDBOX_START', {
+      what: `the guest kernel did not start within ${CAPS.startMs} ms`,
+    });
   try {
-    await Promise.race([session.hello, late]);
+    await inTime(CAPS.startMs, session.hello, late);
   } catch (error) {
     kill();
     await endOf(airlock);
     throw startError(error, complaint());
-  } finally {
-    clearTimeout(timer);
   }
 }
 

@@ -4,6 +4,7 @@ import { constants, accessSync } from 'node:fs';
 import { AGENT_PATH } from '../bubblewrap/args.ts';
 import { findProgram, type HostProgram } from '../find-program.ts';
 import { GloveboxError } from '../../base/errors.ts';
+import { killGroup } from '../../base/process-group.ts';
 import { jailFrame, runtimeFlags, type Platform } from './args.ts';
 import { JAIL } from './layout.ts';
 
@@ -83,6 +84,7 @@ export async function tryPlatform(trial: Trial, platform: Platform): Promise<Tri
   const child = spawn(trial.bubblewrap, trialArgs(trial, platform), {
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     env: {},
+    detached: true,
   });
   const said = { out: '', err: '' };
   child.stdout?.on('data', (chunk: Buffer) => (said.out += chunk.toString('utf8')));
@@ -90,7 +92,7 @@ export async function tryPlatform(trial: Trial, platform: Platform): Promise<Tri
   const config = child.stdio[3];
   if (config !== null && config !== undefined && 'end' in config)
     config.on('error', () => undefined).end(TRIAL_SPEC);
-  const timer = setTimeout(() => child.kill('SIGKILL'), TRIAL_MS);
+  const timer = setTimeout(() => killGroup(child), TRIAL_MS);
   const ended = await new Promise<TrialFailure>((resolve) => {
     child.once('error', (error) => resolve({ why: error.message, late: false }));
     child.once('close', (code, signal) =>

@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { chooseAccelerator, type AcceleratorInput } from './accelerator.ts';
+import { chooseAccelerator, knownAccelerator, type AcceleratorInput } from './accelerator.ts';
 
 let dir = '';
 beforeEach(() => (dir = mkdtempSync(path.join(tmpdir(), 'glovebox-accelerator-'))));
@@ -60,6 +60,20 @@ describe('chooseAccelerator', () => {
     // The device is no proof: the trial that follows has no agent to boot with.
     expect(await chooseAccelerator({ ...input, kernelHash: 'two' })).toBe('tcg');
     expect(said.at(-1)).toContain('/no/such/agent');
+  });
+
+  it('is known without a boot: what a trial has found since the host started, and else nothing', async () => {
+    const { input } = choice({});
+    const none = { accelerator: 'tcg', why: `there is no ${dir}/kvm` };
+    expect(knownAccelerator(input)).toEqual(none);
+    writeFileSync(path.join(dir, 'kvm'), '');
+    expect(knownAccelerator(input)).toBeUndefined();
+    expect(await chooseAccelerator(input)).toBe('tcg');
+    expect(knownAccelerator(input)?.why).toContain('/no/such/agent');
+    const file = path.join(input.cacheDir, 'vm-accelerator');
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/"boot":"[^"]+"/, '"boot":"another"'));
+    expect(knownAccelerator(input)).toBeUndefined();
+    expect(knownAccelerator({ ...input, env: { GLOVEBOX_VM_ACCEL: 'tcg' } })?.accelerator).toBe('tcg');
   });
 
   it('takes what is asked for: tcg without looking, kvm or a refusal', async () => {

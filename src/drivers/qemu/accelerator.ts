@@ -23,6 +23,8 @@ export interface AcceleratorInput extends Omit<TrialInput, 'accelerator' | 'limi
 interface Finding {
   /** Everything that it may depend on. */
   readonly question: string;
+  /** Boot of the host. */
+  readonly boot: string;
   readonly accelerator: Accelerator;
   /** Why it is not KVM. */
   readonly why?: string;
@@ -44,17 +46,41 @@ const DEVICE = '/dev/kvm';
 export async function chooseAccelerator(input: AcceleratorInput): Promise<Accelerator> {
   const wanted = wantedOf(input.env['GLOVEBOX_VM_ACCEL']);
   if (wanted === 'tcg') return 'tcg';
-  const file = path.join(input.cacheDir, `vm-accelerator${wanted === undefined ? '' : `-${wanted}`}`);
+  const file = findingFile(input.cacheDir, wanted);
   const question = questionOf(input);
   const known = readFinding(file, isFinding);
   const isKnown = known?.question === question && (wanted === undefined || known.accelerator === wanted);
-  const finding = isKnown ? known : remember(file, { question, ...(await findOut(input, wanted)) });
+  const finding = isKnown
+    ? known
+    : remember(file, { question, boot: bootMoment().boot, ...(await findOut(input, wanted)) });
   const { accelerator, why = 'it does not work' } = finding;
   if (accelerator === 'kvm') return 'kvm';
   if (wanted === 'kvm')
     throw unavailable(`no guest boots with KVM: ${why}`, 'Unset GLOVEBOX_VM_ACCEL, or set it to tcg.');
   if (!isKnown) input.notice(`vm: no KVM here (${why}), the machine is emulated: slower`);
   return 'tcg';
+}
+
+const findingFile = (cacheDir: string, wanted: Accelerator | undefined): string =>
+  path.join(cacheDir, `vm-accelerator${wanted === undefined ? '' : `-${wanted}`}`);
+
+/**
+ * What the next machine will be executed with, as far as that is known without booting one; undefined when no trial was made since the host
+ * started.
+ *
+ * @throws E_TIER_UNAVAILABLE when `GLOVEBOX_VM_ACCEL` makes no sense
+ */
+export function knownAccelerator({
+  env,
+  cacheDir,
+  device,
+}: Pick<AcceleratorInput, 'env' | 'cacheDir' | 'device'>): Pick<Finding, 'accelerator' | 'why'> | undefined {
+  const wanted = wantedOf(env['GLOVEBOX_VM_ACCEL']);
+  if (wanted === 'tcg') return { accelerator: 'tcg', why: 'GLOVEBOX_VM_ACCEL asks for it' };
+  const why = deviceProblem(device);
+  if (why !== undefined) return { accelerator: 'tcg', why };
+  const known = readFinding(findingFile(cacheDir, wanted), isFinding);
+  return known?.boot === bootMoment().boot ? known : undefined;
 }
 
 function wantedOf(value: string | undefined): Accelerator | undefined {
@@ -70,7 +96,7 @@ function unavailable(why: string, next: string): GloveboxError {
 async function findOut(
   input: AcceleratorInput,
   wanted: Accelerator | undefined,
-): Promise<Omit<Finding, 'question'>> {
+): Promise<Pick<Finding, 'accelerator' | 'why'>> {
   const device = deviceProblem(input.device);
   const limitMs = wanted === undefined ? TRIAL_MS : ASKED_TRIAL_MS;
   const why = device ?? (await tryMachine({ ...input, accelerator: 'kvm', limitMs }));
@@ -102,7 +128,7 @@ function questionOf({ qemu, kernelHash, device }: AcceleratorInput): string {
 
 function isFinding(value: unknown): value is Finding {
   if (typeof value !== 'object' || value === null) return false;
-  if (!('question' in value) || !('accelerator' in value)) return false;
+  if (!('question' in value) || !('boot' in value) || !('accelerator' in value)) return false;
   return value.accelerator === 'kvm' || value.accelerator === 'tcg';
 }
 

@@ -1,7 +1,8 @@
 import path from 'node:path';
 import { AGENT_PATH, mountArgs } from '../bubblewrap/args.ts';
 import type { Mount } from '../contract.ts';
-import { CONTROL_SOCKET, PLACES, type ShareName } from './layout.ts';
+import { filesArgs } from './copied.ts';
+import { CONTROL_SOCKET, KEEPER_SOCKET, PLACES, type ShareName } from './layout.ts';
 
 /** What executes the guest's instructions: the processor, or QEMU's translator. */
 export type Accelerator = 'kvm' | 'tcg';
@@ -24,6 +25,8 @@ export interface MachineInput {
   readonly network: boolean;
   /** Where its memory is. Default `fresh`. */
   readonly memory?: MachineMemory;
+  /** It has a port for trees that are copied into its memory. Default false. */
+  readonly files?: boolean;
   /** QEMU connects to somebody who gives it orders. Default false. */
   readonly control?: boolean;
 }
@@ -36,6 +39,8 @@ export type MachineMemory = 'fresh' | 'saved' | 'shared' | 'private';
 
 /** The name by which the guest's first process finds its channel. */
 const AGENT_PORT = 'glovebox.agent';
+/** The one by which its keeper finds its own. */
+const KEEPER_PORT = 'glovebox.keeper';
 
 /** Descriptor of the guest's channel in QEMU, and of its console. */
 export const CHANNEL = 3;
@@ -54,7 +59,7 @@ export const GUEST_NETWORK = {
  * would go on executing what it has translated of a page's former content; zeroing each page anew makes it forget. `mitigations=off`: the guest's kernel guards itself against nobody that the sandbox is not; the
  * host guards itself. `nokaslr` is not set: a program inside must not find the kernel where it was in the machine before.
  */
-function kernelLine({ arch, accelerator, tscKhz }: MachineInput): string {
+function kernelLine({ arch, accelerator, tscKhz, network }: MachineInput): string {
   const timer =
     arch === 'x64' && accelerator === 'tcg' && tscKhz !== undefined
       ? [`tsc_early_khz=${tscKhz}`, 'tsc=reliable', 'no_timer_check']
@@ -64,6 +69,7 @@ function kernelLine({ arch, accelerator, tscKhz }: MachineInput): string {
     ...timer,
     ...['quiet', 'loglevel=3', 'panic=-1', 'reboot=t', 'mitigations=off', 'audit=0', 'random.trust_cpu=on'],
     ...['cryptomgr.notests', 'init_on_alloc=1', 'swiotlb=noforce'],
+    ...(network ? [`glovebox_card=${GUEST_NETWORK.address}`] : []),
   ].join(' ');
 }
 
@@ -94,6 +100,8 @@ export function qemuArgs(input: MachineInput): readonly string[] {
       '-device',
       `virtserialport,chardev=agent,name=${AGENT_PORT}`,
     ],
+    ...(input.files === true ? filesArgs(PLACES.sockets) : []),
+    ...(control ? keeperArgs() : []),
     ...(disk ? diskArgs() : []),
     ...(network ? ['-netdev', 'user,id=net', '-device', 'virtio-net-device,netdev=net'] : []),
     ...shares.flatMap(shareArgs),
@@ -119,6 +127,13 @@ function memoryArgs({ memory = 'fresh', memoryBytes, shares }: MachineInput): re
 
 /** The file of a machine's memory, below `PLACES.memory`. */
 export const MEMORY_FILE = 'ram';
+
+function keeperArgs(): readonly string[] {
+  return [
+    ...['-chardev', `socket,id=keeper,path=${PLACES.sockets}/${KEEPER_SOCKET}`],
+    ...['-device', `virtserialport,chardev=keeper,name=${KEEPER_PORT}`],
+  ];
+}
 
 function diskArgs(): readonly string[] {
   return [
@@ -240,6 +255,11 @@ export interface ShareJailInput {
   readonly mounts: readonly Mount[];
   readonly scratch: string;
   readonly sockets: string;
+  /**
+   * For gVisor's gofer, which opens a file again that a program made read-only and still writes to, as git does: the server opens what the caller
+   * owns whatever its mode says (CAP_DAC_OVERRIDE in the jail's user namespace, which knows the caller alone). Default false.
+   */
+  readonly reopens?: boolean;
 }
 
 /** virtiofsd as it stands on the host: where Debian's release has none, a newer one with libraries of its own. */
@@ -254,7 +274,7 @@ const SERVER = '/server';
 
 /** The jail of the file server: the shared trees with the host's masks, and nothing else of the host. Pure. */
 export function shareJailArgs(input: ShareJailInput): readonly string[] {
-  const { agent, server, mounts, scratch, sockets } = input;
+  const { agent, server, mounts, scratch, sockets, reopens = false } = input;
   return [
     'bwrap',
     ...[
@@ -266,6 +286,7 @@ export function shareJailArgs(input: ShareJailInput): readonly string[] {
       '--disable-userns',
     ],
     ...['--as-pid-1', '--die-with-parent', '--clearenv', '--cap-drop', 'ALL'],
+    ...(reopens ? ['--cap-add', 'CAP_DAC_OVERRIDE'] : []),
     // The guest's user has the same number, so what it makes is its own there, and the caller's here.
     ...['--uid', '1000', '--gid', '1000', '--hostname', 'files'],
     ...systemOf(server),
@@ -296,7 +317,11 @@ const CACHE: Readonly<Record<ShareName, string>> = { base: 'always', view: 'auto
  */
 export function shareArgv(
   { program, libraries }: FileServer,
-  { name, loader }: { readonly name: ShareName; readonly loader: string },
+  {
+    name,
+    loader,
+    succeeds,
+  }: { readonly name: ShareName; readonly loader: string; readonly succeeds?: boolean },
 ): readonly string[] {
   const file = path.basename(program);
   const command =
@@ -309,5 +334,7 @@ export function shareArgv(
     `--shared-dir=${PLACES.view}`,
     ...['--sandbox=none', '--seccomp=kill', `--cache=${CACHE[name]}`, '--inode-file-handles=never'],
     ...['--thread-pool-size=0', '--rlimit-nofile=0', '--log-level=warn'],
+    // A file that is gone is an error for whoever of the copy still has it open, and not for the copy.
+    ...(succeeds === true ? ['--migration-on-error=guest-error'] : []),
   ];
 }

@@ -14,9 +14,11 @@ export class ConsoleTail {
   #chunks: Buffer[] = [];
   #length = 0;
 
-  constructor(source: Readable | null) {
-    source?.on('data', (chunk: Buffer) => this.#add(chunk));
-    source?.on('error', () => undefined);
+  constructor(...sources: readonly (Readable | null)[]) {
+    for (const source of sources) {
+      source?.on('data', (chunk: Buffer) => this.#add(chunk));
+      source?.on('error', () => undefined);
+    }
   }
 
   /** Something that we know better than the machine. */

@@ -1,10 +1,13 @@
 import type { JailExit } from '../../agent/airlock.ts';
 import { GloveboxError, isGloveboxError } from '../../base/errors.ts';
 import type { LimitName } from '../../policy/contract.ts';
+import type { EarlyEnd } from './again.ts';
 import type { ConsoleTail } from './console.ts';
 
 /** How a machine came to its end. */
 export interface MachineEnd {
+  /** What executed it, for people. */
+  readonly hypervisor: string;
   readonly exit: JailExit;
   readonly tail: ConsoleTail;
   /** Limits that were passed, on the host or in the guest. */
@@ -14,7 +17,7 @@ export interface MachineEnd {
 }
 
 /** A machine is a process like others: a limit of the jail ends it, and its kernel can panic or hang. */
-export function crashError({ exit, tail, hit, verdict }: MachineEnd): GloveboxError {
+export function crashError({ exit, tail, hit, verdict, hypervisor }: MachineEnd): GloveboxError {
   if (hit.length > 0) {
     return new GloveboxError('E_LIMIT_EXCEEDED', {
       what: `the sandbox passed its limit: ${hit.join(', ')}`,
@@ -24,16 +27,24 @@ export function crashError({ exit, tail, hit, verdict }: MachineEnd): GloveboxEr
   const said = tail.lastWords();
   return new GloveboxError('E_SANDBOX_CRASHED', {
     what: verdict === undefined ? 'the machine ended by itself' : `the machine was ended: ${verdict}`,
-    why: said || `QEMU ended with ${exit.signal ?? exit.code}`,
+    why: said || `${hypervisor} ended with ${exit.signal ?? exit.code}`,
     context: { code: exit.code, signal: exit.signal },
   });
 }
 
-/** @throws E_SANDBOX_START always */
-export async function died(tail: ConsoleTail, { code, signal }: JailExit): Promise<never> {
+/** `told`: the machine knows which sandbox it is. @throws E_SANDBOX_START always */
+export async function died({
+  tail,
+  exit: { code, signal },
+  hypervisor,
+  told,
+}: Pick<MachineEnd, 'tail' | 'exit' | 'hypervisor'> & { readonly told: boolean }): Promise<never> {
+  const words = tail.lastWords();
+  const early: EarlyEnd = { silent: !told && code === 0 && words === '' };
   throw new GloveboxError('E_SANDBOX_START', {
     what: 'the machine ended while it started',
-    why: tail.lastWords() || `QEMU ended with ${signal ?? code}`,
+    why: words || `${hypervisor} ended with ${signal ?? code}`,
+    context: { ...early },
   });
 }
 

@@ -1,17 +1,20 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { Duplex } from 'node:stream';
 import { spawnAirlock, type Airlock, type JailExit } from '../../agent/airlock.ts';
 import { encodeBootSpec } from '../../agent/boot.ts';
 import type { BootSpec } from '../../agent/contract.ts';
+import { encodeAdoption } from '../../agent/keeper.ts';
 import { encodeMachineSpec, machineReady } from '../../agent/machine.ts';
-import { AgentSession } from '../../agent/session.ts';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { within } from '../../base/within.ts';
 import type { LimitName } from '../../policy/contract.ts';
-import type { Jail, MakeBootInput, SpawnedJail } from '../bubblewrap/driver.ts';
+import type { HeldMachine, Jail, MakeBootInput, SpawnedJail } from '../bubblewrap/driver.ts';
+import { assemble } from '../bubblewrap/assembly.ts';
 import { bootSpec, type AirlockInput, type BootInput } from '../bubblewrap/spec.ts';
 import { guestBoot } from '../gvisor/boot.ts';
+import { bootTwice } from './again.ts';
 import {
   machineJailArgs,
   qemuArgs,
@@ -19,16 +22,18 @@ import {
   type MachineInput,
   type MachineJailInput,
 } from './args.ts';
-import { innerBoot, machineBoot, machineSpec, RELAY_PORT } from './boot.ts';
+import { attend } from './attend.ts';
+import { innerBoot, machineBoot, machineCopy, machineSpec, RELAY_PORT } from './boot.ts';
 import { ConsoleTail } from './console.ts';
-import { openControl, type Control } from './control.ts';
-import { crashError, died, orViolation, withConsole } from './crash.ts';
+import { openControl, type Accepting, type Control } from './control.ts';
+import { openFiles, type CopiedTrees } from './copied.ts';
+import { orViolation } from './crash.ts';
 import { machineLayout, PLACES } from './layout.ts';
-import { goOn } from './migrate.ts';
+import { MachineHold } from './hold.ts';
+import { goOn, goOnStopped } from './migrate.ts';
 import { runtimeBoot, type Nested } from './nested.ts';
 import { serverOf, spawnShare, type Share, type ShareInput } from './share.ts';
 import { memoryEnd, type MachineTemplate } from './template.ts';
-import { Watchdog } from './watchdog.ts';
 
 export interface MachineLaunch
   extends
@@ -42,16 +47,22 @@ export interface MachineLaunch
   readonly server?: FileServer;
   /** Limits that the kernel has enforced on the whole jail so far. */
   readonly limitsHit: () => readonly LimitName[];
+  /** Trees of the plan that no file server serves. */
+  readonly copiedTrees?: CopiedTrees;
   /** gVisor in the machine, for tier vm+gvisor. */
   readonly nested?: Nested;
   /** It goes on from there; absent: it boots. */
   readonly template?: MachineTemplate;
+  /** Rather from there, where the plan's sandbox stands already. */
+  readonly planTemplate?: MachineTemplate;
+  /** Told in a line when it was booted twice. */
+  readonly notice: (line: string) => void;
 }
 
 /** The listener of the relay, among those of the jail. */
 export const RELAY_LISTENER = 1;
 
-/** Told of the airlock's sockets before anything of the guest's runs. */
+/** Told of the airlock's sockets before anything of the guest's runs; once more, of others, when a machine is booted twice. */
 export type OnListeners = (listeners: Airlock['listeners']) => void;
 
 /** A machine that is coming up. */
@@ -65,6 +76,31 @@ export interface SpawnedMachine extends Pick<SpawnedJail, 'kill'> {
  * standard output of QEMU's jail, a socket, as in the container tier.
  */
 export function spawnMachine(input: MachineLaunch): SpawnedMachine {
+  const { planTemplate } = input;
+  let machine = spawnOnce(planTemplate === undefined ? input : { ...input, template: planTemplate });
+  let boots = 0;
+  return {
+    boot: (make, onListeners) =>
+      bootTwice(
+        () => {
+          if (boots++ > 0) {
+            forgetSockets(input.sockets);
+            machine = spawnOnce(input);
+          }
+          return machine.boot(make, onListeners);
+        },
+        { notice: input.notice, isCopy: planTemplate !== undefined },
+      ),
+    kill: () => machine.kill(),
+  };
+}
+
+/** Those of servers that are gone would be taken for those of the next. */
+function forgetSockets(directory: string): void {
+  for (const name of readdirSync(directory)) rmSync(path.join(directory, name));
+}
+
+function spawnOnce(input: MachineLaunch): SpawnedMachine {
   const shares = sharesOf(input);
   const [, ...words] = machineJailArgs({ ...input, ...placeOf(input.template, shares) });
   const airlock = spawnAirlock({
@@ -104,14 +140,17 @@ function placeOf(
 
 /** The base system has a server where no disk has it; trees of the policy have one where there are any. */
 function sharesOf(input: MachineLaunch): readonly Share[] {
-  const { base, view } = machineLayout(input.plan);
-  const wanted: readonly Pick<ShareInput, 'name' | 'mounts' | 'masks'>[] = [
-    { name: 'base', mounts: input.disk === undefined ? base : [], masks: [] },
-    { name: 'view', mounts: view, masks: input.plan.masks },
+  const { plan, copiedTrees } = input;
+  const served = input.disk === undefined;
+  const { base, view } = machineLayout(plan, { copied: copiedTrees?.targets, served });
+  const succeeds = input.template?.live === true;
+  const wanted: readonly Pick<ShareInput, 'name' | 'mounts' | 'masks' | 'reopens' | 'assembly'>[] = [
+    { name: 'base', mounts: base, masks: [], assembly: assemble(plan) },
+    { name: 'view', mounts: view, masks: plan.masks, reopens: input.nested !== undefined },
   ];
   return wanted
     .filter(({ mounts }) => mounts.length > 0)
-    .map((one) => spawnShare({ ...input, ...one, server: serverOf(input.server) }));
+    .map((one) => spawnShare({ ...input, ...one, server: serverOf(input.server), succeeds }));
 }
 
 interface Parts {
@@ -134,11 +173,13 @@ async function bootMachine(
     ),
   );
   const control = await openControl(input.sockets);
+  const files = await openFiles(input.sockets, input.copiedTrees !== undefined);
   const airlock = await boot(async (ready) => {
     if (made.input === undefined) await prepared(ready);
     return machineBoot(input.arch, qemuArgv(input, shares));
   }).catch((error: unknown) => {
     control.close();
+    files?.close();
     throw error;
   });
   onListeners(airlock.listeners);
@@ -146,7 +187,7 @@ async function bootMachine(
   if (!(channel instanceof Duplex) || made.input === undefined)
     throw new GloveboxError('E_INTERNAL', { what: 'the machine has no channel for its guest' });
   const tail = new ConsoleTail(airlock.child.stderr);
-  return connect({ input, airlock, channel, control, tail, shares }, made.input);
+  return connect({ input, airlock, channel, control, files, tail, shares }, made.input);
 }
 
 function qemuArgv(input: MachineLaunch, shares: readonly Share[]): readonly string[] {
@@ -155,6 +196,7 @@ function qemuArgv(input: MachineLaunch, shares: readonly Share[]): readonly stri
     ...input,
     shares: shares.map((share) => share.name),
     disk: input.disk !== undefined,
+    files: input.copiedTrees !== undefined,
     network: true,
     control: true,
     ...(template === undefined ? {} : { memory: memoryKind(shares) }),
@@ -170,76 +212,69 @@ interface Booted {
   readonly airlock: Airlock;
   readonly channel: Duplex;
   readonly control: Control;
+  readonly files: Accepting | undefined;
   readonly tail: ConsoleTail;
   readonly shares: readonly Share[];
 }
 
 async function connect(machine: Booted, boot: BootInput): Promise<Jail> {
   const { input, airlock, channel, tail, shares } = machine;
-  const state: { killed: boolean; verdict?: string; outOfMemory: boolean } = {
-    killed: false,
-    outOfMemory: false,
-  };
-  const hit = (): readonly LimitName[] => [
-    ...new Set([...input.limitsHit(), ...(state.outOfMemory ? (['memory'] as const) : [])]),
-  ];
   const exited = partedOf(machine);
-  const kill = (): void => {
-    state.killed = true;
-    airlock.child.kill('SIGKILL');
-  };
-  const end = (verdict: string): void => {
-    state.verdict ??= verdict;
-    airlock.child.kill('SIGKILL');
-  };
-  for (const share of shares) void watchServer(share, { exited, end });
-  const dead = exited.then((exit) => died(tail, exit));
-  dead.catch(() => undefined);
-  // When it ends, its console has more to say than its channel.
-  await inTime(Promise.race([comesUp(machine, dead), dead]));
-  const session = new AgentSession(channel, {
-    airlock: false,
+  const jail = await attend({
+    hypervisor: 'QEMU',
+    child: airlock.child,
+    exited,
+    tail,
+    listeners: airlock.listeners,
+    outside: outsideOf(machine),
     oneshot: input.mode === 'oneshot',
-    onOutOfMemory: () => (state.outOfMemory = true),
-    explain: async () => {
-      const meant = state.killed;
-      // A machine whose first process has ended switches itself off; one that does not is ended.
-      const timer = setTimeout(() => airlock.child.kill('SIGKILL'), LEAVE_MS);
-      const exit = await exited;
-      clearTimeout(timer);
-      return meant ? undefined : crashError({ exit, tail, hit: hit(), ...verdictOf(state) });
+    ...(input.copiedTrees === undefined ? {} : { leaving: input.copiedTrees.leaving }),
+    limitsHit: input.limitsHit,
+    ...(input.nested === undefined ? {} : { helloMs: CAPS.nestedStartMs }),
+    comesUp: async (dead) => {
+      await comesUp(machine, dead);
+      return channel;
+    },
+    tell: async () => {
+      await tell(machine, boot);
+      await sendTrees(machine);
+    },
+    watch: (end) => {
+      for (const share of shares) void watchServer(share, { exited, end });
     },
   });
-  await tell(machine, boot);
-  await greeting(session, machine);
-  const watchdog = new Watchdog({
-    channel,
-    ping: () => session.ping(),
-    onHung: () => end('its guest has not answered for half a minute'),
-  });
-  void exited.then(() => watchdog[Symbol.dispose]());
-  const held = (still: boolean): void => (still ? watchdog.pause() : watchdog.resume());
-  const { child, listeners } = airlock;
-  const complaint = (): string => tail.lastWords();
-  return {
-    session,
-    pid: child.pid,
-    listeners,
-    exited,
-    complaint,
-    kill,
-    held,
-    hit,
-    outside: outsideOf(machine),
-  };
+  return { ...jail, machine: holdOf(machine, jail) };
+}
+
+/** What keeps a machine from being copied; undefined: nothing. */
+function uncopiedOf({ input, shares }: Booted): string | undefined {
+  const { nested, copiedTrees, template } = input;
+  if (nested !== undefined)
+    return "gVisor's kernel has numbers and names of its own in the machine, which nobody renews";
+  if (copiedTrees !== undefined) return 'its workspace is in its memory, and one copy of it comes back';
+  if (memoryKind(shares) === 'private') return 'its memory is that of its template, but for what it changed';
+  return template === undefined ? 'it was booted, and is not a clone of a template' : undefined;
+}
+
+function holdOf(machine: Booted, jail: Jail): HeldMachine {
+  const { input, airlock, control } = machine;
+  const { agent, sockets, memoryBytes } = input;
+  const { pid } = airlock.child;
+  const source = { agent, pid, sockets, memoryBytes, control };
+  const { session } = jail;
+  const hold = new MachineHold({ ...source, session, held: (still) => jail.held?.(still) });
+  const uncopied = uncopiedOf(machine);
+  const orders = { pause: () => hold.pause(), resume: () => hold.resume() };
+  return uncopied === undefined ? { ...orders, copy: (file) => hold.copy(file) } : { ...orders, uncopied };
 }
 
 /** Its end, and then that of what it alone used. */
-async function partedOf({ airlock, control, shares }: Booted): Promise<JailExit> {
+async function partedOf({ airlock, control, files, shares }: Booted): Promise<JailExit> {
   try {
     return await endOf(airlock);
   } finally {
     control.close();
+    files?.close();
     await Promise.all(shares.map((share) => share.kill()));
   }
 }
@@ -254,14 +289,6 @@ async function watchServer(
   machine.end(`the file server of ${name} ended${why === '' ? '' : `: ${why}`}`);
 }
 
-async function greeting(session: AgentSession, { input, tail }: Booted): Promise<void> {
-  try {
-    await inTime(session.hello, input.nested === undefined ? CAPS.machineStartMs : CAPS.nestedStartMs);
-  } catch (error) {
-    throw withConsole(error, tail);
-  }
-}
-
 /** What of the host a machine has besides its processes. */
 function outsideOf({ input, shares }: Booted): NonNullable<Jail['outside']> {
   const { sockets } = input;
@@ -269,11 +296,23 @@ function outsideOf({ input, shares }: Booted): NonNullable<Jail['outside']> {
   return [...shares.flatMap((share) => share.outside()), directory];
 }
 
-/** What makes the machine this sandbox's. */
-async function tell({ input, channel, shares }: Booted, boot: BootInput): Promise<void> {
+/** What makes the machine this sandbox's. A copy's processes wait for it, and then its agent for us. */
+async function tell({ input, channel, shares, control }: Booted, boot: BootInput): Promise<void> {
+  if (input.template?.live === true) {
+    const thawed = (await control.keeper).thaw(machineCopy(input.plan, input.template));
+    // Its agent reads it when it runs again.
+    channel.write(encodeAdoption());
+    await thawed;
+    return;
+  }
   const names = shares.map((share) => share.name);
-  channel.write(encodeMachineSpec(machineSpec(input.plan, names, input.nested)));
+  channel.write(encodeMachineSpec(machineSpec(input.plan, names, input.nested, input.copiedTrees)));
   for (const spec of await bootsOf(input, boot)) channel.write(encodeBootSpec(spec));
+}
+
+/** The sandbox begins when the machine has them. */
+async function sendTrees({ input, files }: Booted): Promise<void> {
+  if (files !== undefined) await input.copiedTrees?.start(await files.socket);
 }
 
 /** Each is for whoever has the channel next. */
@@ -286,12 +325,15 @@ async function comesUp(
   { input, airlock, channel, control, tail }: Booted,
   dead: Promise<never>,
 ): Promise<void> {
-  if (input.template === undefined)
-    return machineReady(channel).catch((error: unknown) => orViolation(error, dead));
+  if (input.template === undefined) {
+    await machineReady(channel).catch((error: unknown) => orViolation(error, dead));
+    return (await control.client).open();
+  }
   try {
     const client = await control.client;
     await client.open();
-    await goOn(client, PLACES.template, memoryEnd(input));
+    const begin = input.template.live === true ? goOnStopped : goOn;
+    await begin(client, PLACES.template, memoryEnd(input));
   } catch (error) {
     tail.note(error instanceof Error ? error.message : String(error));
     airlock.child.kill('SIGKILL');
@@ -299,28 +341,8 @@ async function comesUp(
   }
 }
 
-const LEAVE_MS = 5_000;
-
 /** Between the ends of a machine and of its file server. */
 const PARTING_MS = 500;
-
-const verdictOf = ({ verdict }: { readonly verdict?: string }): { readonly verdict?: string } =>
-  verdict === undefined ? {} : { verdict };
-
-async function inTime<T>(work: Promise<T>, limitMs: number = CAPS.machineStartMs): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      const what = `the machine did not start within ${limitMs} ms`;
-      reject(new GloveboxError('E_SANDBOX_START', { what }));
-    }, limitMs);
-  });
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
 
 /** The jail's channel closes with the last process of its pid namespace. */
 async function endOf({ exited, session }: Airlock): Promise<JailExit> {

@@ -1,7 +1,10 @@
-export { chooseAccelerator } from './accelerator.ts';
+export { chooseAccelerator, knownAccelerator } from './accelerator.ts';
+export type { CopiedTrees } from './copied.ts';
 export { RELAY_LISTENER, spawnMachine } from './driver.ts';
 export { findFileServer, findQemu, tscKhz } from './probe.ts';
-export { shareNames } from './layout.ts';
+export { policyTrees, shareNames } from './layout.ts';
 export { findNested, type Nested } from './nested.ts';
+export { planKey, type ToldPlan } from './plan-key.ts';
 export { makeTemplate } from './save.ts';
 export { templateKey, type BootedFiles, type MachineTemplate, type TemplateInput } from './template.ts';
+export { serverOf } from './share.ts';

@@ -1,5 +1,5 @@
 import { isWithin } from '../../base/path-bytes.ts';
-import { GloveboxError } from '../../base/errors.ts';
+import { ASSEMBLED } from '../bubblewrap/assembly.ts';
 import type { MachineMount } from '../../agent/machine-contract.ts';
 import { SSH_AGENT_PATH } from '../inspection.ts';
 import type { Mount, Plan } from '../contract.ts';
@@ -21,6 +21,10 @@ export const PLACES = {
 
 /** The socket that QEMU takes orders through, below `PLACES.sockets`. */
 export const CONTROL_SOCKET = 'control';
+/** The one of the machine's keeper (src/agent/keeper.ts), which the guest finds by a name of its own. */
+export const KEEPER_SOCKET = 'keeper';
+/** Where a machine that is copied writes what QEMU and its devices know. */
+export const STATE_SOCKET = 'state';
 
 /** The directories that the host serves for a machine: each by a server of its own, in a jail of its own. The name is tag and socket. */
 export type ShareName = 'base' | 'view';
@@ -29,55 +33,90 @@ export type ShareName = 'base' | 'view';
 export interface MachineLayout {
   /** In order. */
   readonly guest: readonly MachineMount[];
-  /** The base system, where the machine has no disk with it. */
-  readonly base: readonly BindMount[];
-  /** Trees of the policy. Empty: nothing is shared. */
-  readonly view: readonly BindMount[];
+  /** The base system, where the host serves it. */
+  readonly base: readonly Mount[];
+  /** Trees of the policy and what lies among them. Empty: nothing is shared. */
+  readonly view: readonly Mount[];
 }
 
 /** What the host serves for a plan's machine: the base system where no disk has it, and trees of the policy where there are any. Pure. */
-export function shareNames(plan: Plan, hasDisk: boolean): readonly ShareName[] {
-  const { base, view } = machineLayout(plan);
-  const served = { base: hasDisk ? [] : base, view };
-  return (['base', 'view'] as const).filter((name) => served[name].length > 0);
+export function shareNames(plan: Plan, hasDisk: boolean, copied?: Copied): readonly ShareName[] {
+  const layout = machineLayout(plan, { copied, served: !hasDisk });
+  return (['base', 'view'] as const).filter((name) => layout[name].length > 0);
+}
+
+/** Targets of trees that are copied into the machine, by number. */
+type Copied = ReadonlyMap<string, number>;
+
+export interface LayoutOptions {
+  readonly copied?: Copied | undefined;
+  /** The base system is not a disk of the machine. */
+  readonly served: boolean;
 }
 
 type BindMount = Extract<Mount, { kind: 'bind' }>;
 
 /**
  * The base system comes from a place of its own; trees of the policy come from the file server, with the masks that the host put over
- * them; everything else the guest makes itself. Pure.
- *
- * @throws E_UNSUPPORTED for a socket of the host, which no disk and no file server carries
+ * them, or is copied into the machine's memory; the socket of a lent ssh agent is the machine's own, because no disk and no file server carries one of the host; everything else the
+ * guest makes itself. Pure.
  */
-export function machineLayout(plan: Plan): MachineLayout {
+export function machineLayout(plan: Plan, { copied = new Map(), served }: LayoutOptions): MachineLayout {
   const end = plan.view.findIndex((mount) => mount.kind === 'proc');
-  refuseSockets(plan.view.slice(end));
+  const base = plan.view.slice(0, end);
+  // Of many small pieces, each of which an emulated machine would have to ask the server for: they are put together on the host.
+  const assembled = new Set(served ? base.filter(({ target }) => isWithin(target, ASSEMBLED)) : []);
+  const view = sharedView(plan.view.slice(end), copied);
+  const shared = new Set<Mount>(view);
   return {
-    guest: plan.view.flatMap((mount, index) => guestMount(mount, index < end)),
-    base: plan.view.slice(0, end).filter(isBind),
-    view: plan.view.slice(end).filter(isBind),
+    guest: plan.view.flatMap((mount, index) => {
+      if (assembled.has(mount)) return mount.target === ASSEMBLED ? [baseMount(mount.target)] : [];
+      if (shared.has(mount)) return [shareMount(mount)];
+      return guestMount(mount, index < end ? 'base' : copied.get(mount.target));
+    }),
+    base: served
+      ? base.filter((mount) => (assembled.has(mount) ? mount.target === ASSEMBLED : isBind(mount)))
+      : [],
+    view,
   };
 }
 
-const isBind = (mount: Mount): mount is BindMount => mount.kind === 'bind';
-
-function refuseSockets(own: readonly Mount[]): void {
-  if (!own.some((mount) => mount.target === SSH_AGENT_PATH)) return;
-  throw new GloveboxError('E_UNSUPPORTED', {
-    what: 'the vm tier cannot lend ssh keys',
-    why: 'the agent that signs is a socket of the host, and a machine reaches none',
-    next: 'Use the tier process or container for this policy, or git over HTTPS with a credential.',
-  });
+/**
+ * Trees of the policy, and where there are any, what is made for one sandbox as well (an authority, placeholders): what a guest is told
+ * is then the same for each sandbox of a plan.
+ */
+function sharedView(own: readonly Mount[], copied: Copied): readonly Mount[] {
+  const trees = own.filter(isBind).filter((mount) => !isAgent(mount) && !copied.has(mount.target));
+  const isTree = new Set<Mount>(trees);
+  return trees.length === 0 ? [] : own.filter((mount) => isTree.has(mount) || mount.kind === 'file');
 }
 
-function guestMount(mount: Mount, isBase: boolean): readonly MachineMount[] {
+const shareMount = (mount: Mount): MachineMount => ({
+  kind: 'share',
+  source: mount.target,
+  target: mount.target,
+  writable: mount.kind === 'bind' && mount.writable,
+});
+
+/** What of a plan the machine needs from the host besides its base system. Pure. */
+export const policyTrees = (plan: Plan): readonly BindMount[] =>
+  machineLayout(plan, { served: false }).view.filter(isBind);
+
+const isBind = (mount: Mount): mount is BindMount => mount.kind === 'bind';
+
+const isAgent = ({ target }: Mount): boolean => target === SSH_AGENT_PATH;
+
+const baseMount = (target: string): MachineMount => ({ kind: 'base', source: target, target });
+
+function guestMount(mount: Mount, place: 'base' | number | undefined): readonly MachineMount[] {
   const { target } = mount;
   switch (mount.kind) {
     case 'bind':
-      return isBase
-        ? [{ kind: 'base', source: target, target }]
-        : [{ kind: 'share', source: target, target, writable: mount.writable }];
+      if (isAgent(mount)) return [{ kind: 'own', source: '/ssh-agent.sock', target }];
+      if (place === 'base') return [baseMount(target)];
+      return place === undefined
+        ? [shareMount(mount)]
+        : [{ kind: 'copied', source: `/${place}`, target, writable: mount.writable }];
     case 'symlink':
       return [{ kind: 'symlink', target, to: mount.to }];
     case 'dir':

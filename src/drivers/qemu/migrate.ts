@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CAPS } from '../../base/caps.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import type { QmpClient } from './qmp.ts';
 
@@ -13,13 +14,25 @@ const CAPABILITIES = { capabilities: [{ capability: 'x-ignore-shared', state: tr
  * be stopped too. @throws E_SANDBOX_START
  */
 export async function saveState(control: QmpClient, file: string): Promise<void> {
+  await migrateTo(control, `file:${file}`);
+}
+
+/** The same to wherever else. @throws E_SANDBOX_START */
+export async function migrateTo(control: QmpClient, uri: string): Promise<void> {
   await control.execute('migrate-set-capabilities', CAPABILITIES);
-  await control.execute('migrate', { uri: `file:${file}` });
+  await control.execute('migrate', { uri });
+  await migrated(control, 'QEMU could not save a machine');
+}
+
+async function migrated(control: QmpClient, what: string): Promise<void> {
+  const until = Date.now() + CAPS.machineStartMs;
   for (;;) {
-    const status = statusOf(await control.execute('query-migrate'));
+    const answer = await control.execute('query-migrate');
+    const status = wordOf(answer, 'status') ?? 'none';
     if (status === 'completed') return;
-    if (status === 'failed' || status === 'cancelled')
-      throw new GloveboxError('E_SANDBOX_START', { what: 'QEMU could not save a machine', why: status });
+    const isOver = status === 'failed' || status === 'cancelled';
+    if (isOver || Date.now() > until)
+      throw new GloveboxError('E_SANDBOX_START', { what, why: wordOf(answer, 'error-desc') ?? status });
     await sleep(LOOK_MS);
   }
 }
@@ -33,8 +46,17 @@ export async function goOn(control: QmpClient, file: string, offset: number): Pr
   await runs;
 }
 
-function statusOf(answer: unknown): string {
-  const status =
-    typeof answer === 'object' && answer !== null && 'status' in answer ? answer.status : undefined;
-  return typeof status === 'string' ? status : 'none';
+/** The same for one that stood still when it was saved. @throws E_SANDBOX_START */
+export async function goOnStopped(control: QmpClient, file: string, offset: number): Promise<void> {
+  await control.execute('migrate-set-capabilities', CAPABILITIES);
+  await control.execute('migrate-incoming', { uri: `file:${file},offset=${offset}` });
+  await migrated(control, 'QEMU could not go on from a copy of a machine');
+  await control.execute('cont');
+}
+
+function wordOf(answer: unknown, field: string): string | undefined {
+  const value = new Map(Object.entries(typeof answer === 'object' && answer !== null ? answer : {})).get(
+    field,
+  ) as unknown;
+  return typeof value === 'string' ? value : undefined;
 }

@@ -11,7 +11,7 @@ import { ociSpec } from '../gvisor/spec.ts';
 import { RELAY_PATH } from '../inspection.ts';
 import { seccompProgram } from '../seccomp-program.ts';
 import { RUNTIME_OPTIONS } from '../seccomp/rules.ts';
-import { machineLayout } from './layout.ts';
+import { machineLayout, type LayoutOptions } from './layout.ts';
 
 /** gVisor inside a machine. */
 export interface Nested {
@@ -57,10 +57,12 @@ const STATE_BYTES = 16 * 1024 ** 2;
 /**
  * The root of the machine's own sandbox, in which the runtime is: as the jail of the container tier, with the plan's view below a directory that
  * is the guest's whole root. Pure.
- *
- * @throws E_UNSUPPORTED as `machineLayout`
  */
-export function nestedMounts(plan: Plan, { files }: Pick<Nested, 'files'>): readonly MachineMount[] {
+export function nestedMounts(
+  plan: Plan,
+  { files }: Pick<Nested, 'files'>,
+  layout: LayoutOptions,
+): readonly MachineMount[] {
   const { guest } = layoutOf(plan);
   const memory = new Set(guest.flatMap((mount) => (mount.kind === 'tmpfs' ? [mount.target] : [])));
   const config = Buffer.from(JSON.stringify(ociSpec({ plan, files })));
@@ -73,7 +75,7 @@ export function nestedMounts(plan: Plan, { files }: Pick<Nested, 'files'>): read
     { kind: 'file', target: `${JAIL.bundle}/config.json`, mode: 0o444, content: config },
     { kind: 'own', source: '/runsc', target: JAIL.runsc },
     ...GUEST_OWN.map((target): MachineMount => ({ kind: 'dir', target: inView(target), mode: 0o555 })),
-    ...machineLayout(plan).guest.flatMap((mount) => viewMount(mount, memory)),
+    ...machineLayout(plan, layout).guest.flatMap((mount) => viewMount(mount, memory)),
     { kind: 'own', source: '/relay.sock', target: inView(RELAY_PATH) },
     // Last, so that no tree of the policy covers it.
     { kind: 'own', source: '/init', target: inView(AGENT_PATH) },
@@ -91,7 +93,7 @@ function viewMount(mount: MachineMount, memory: ReadonlySet<string>): readonly M
 
 const inView = (inside: string): string => `${JAIL.view}${inside}`;
 
-/** What the first process of the machine's own sandbox does: it starts the runtime, and hands the channel on to its guest. */
+/** What the first process of the machine's own sandbox does: it starts the runtime, and carries the channel to and from its guest. */
 export async function runtimeBoot(
   { platform }: Pick<Nested, 'platform'>,
   arch: 'x64' | 'arm64',

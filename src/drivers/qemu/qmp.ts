@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
 import { GloveboxError } from '../../base/errors.ts';
+import { inTime } from '../../base/within.ts';
 
 /** QEMU answers with lines of some hundred bytes; one that says more is not ours any more. */
 const LINE_BYTES = 256 * 1024;
@@ -38,7 +39,7 @@ export class QmpClient {
 
   /** Waits for the greeting and begins. @throws E_SANDBOX_START */
   async open(): Promise<void> {
-    await inTime(this.#greeted, 'its greeting');
+    await answered(this.#greeted, 'its greeting');
     await this.execute('qmp_capabilities');
   }
 
@@ -48,7 +49,7 @@ export class QmpClient {
     const answer = new Promise<unknown>((resolve, reject) => this.#pending.push({ resolve, reject }));
     const order = { execute: command, ...(parameters === undefined ? {} : { arguments: parameters }) };
     this.#channel.write(`${JSON.stringify(order)}\n`);
-    return inTime(answer, command);
+    return answered(answer, command);
   }
 
   /** Resolves at the next event of this name. Ask before the order that brings it about. */
@@ -57,7 +58,7 @@ export class QmpClient {
     const seen = new Promise<void>((resolve, reject) =>
       this.#waiting.set(name, { resolve: () => resolve(), reject }),
     );
-    return inTime(seen, name);
+    return answered(seen, name);
   }
 
   close(): void {
@@ -114,15 +115,6 @@ function failed(why: string): GloveboxError {
   return new GloveboxError('E_SANDBOX_START', { what: 'QEMU did not do as it was told', why });
 }
 
-async function inTime<T>(work: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(failed(`no answer to ${what} within ${ANSWER_MS} ms`)), ANSWER_MS);
-  });
-  work.catch(() => undefined);
-  try {
-    return await Promise.race([work, late]);
-  } finally {
-    clearTimeout(timer);
-  }
+async function answered<T>(work: Promise<T>, what: string): Promise<T> {
+  return inTime(ANSWER_MS, work, () => failed(`no answer to ${what} within ${ANSWER_MS} ms`));
 }

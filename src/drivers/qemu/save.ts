@@ -6,10 +6,12 @@ import { machineReady } from '../../agent/machine.ts';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import type { Mount } from '../contract.ts';
+import { bootTwice, type EarlyEnd } from './again.ts';
 import { MEMORY_FILE, machineJailArgs } from './args.ts';
 import { machineBoot } from './boot.ts';
 import { ConsoleTail } from './console.ts';
 import { openControl } from './control.ts';
+import { openFiles } from './copied.ts';
 import { PLACES, type ShareName } from './layout.ts';
 import { saveState } from './migrate.ts';
 import type { QmpClient } from './qmp.ts';
@@ -31,15 +33,18 @@ interface Places {
 
 /**
  * Boots a machine up to where it would be told what to be, and writes it to `file`; the directory above that of the file is used meanwhile. Nothing of
- * the machine lives when this returns.
+ * the machine lives when this returns. `notice` is told when it took two boots.
  *
  * @throws E_SANDBOX_START, E_TIER_UNAVAILABLE
  */
-export async function makeTemplate(input: TemplateInput, file: string): Promise<void> {
+export async function makeTemplate(
+  input: TemplateInput,
+  file: string,
+  notice: (line: string) => void,
+): Promise<void> {
   const aside = path.dirname(path.dirname(file));
   const places = { directory: path.join(aside, 'machine'), sockets: path.join(aside, 'sockets') };
-  // An emulated kernel that ends in its first moments without a word comes up the next time.
-  await bootAndSave(input, places).catch(() => bootAndSave(input, places));
+  await bootTwice(() => bootAndSave(input, places), { notice });
   const memory = path.join(places.directory, MEMORY_FILE);
   const { size } = statSync(memory);
   if (size !== memoryEnd(input)) throw failed(`its memory has ${size} bytes`);
@@ -63,11 +68,13 @@ async function bootAndSave(input: TemplateInput, places: Places): Promise<void> 
     spec: { scratch, argv: [bubblewrap, ...words], env: {}, network: false },
   });
   const control = await openControl(places.sockets);
+  const files = await openFiles(places.sockets, input.files === true);
   try {
     await Promise.all(shares.map((share) => share.boot(async () => ({}))));
     await save(await airlock.boot(() => machineBoot(arch, savedArgs(input))), control.client);
   } finally {
     control.close();
+    files?.close();
     await Promise.all([airlock.kill(), ...shares.map((share) => share.kill())]);
   }
 }
@@ -86,17 +93,21 @@ async function save({ child, exited }: Airlock, client: Promise<QmpClient>): Pro
   const [, channel] = child.stdio;
   if (!(channel instanceof Duplex)) throw failed('it has no channel');
   const tail = new ConsoleTail(child.stderr);
+  // Ours, and no word of the machine's.
+  const complaints: string[] = [];
   const late = new AbortController();
-  const timer = setTimeout(() => late.abort(), CAPS.startMs);
+  const timer = setTimeout(() => late.abort(), CAPS.machineStartMs);
   const ended = new Promise<never>((_, reject) => {
-    const reason = (why: string): void =>
-      reject(failed([tail.text().slice(-CONSOLE_SHOWN), why].join('\n').trim()));
-    late.signal.addEventListener('abort', () => reason(`it did not boot within ${CAPS.startMs} ms`));
-    void exited.then(({ code, signal }) => reason(`QEMU ended with ${signal ?? code}`));
+    const reason = (why: string, early?: EarlyEnd): void =>
+      reject(failed([tail.text().slice(-CONSOLE_SHOWN), ...complaints, why].join('\n').trim(), early));
+    late.signal.addEventListener('abort', () => reason(`it did not boot within ${CAPS.machineStartMs} ms`));
+    void exited.then(({ code, signal }) =>
+      reason(`QEMU ended with ${signal ?? code}`, { silent: code === 0 && tail.text().trim() === '' }),
+    );
   });
   try {
     const noted = (error: unknown): Promise<never> => {
-      tail.note(error instanceof Error ? error.message : String(error));
+      complaints.push(error instanceof Error ? error.message : String(error));
       return ended;
     };
     await Promise.race([machineReady(channel).catch(noted), ended]);
@@ -108,6 +119,7 @@ async function save({ child, exited }: Airlock, client: Promise<QmpClient>): Pro
   }
 }
 
-function failed(why: string): GloveboxError {
-  return new GloveboxError('E_SANDBOX_START', { what: 'cannot make a template of a machine', why });
+function failed(why: string, early?: EarlyEnd): GloveboxError {
+  const what = 'cannot make a template of a machine';
+  return new GloveboxError('E_SANDBOX_START', { what, why, context: { ...early } });
 }

@@ -6,25 +6,30 @@ import { deferred } from '../../agent/process.ts';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { isAlive, processIdentity } from '../../base/process-identity.ts';
+import type { Assembly } from '../bubblewrap/assembly.ts';
 import { collectComplaint, type OutsidePart } from '../bubblewrap/driver.ts';
-import { maskOp, type AirlockInput } from '../bubblewrap/spec.ts';
+import { maskOp, scratchFile, type AirlockInput } from '../bubblewrap/spec.ts';
 import { RLIMIT, UNLIMITED } from '../limits/rlimits.ts';
 import { seccompProgram } from '../seccomp-program.ts';
-import { shareArgv, shareJailArgs, type FileServer } from './args.ts';
+import { shareArgv, shareJailArgs, type FileServer, type ShareJailInput } from './args.ts';
 import type { Mask, Mount } from '../contract.ts';
 import { PLACES, type ShareName } from './layout.ts';
 
 /** What is checked before the server starts, by paths of the sandbox. */
 export type Checks = Pick<BootSpec, 'verify' | 'identities'>;
 
-export interface ShareInput extends Omit<AirlockInput, 'plan'> {
+export interface ShareInput extends Omit<AirlockInput, 'plan'>, Pick<ShareJailInput, 'reopens'> {
   /** Over the files of the mounts. */
   readonly masks: readonly Mask[];
   readonly name: ShareName;
   readonly server: FileServer;
   readonly mounts: readonly Mount[];
+  /** What the airlock puts together of the base system. */
+  readonly assembly?: Pick<Assembly, 'files' | 'entries'>;
   /** Directory of the host for the server's socket. */
   readonly sockets: string;
+  /** It takes over from the server of the machine that this one is a copy of. Default false. */
+  readonly succeeds?: boolean;
 }
 
 /** A file server of one machine, in a jail of its own: what it does not see, nobody inside can ask it for. */
@@ -45,12 +50,12 @@ export function serverOf(server: FileServer | undefined): FileServer {
   throw new GloveboxError('E_TIER_UNAVAILABLE', {
     what: 'the vm tier cannot share files with its machine',
     why: 'virtiofsd is not installed',
-    next: 'Run scripts/setup.sh, or set GLOVEBOX_VIRTIOFSD.',
+    next: 'Run scripts/setup-vm.sh, set GLOVEBOX_VIRTIOFSD, or use an image as the base system: without virtiofsd the workspace is copied then.',
   });
 }
 
 export function spawnShare(input: ShareInput): Share {
-  const { agent, scratch, cgroups, masks, bubblewrap } = input;
+  const { agent, scratch, cgroups, masks, bubblewrap, assembly, mounts } = input;
   const [, ...words] = shareJailArgs(input);
   const airlock = spawnAirlock({
     agent,
@@ -60,6 +65,8 @@ export function spawnShare(input: ShareInput): Share {
       cgroups,
       scratch,
       masks: masks.map(maskOp),
+      files: [...(assembly?.files ?? []), ...mounts.flatMap(scratchFile)],
+      ...(assembly === undefined ? {} : { assembled: assembly.entries }),
       argv: [bubblewrap, ...words],
       env: {},
       network: false,
@@ -92,7 +99,7 @@ function processPart(pid: number | undefined): readonly OutsidePart[] {
 }
 
 async function shareBoot(
-  { name, server }: ShareInput,
+  { name, server, reopens = false, succeeds = false }: ShareInput,
   { verify = [], identities = [] }: Checks,
 ): Promise<BootSpec> {
   const arch = process.arch === 'arm64' ? 'arm64' : 'x64';
@@ -101,8 +108,9 @@ async function shareBoot(
     verify: verify.map((one) => ({ ...one, path: inView(one.path) })),
     identities: identities.map((one) => ({ ...one, path: inView(one.path) })),
     seccomp: await seccompProgram({ arch, profile: 'default', nesting: false }),
+    keepCapabilities: reopens,
     exec: {
-      argv: shareArgv(server, { name, loader: loaderOf(server) }),
+      argv: shareArgv(server, { name, loader: loaderOf(server), succeeds }),
       env: {},
       cwd: '/',
       stdio: ['null', 'null', 'inherit'],
@@ -135,7 +143,10 @@ async function listening(jail: Airlock, socket: string, complaint: () => string)
   const there = new Promise<void>((resolve, reject) => {
     watcher.on('change', () => existsSync(socket) && resolve());
     watcher.on('error', reject);
-    timer = setTimeout(() => reject(notThere(`no socket within ${CAPS.startMs} ms`)), CAPS.startMs);
+    timer = setTimeout(
+      () => reject(notThere(`no socket within ${CAPS.machineStartMs} ms`)),
+      CAPS.machineStartMs,
+    );
     // Before it ends, the jail says why: a mask that does not hold, for one.
     const { hello } = jail.session;
     void jail.exited.then(() => hello.then(() => reject(notThere(complaint())), reject));

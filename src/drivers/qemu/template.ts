@@ -12,6 +12,10 @@ export interface MachineTemplate {
   readonly file: string;
   /** Length of the file. */
   readonly bytes: number;
+  /** A sandbox ran in it, whose processes go on in the machine that begins there. Default false. */
+  readonly live?: boolean;
+  /** That sandbox had run nothing yet: it is nobody's. Default false. */
+  readonly unused?: boolean;
 }
 
 /** Everything that a machine is made of before it is told anything. */

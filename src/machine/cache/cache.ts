@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs';
 import path from 'node:path';
 import { CAPS } from '../../base/caps.ts';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
@@ -77,6 +77,18 @@ export class MachineCache {
         name,
         async () => (await readEntry(entry)) ?? this.#make(name, request, build),
       );
+    } catch (error) {
+      throw cacheProblem(error, this.#dir);
+    }
+  }
+
+  /** The file of a request that was made before. @throws E_IO when the cache cannot be written */
+  async find({ kind, key }: CacheRequest, lease: MachineLease): Promise<Artefact | undefined> {
+    const name = `${kind}-${key}`;
+    if (!existsSync(this.#entry(name))) return undefined;
+    try {
+      if (!lease.has(name)) await this.#locked(async () => lease.add(name));
+      return await readEntry(this.#entry(name));
     } catch (error) {
       throw cacheProblem(error, this.#dir);
     }

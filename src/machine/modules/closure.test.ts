@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Kernel } from '../contract.ts';
+import type { GuestFeature, Kernel } from '../contract.ts';
 import { moduleFile } from '../kernel/elf.fixture.ts';
 import { moduleClosure } from './closure.ts';
 import { moduleInfo } from './modinfo.ts';
@@ -24,6 +24,8 @@ beforeEach(() => {
   put('net_failover', ['virtio']);
   put('virtio_net', ['net-failover', 'virtio']);
   put('virtiofs', ['fuse', 'built_in']);
+  put('vmw_vsock_virtio_transport', ['vsock', 'virtio']);
+  put('vsock', []);
 });
 afterEach(() => rmSync(dir, { recursive: true, force: true }));
 
@@ -34,7 +36,7 @@ function put(name: string, depends: readonly string[], more = ''): void {
   writeFileSync(fileOf(name), moduleFile(depends, more));
 }
 
-const namesOf = async (...features: readonly ('network' | 'share')[]): Promise<readonly string[]> =>
+const namesOf = async (...features: readonly GuestFeature[]): Promise<readonly string[]> =>
   (await moduleClosure(kernel, features)).map(({ name }) => name);
 
 const refusal = (problem: string, why: string): object => ({
@@ -57,6 +59,7 @@ describe('moduleClosure', () => {
     ];
     expect(await namesOf()).toEqual(always);
     expect(await namesOf('share', 'network')).toEqual([...always, 'net_failover', 'virtio_net', 'virtiofs']);
+    expect(await namesOf('vsock')).toEqual([...always, 'vsock', 'vmw_vsock_virtio_transport']);
     expect(await namesOf('network', 'share')).toEqual(await namesOf('share', 'network'));
   });
 

@@ -20,6 +20,7 @@ const ALWAYS = ['virtio_mmio', 'virtio_console', 'virtio_blk', 'erofs', 'overlay
 const BY_FEATURE: Readonly<Record<GuestFeature, readonly string[]>> = {
   network: ['virtio_net'],
   share: ['virtiofs'],
+  vsock: ['vmw_vsock_virtio_transport'],
 };
 
 /** No module that a guest needs comes near. */
@@ -46,7 +47,7 @@ export async function moduleClosure(
 }
 
 /** One order for every set, so that equal sets give equal files. */
-export const FEATURE_ORDER: readonly GuestFeature[] = ['network', 'share'];
+export const FEATURE_ORDER: readonly GuestFeature[] = ['network', 'share', 'vsock'];
 
 class Closure {
   readonly modules: GuestModule[] = [];

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { GloveboxError } from '../../base/errors.ts';
+import { killGroup } from '../../base/process-group.ts';
 import { findProgram, type HostProgram } from '../../drivers/find-program.ts';
 import { hostSystem, type SystemFact } from '../../drivers/view.ts';
 import type { RootSource } from '../contract.ts';
@@ -88,14 +89,13 @@ export async function runMkfs(input: Omit<MkfsInput, 'system'>, signal?: AbortSi
   const child = spawn(input.bubblewrap, mkfsArgs({ ...input, system: hostSystem() }), {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {},
-    // A process group of its own: bubblewrap's child heeds `--die-with-parent` only once it is set up, and has to be ended before that too.
     detached: true,
   });
   let said = '';
   child.stderr.on('data', (chunk: Buffer) => {
     said = `${said}${chunk.toString('utf8')}`.slice(-COMPLAINT);
   });
-  const stop = (): void => endGroup(child.pid);
+  const stop = (): void => killGroup(child);
   const timer = setTimeout(stop, BUILD_MS);
   signal?.addEventListener('abort', stop, { once: true });
   const code = await new Promise<number | null>((resolve) => {
@@ -114,14 +114,6 @@ export async function runMkfs(input: Omit<MkfsInput, 'system'>, signal?: AbortSi
 
 function aborted(): GloveboxError {
   return new GloveboxError('E_ABORTED', { what: 'the start was aborted' });
-}
-
-function endGroup(pid: number | undefined): void {
-  try {
-    if (pid !== undefined) process.kill(-pid, 'SIGKILL');
-  } catch {
-    // It ended by itself.
-  }
 }
 
 function failure(code: number | null, said: string): GloveboxError {

@@ -17,6 +17,9 @@ export const CODE_CAPS = {
   outputBytes: 16 * 1024 * 1024,
   /** A cell that was interrupted gets this long to notice. */
   interruptMs: 2000,
+  /** An interrupt that can be lost is repeated this often, at this distance in ms: within the time above. */
+  repeats: 4,
+  repeatMs: 400,
   /** A kernel that has answered may be this late with the last of its output, in ms: a cell that closed its stdout never marks it. */
   markMs: 1000,
   /** From the start of a kernel to its first word. In a guest kernel of an emulated machine, on a host with nine tasks for each processor, Python took 40 s. */

@@ -27,7 +27,9 @@ interface Cell {
   readonly collector: Collector;
   readonly answered: () => void;
   readonly failed: (error: Error) => void;
-  started: boolean;
+  state: 'sent' | 'started' | 'done';
+  /** Somebody repeats its interrupt. */
+  repeated: boolean;
 }
 
 /** One kernel process and what it is busy with. */
@@ -93,7 +95,7 @@ export class Kernel {
     const marks = Promise.all([this.#stdout.until(id), this.#stderr.until(id)]);
     this.#interruptWanted = false;
     const answered = new Promise<void>((resolve, reject) => {
-      this.#cell = { id, collector, answered: resolve, failed: reject, started: false };
+      this.#cell = { id, collector, answered: resolve, failed: reject, state: 'sent', repeated: false };
     });
     try {
       this.#process.stdin.write(this.#kind.cell(id, code));
@@ -110,9 +112,9 @@ export class Kernel {
   /** Interrupts the cell, once it has begun: before, a signal could hit the kernel's own reading. */
   interrupt(): void {
     this.#interruptWanted = true;
-    if (this.#cell?.started !== true) return;
-    this.#process.kill(SIGNAL_NUMBERS['SIGINT'] ?? 2);
-    if (this.#kind.interrupt !== undefined) this.#process.stdin.write(this.#kind.interrupt);
+    if (this.#cell?.state !== 'started') return;
+    this.#signal();
+    if (this.#kind.again !== undefined) void this.#repeat(this.#cell, this.#kind.again);
   }
 
   async end(why?: string): Promise<void> {
@@ -120,6 +122,23 @@ export class Kernel {
     this.#process.kill(SIGNAL_NUMBERS['SIGKILL'] ?? 9);
     await this.#gone.catch(() => undefined);
     this.#process.abandon();
+  }
+
+  #signal(): void {
+    this.#process.kill(SIGNAL_NUMBERS['SIGINT'] ?? 2);
+    if (this.#kind.interrupt !== undefined) this.#process.stdin.write(this.#kind.interrupt);
+  }
+
+  /** Until the cell has heeded it; one that does not is ended by whoever set it a time. */
+  async #repeat(cell: Cell, again: Buffer): Promise<void> {
+    if (cell.repeated) return;
+    cell.repeated = true;
+    for (let count = 0; count < CODE_CAPS.repeats; count++) {
+      await later(CODE_CAPS.repeatMs);
+      if (cell.state === 'done' || this.#cell !== cell || !this.alive) return;
+      this.#signal();
+      this.#process.stdin.write(again);
+    }
   }
 
   async #open(source: Buffer): Promise<void> {
@@ -167,11 +186,12 @@ export class Kernel {
     const cell = this.#cell;
     if (cell === undefined || id !== cell.id) return;
     if (kind === 'started') {
-      cell.started = true;
+      cell.state = 'started';
       if (this.#interruptWanted) this.interrupt();
     } else if (kind === 'result') {
       cell.collector.result(body);
     } else if (kind === 'done') {
+      cell.state = 'done';
       cell.collector.done(body);
       cell.answered();
     }

@@ -16,6 +16,11 @@ export interface KernelKind {
   cell(id: string, code: string): Buffer;
   /** For kernels that a signal does not reach while they are busy. */
   readonly interrupt?: Buffer;
+  /**
+   * For kernels whose interrupt can be lost, and is repeated: what follows each repetition. A shell that is about to fork takes the signal
+   * alone, and then waits for a program that never had it.
+   */
+  readonly again?: Buffer;
   /** Debian package that has the program. */
   readonly debian: string;
 }
@@ -53,6 +58,8 @@ function node(kind: 'run' | 'typescript'): KernelKind {
   };
 }
 
+const BASH_DONE = '{ __glovebox_done; } 2>/dev/null\n';
+
 /**
  * An interactive bash reads its standard input, here the control channel, and survives an interrupt. The cell runs inside a sourced
  * text, in which bash behaves as in a script: no word about jobs, and `return` and `exit` are quiet.
@@ -65,8 +72,9 @@ const BASH: KernelKind = {
     Buffer.from(
       `{ __glovebox_begin ${id} ${quoted(code)}; } 2>/dev/null\n` +
         '{ . /dev/fd/43 43<<<\'builtin exec 43<&-; builtin set "$__glovebox_trace"; builtin eval "$__glovebox_code"\'; }' +
-        ' </dev/null 40>&- 41>&- 42>&-\n{ __glovebox_done; } 2>/dev/null\n',
+        ` </dev/null 40>&- 41>&- 42>&-\n${BASH_DONE}`,
     ),
+  again: Buffer.from(BASH_DONE),
   debian: 'bash',
 };
 

@@ -1,5 +1,5 @@
 # Put after prelude.py for probes of the inspected gateway. Each request prints one line: NAME=STATUS RULE-OR-BODY.
-import base64, gzip, json, ssl
+import base64, functools, gzip, json, ssl
 
 LLM, OTHER, GIT, EVIL = 'api.llm.test', 'files.other.test', 'git.forge.test', 'evil.attacker.test'
 PLACEHOLDER = os.environ.get('LLM_API_KEY', '')
@@ -7,10 +7,21 @@ FOREIGN = 'sk-ant-api03-' + 'AttackerOwnKey0123456789' * 3
 OWN = 'x-api-key: ' + PLACEHOLDER
 
 
+@functools.cache
+def trusting(alpn, checks_name):
+    """Reading a hundred CAs anew for each connection takes most of its time where a processor is emulated."""
+    context = ssl.create_default_context()
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    context.check_hostname = checks_name
+    return context
+
+
 def secure(host=LLM, sni=None, alpn=None, timeout=10, context=None):
     """A TLS connection that trusts what this sandbox is told to trust."""
-    context = context or ssl.create_default_context()
-    if alpn:
+    if context is None:
+        context = trusting(tuple(alpn or ()), sni is None)
+    elif alpn:
         context.set_alpn_protocols(alpn)
     context.check_hostname = context.check_hostname and sni is None
     return context.wrap_socket(socket.create_connection((host, 443), timeout), server_hostname=sni or host)

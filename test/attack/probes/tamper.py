@@ -3,7 +3,7 @@ def ways(path):
     parent, name = os.path.split(path)
     side = os.path.join('/tmp', 'side-' + str(os.getpid()))
     near = os.path.join(os.environ['WORKSPACE'], 'near')
-    in_guest = os.environ['TIER'] == 'container'
+    in_guest = os.environ['TIER'] in ('container', 'vm+gvisor')
 
     # A guest kernel reports a change of attributes as done that the host refused. Here it has to show no change; that there is
     # none on the host, the caller of this probe checks there.

@@ -1,5 +1,5 @@
 # A shell's part: runs the command of the arguments on a new terminal and says, as JSON, what became of that terminal.
-# HANG_UP_AFTER: closes the terminal once this text is on the screen.
+# PATIENCE_S: seconds that the command may take. HANG_UP_AFTER: closes the terminal once this text is on the screen.
 import fcntl, json, os, pty, select, signal, subprocess, sys, termios, time
 
 leader, follower = pty.openpty()
@@ -27,7 +27,8 @@ if shell == 0:
 
 os.close(follower)
 os.close(report_write)
-marker, screen, deadline = os.environ.get('HANG_UP_AFTER'), b'', time.monotonic() + 30
+marker, screen = os.environ.get('HANG_UP_AFTER'), b''
+deadline = time.monotonic() + float(os.environ['PATIENCE_S'])
 while time.monotonic() < deadline:
     if not select.select([leader], [], [], 0.2)[0]:
         continue

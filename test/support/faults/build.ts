@@ -11,6 +11,10 @@ export type Fault =
   | 'garbage'
   /** The console is full of text, ten times what is kept, and then it ends. */
   | 'console'
+  /** It switches the machine off at once, without a word. */
+  | 'silent'
+  /** The machine never switches itself off: its real first process runs in a pid namespace. */
+  | 'stays'
   /** The kernel panics when a program `sleep` runs in the sandbox. */
   | 'panic';
 

@@ -4,11 +4,13 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -71,6 +73,9 @@ static void misbehave(char **argv) {
     if (strcmp(FAULT, "garbage") == 0) devices(), write_often("/dev/vport0p1", garbage, sizeof garbage, -1);
     if (strcmp(FAULT, "console") == 0) devices(), write_often("/dev/hvc0", line, sizeof line - 1, 2000), _exit(1);
     if (strcmp(FAULT, "die") == 0) devices(), _exit(1);
+    if (strcmp(FAULT, "silent") == 0) reboot(RB_POWER_OFF);
+    if (strcmp(FAULT, "stays") == 0 && (unshare(CLONE_NEWPID) < 0 || fork() != 0))
+        for (;;) pause();
     if (strcmp(FAULT, "panic") == 0 && fork() == 0) {
         while (!runs("sleep\n")) usleep(200000);
         write_often("/proc/sysrq-trigger", "c", 1, -1);
