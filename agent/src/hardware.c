@@ -10,11 +10,13 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #include "fail.h"
 #include "kernel.h"
+#include "loop.h"
 #include "machine.h"
 #include "net.h"
 #include "proto.h"
@@ -31,6 +33,8 @@ enum {
     MODULE_COMPRESSED = 4,
     /* Nobody tells when a host that is away comes back. */
     HOST_AWAY_MS = 5,
+    PORT_MS = 30000,
+    EVENT_BYTES = 4096,
 };
 
 static const char port_name[] = "glovebox.agent";
@@ -113,14 +117,31 @@ static bool find_device(const char *class, const char *file, const char *wanted,
     return found;
 }
 
-bool hardware_has_port(const char *port) {
-    char name[NAME_BYTES];
-    return find_device(port_class, "name", port, name);
+/* netlink(7), NETLINK_KOBJECT_UEVENT: what the kernel finds. */
+static int open_events(void) {
+    const struct k_sockaddr_nl at = {.family = AF_NETLINK, .groups = 1};
+    int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, K_NETLINK_UEVENT);
+    if (fd < 0 || bind(fd, (const struct sockaddr *)&at, sizeof at) < 0) fail_sys("listen", "uevent");
+    return fd;
+}
+
+/* Ports are announced one by one, some time after their driver is there; on a busy host that shows. */
+static void await_port(const char *port, char name[NAME_BYTES]) {
+    char event[EVENT_BYTES];
+    int events = open_events();
+    for (int64_t until = now_ms() + PORT_MS; !find_device(port_class, "name", port, name);) {
+        int64_t left = until - now_ms();
+        struct pollfd kernel = {.fd = events, .events = POLLIN};
+        if (left <= 0) fail_sys("find port", port);
+        if (poll(&kernel, 1, (int)left) <= 0) continue;
+        while (recv(events, event, sizeof event, MSG_DONTWAIT) > 0) continue;
+    }
+    close(events);
 }
 
 int hardware_port(const char *port) {
     char name[NAME_BYTES], path[NAME_BYTES + 8];
-    if (!find_device(port_class, "name", port, name)) fail_sys("find port", port);
+    await_port(port, name);
     snprintf(path, sizeof path, "/dev/%s", name);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) fail_sys("open", path);
@@ -135,6 +156,8 @@ void hardware_channel(void) {
         return;
     }
     int fd = hardware_port(port_name);
+    /* The console is a port as well, and comes before this one. */
+    use_console();
     if (dup2(fd, CHANNEL_FD) < 0) fail_sys("dup2", "channel");
     if (fd != CHANNEL_FD) close(fd);
     if (fcntl(CHANNEL_FD, F_SETFD, FD_CLOEXEC) < 0) fail_sys("fcntl", "channel");

@@ -191,7 +191,8 @@ static _Noreturn void serve(void) {
 void keeper_start(void) {
     fail_stage("keeper");
     make_group();
-    if (!hardware_has_port(port_name)) return;
+    /* From the kernel's command line: the machine has such a port. */
+    if (getenv("glovebox_keeper") == NULL) return;
     port = hardware_port(port_name);
     page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (page == MAP_FAILED) fail_sys("mmap", NULL);

@@ -157,6 +157,13 @@ enum { K_CAP_VERSION_3 = 0x20080522 };
 /* vsock(7) */
 enum { K_VMADDR_CID_ANY = 0xffffffffu };
 
+/* netlink(7) */
+struct k_sockaddr_nl {
+    uint16_t family, pad;
+    uint32_t port, groups;
+};
+enum { K_NETLINK_UEVENT = 15 };
+
 struct k_sockaddr_vm {
     uint16_t family, reserved;
     uint32_t port, cid;

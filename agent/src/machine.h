@@ -57,8 +57,7 @@ void hardware_modules(void);
 /* The channel, on CHANNEL_FD. */
 void hardware_channel(void);
 void hardware_base(void);
-bool hardware_has_port(const char *port);
-/* Opens a port by its name. */
+/* Opens a port by its name, once it is there. */
 int hardware_port(const char *port);
 /* Until the host is there and has sent something. */
 void hardware_await_host(int port);

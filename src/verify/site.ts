@@ -15,9 +15,6 @@ import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-/** Seconds that the process of the host lives unless it is ended: longer than any verification. */
-const LIFE_S = 3600;
-
 /**
  * Things of the host that no sandbox may reach, made for one verification: files, a process, listeners, a secret in the environment. Each holds or says the
  * same random canary.
@@ -43,9 +40,9 @@ export class VerifySite {
     ])
       writeFileSync(file, `${this.canary}\n`);
     writeFileSync(this.inside('control'), 'readable\n');
-    // The canary among its arguments is how it would be found.
-    this.#process = spawn('sh', ['-c', `sleep ${LIFE_S}; : ${this.canary}`], {
-      stdio: 'ignore',
+    // The canary among its arguments is how it would be found. Its input ends with us, whatever becomes of us.
+    this.#process = spawn('sh', ['-c', `read line; : ${this.canary}`], {
+      stdio: ['pipe', 'ignore', 'ignore'],
       detached: true,
     });
     this.#tcp = createServer((socket) => {

@@ -46,7 +46,7 @@ export function verifiedOptions(site: VerifySite, env: NodeJS.ProcessEnv): Sandb
  * @throws what `Sandbox.create` throws
  */
 export async function verifyWalls(
-  choice: Pick<SandboxOptions, 'tier' | 'driver' | 'image'>,
+  choice: Pick<SandboxOptions, 'tier' | 'driver' | 'image' | 'signal'>,
   env: NodeJS.ProcessEnv,
 ): Promise<Verification> {
   const site = await VerifySite.make();

@@ -333,10 +333,12 @@ describe('limits', () => {
     const data = 'mzxw6ytboi2gk3tfonvwk3dmn5zgkz3bonsxg5d';
     expect((await askDns(b.on.dnsUdp, dnsQuery([data, 'test'])))?.addresses).toEqual([]);
     const given: Awaited<ReturnType<typeof askDns>>[] = [];
-    // A few at a time: a question has half a second.
+    // A few at a time, and again where half a second was not enough.
+    const answered = async (query: Buffer): ReturnType<typeof askDns> =>
+      (await askDns(b.on.dnsTcp, query, true)) ?? askDns(b.on.dnsTcp, query, true);
     for (let from = 0; from < 270; from += 10) {
       const some = Array.from({ length: 10 }, (_, i) => dnsQuery([`n${from + i}`, 'test']));
-      given.push(...(await Promise.all(some.map((query) => askDns(b.on.dnsTcp, query, true)))));
+      given.push(...(await Promise.all(some.map(answered))));
     }
     expect(given.filter((reply) => reply?.addresses.length === 1)).toHaveLength(256);
     expect(denials(b.on).map((text) => text.split(':')[0])).toContain('structural.data-in-name');

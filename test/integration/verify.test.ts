@@ -1,11 +1,14 @@
-import { existsSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { jailMissing } from '../../src/agent/jail.fixture.ts';
 import { Sandbox } from '../../src/sandbox/sandbox.ts';
 import type { Verification } from '../../src/verify/contract.ts';
 import { VerifySite } from '../../src/verify/site.ts';
 import { CHECKS, verifiedOptions, verifySandbox, verifyWalls } from '../../src/verify/verify.ts';
-import { TestBox } from '../support/box.ts';
+import { processesWith, until } from '../support/attack.ts';
+import { GLOVEBOX, TestBox } from '../support/box.ts';
 import { expectNothingLeft } from '../support/tree.ts';
 
 const missing = jailMissing();
@@ -73,6 +76,27 @@ describe.skipIf(missing !== undefined)(
       expect(none.code).toBe(125);
       expect(none.stderr).toContain('driver firecracker');
     });
+
+    it.each(['SIGTERM', 'SIGKILL'] as const)(
+      'leaves no process of its own when %s ends it',
+      async (signal) => {
+        using box = new TestBox();
+        const child = spawn(process.execPath, [GLOVEBOX, 'verify', '--tier', 'process'], {
+          cwd: box.workspace,
+          env: { ...box.env(), TMPDIR: box.base },
+          stdio: 'ignore',
+        });
+        const sites = (): readonly string[] =>
+          readdirSync(box.base).filter((name) => name.startsWith('glovebox-verify-'));
+        const canaries = (): readonly number[] => processesWith('read line; : canary-');
+        await until(() => sites().length > 0 && canaries().length > 0, 'the canaries to stand');
+        child.kill(signal);
+        const [code] = await once(child, 'exit');
+        expect(code).toBe(signal === 'SIGTERM' ? 143 : null);
+        await until(() => canaries().length === 0, 'the canary of the host to end');
+        if (signal === 'SIGTERM') expect(sites()).toEqual([]);
+      },
+    );
   },
 );
 

@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { GloveboxError } from '../../base/errors.ts';
-import { EXIT, SIGNAL_NUMBERS } from '../../base/exit-codes.ts';
+import { EXIT } from '../../base/exit-codes.ts';
 import { nearest } from '../../base/nearest.ts';
 import { runCodeOnce, type CodeReport } from '../../sandbox/code/one-shot.ts';
 import type { CodeLanguage } from '../../sandbox/code/contract.ts';
@@ -8,6 +8,7 @@ import { readCode } from '../code-input.ts';
 import type { CliCommand, CliIo } from '../contract.ts';
 import { optionHelp, parseRun, type ParsedRun } from '../options.ts';
 import { sandboxOptions } from '../sandbox-options.ts';
+import { signalled, Stop } from '../stop.ts';
 
 const LANGUAGES: readonly CodeLanguage[] = ['python', 'javascript', 'typescript', 'bash'];
 
@@ -86,40 +87,6 @@ async function runFile(file: string, { language, parsed, io }: FileRun): Promise
     return signalled(stop.received);
   } finally {
     stop.dispose();
-  }
-}
-
-const signalled = (name: NodeJS.Signals): number => 128 + (SIGNAL_NUMBERS[name] ?? 15);
-
-/** A person who ends the command ends the sandbox with it, and so does a reader who has had enough. */
-class Stop {
-  readonly #controller = new AbortController();
-  readonly #listeners = (['SIGINT', 'SIGTERM', 'SIGHUP'] as const).map(
-    (name) => [name, (): void => this.#stop(name)] as const,
-  );
-  readonly #output: NodeJS.WritableStream;
-  readonly #unread = (): void => this.#stop('SIGPIPE');
-  received: NodeJS.Signals | undefined;
-
-  constructor({ stdout }: CliIo) {
-    this.#output = stdout;
-    stdout.on('error', this.#unread);
-    for (const [name, listener] of this.#listeners) process.on(name, listener);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  dispose(): void {
-    // What was written last may still find nobody there.
-    this.#output.off('error', this.#unread).on('error', () => undefined);
-    for (const [name, listener] of this.#listeners) process.off(name, listener);
-  }
-
-  #stop(name: NodeJS.Signals): void {
-    this.received ??= name;
-    this.#controller.abort();
   }
 }
 

@@ -4,6 +4,7 @@ import type { CheckResult, Verification } from '../../verify/contract.ts';
 import { verifyWalls } from '../../verify/verify.ts';
 import type { CliCommand } from '../contract.ts';
 import { parseRun, type ParsedRun } from '../options.ts';
+import { signalled, Stop } from '../stop.ts';
 
 /** What of a sandbox's options it takes. */
 const TAKEN: ReadonlySet<string> = new Set(['tier', 'driver', 'base']);
@@ -24,9 +25,20 @@ recorded stand in the audit log. Nothing outside this machine is asked.
 A check says ok, FAIL, or skip where the base system lacks a program that it needs. Exit code 0 when nothing failed, 1 when a wall
 did not hold, 125 when no sandbox starts. It is a smoke test of the walls on this machine, and no proof of them.`,
   run: async (args, io) => {
-    const verification = await verifyWalls(choiceOf(args), io.env);
-    io.stdout.write(io.json ? `${JSON.stringify(verification, null, 2)}\n` : text(verification));
-    return verification.holds ? EXIT.ok : BROKEN;
+    const choice = choiceOf(args);
+    const stop = new Stop(io);
+    try {
+      const verification = await verifyWalls({ ...choice, signal: stop.signal }, io.env);
+      if (stop.received !== undefined) return signalled(stop.received);
+      io.stdout.write(io.json ? `${JSON.stringify(verification, null, 2)}\n` : text(verification));
+      return verification.holds ? EXIT.ok : BROKEN;
+    } catch (error) {
+      // The sandbox is gone by now, and the canaries with it.
+      if (stop.received === undefined) throw error;
+      return signalled(stop.received);
+    } finally {
+      stop.dispose();
+    }
   },
 };
 

@@ -13,7 +13,7 @@ export interface BootTwice {
 }
 
 /**
- * Boots a machine, and once more when it ended in its first moments without a word: about one emulated kernel in 180 does, and comes up the next time. Any
+ * Boots a machine, and once more when it ended in its first moments without a word: a guest has no console until late in its boot. Any
  * other end has a reason, which a second boot would only hide; unless it may be the copy that it went on from. `notice` is told of it.
  */
 export async function bootTwice<T>(

@@ -59,7 +59,7 @@ export const GUEST_NETWORK = {
  * would go on executing what it has translated of a page's former content; zeroing each page anew makes it forget. `mitigations=off`: the guest's kernel guards itself against nobody that the sandbox is not; the
  * host guards itself. `nokaslr` is not set: a program inside must not find the kernel where it was in the machine before.
  */
-function kernelLine({ arch, accelerator, tscKhz, network }: MachineInput): string {
+function kernelLine({ arch, accelerator, tscKhz, network, control = false }: MachineInput): string {
   const timer =
     arch === 'x64' && accelerator === 'tcg' && tscKhz !== undefined
       ? [`tsc_early_khz=${tscKhz}`, 'tsc=reliable', 'no_timer_check']
@@ -69,6 +69,7 @@ function kernelLine({ arch, accelerator, tscKhz, network }: MachineInput): strin
     ...timer,
     ...['quiet', 'loglevel=3', 'panic=-1', 'reboot=t', 'mitigations=off', 'audit=0', 'random.trust_cpu=on'],
     ...['cryptomgr.notests', 'init_on_alloc=1', 'swiotlb=noforce'],
+    ...(control ? ['glovebox_keeper=1'] : []),
     ...(network ? [`glovebox_card=${GUEST_NETWORK.address}`] : []),
   ].join(' ');
 }
