@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { Duplex } from 'node:stream';
 import { GloveboxError } from '../base/errors.ts';
 import { within } from '../base/within.ts';
+import { protocolError } from './frames.ts';
 import { TREE_ORDER } from './numbers.ts';
 import { deferred } from './process.ts';
 import { TreeDecoder, type TreeEvent } from './tree-stream.ts';
@@ -19,6 +20,9 @@ export const discardTrees: TreeSink = { take: () => undefined, needsAll: () => f
 /** A machine that says nothing for so long while it has something to say, in ms. Emulated ones on a busy host are slow. */
 const SILENT_MS = 30_000;
 
+/** All that is left behind has come by then, in ms, however much is said meanwhile. */
+const FINISH_MS = 300_000;
+
 /** A machine that takes nothing for so long, in ms. */
 const TAKE_MS = 60_000;
 
@@ -30,6 +34,9 @@ export class TreeLink {
   readonly #over = deferred<Error | undefined>();
   #port: Duplex | undefined;
   #isLast = false;
+  /** All of it was ordered, because something of it was left out. */
+  #again: 'no' | 'ordered' | 'coming' = 'no';
+  #isOver = false;
   #heardAt = 0;
   #pull: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
 
@@ -72,7 +79,9 @@ export class TreeLink {
     if (this.#port === undefined || this.#port.destroyed) this.#end(lost('the machine is gone'));
     else if (isAlive) this.#order(TREE_ORDER.end);
     try {
-      await this.#heard(this.#over.promise);
+      const over = this.#heard(this.#over.promise);
+      over.catch(() => undefined);
+      if (!(await within(FINISH_MS, over))) throw lost(`there was no end to it for ${FINISH_MS / 1000} s`);
     } catch (error) {
       this.#end(error instanceof Error ? error : lost(String(error)));
     }
@@ -91,6 +100,7 @@ export class TreeLink {
   }
 
   #onData(chunk: Buffer): void {
+    if (this.#isOver) return;
     this.#heardAt = Date.now();
     try {
       for (const event of this.#decoder.push(chunk)) {
@@ -103,13 +113,21 @@ export class TreeLink {
     }
   }
 
+  /** Only what was asked for, and once what the sandbox leaves behind. */
   #begin(last: boolean): void {
+    // The sandbox may end, and say so, at any time: that is no answer to anything.
+    const isFarewell = last && !this.#isLast;
+    const isAll = this.#again === 'ordered' && !isFarewell;
+    const isAsked = isAll || (!last && !this.#isLast && this.#pull !== undefined);
+    if (!isFarewell && !isAsked) throw protocolError('a stream of copied files that nobody asked for');
+    this.#again = isAll ? 'coming' : 'no';
     this.#isLast = last;
     if (last) this.#begun.resolve();
   }
 
   #ended(): void {
-    if (this.#sink.needsAll()) return this.#order(TREE_ORDER.giveAll);
+    if (this.#sink.needsAll()) return this.#orderAll();
+    this.#again = 'no';
     this.#pull?.resolve();
     this.#pull = undefined;
     if (!this.#isLast) return;
@@ -117,7 +135,14 @@ export class TreeLink {
     this.#end(undefined);
   }
 
+  #orderAll(): void {
+    if (this.#again === 'coming') throw protocolError('something is left out where all was asked for');
+    this.#again = 'ordered';
+    this.#order(TREE_ORDER.giveAll);
+  }
+
   #end(error: Error | undefined): void {
+    this.#isOver = true;
     this.#over.resolve(error);
     if (error !== undefined) this.#port?.destroy();
   }

@@ -70,6 +70,7 @@ export class TreeReceiver implements TreeSink {
   #bytes = 0;
   #truncated = false;
   #unknown = false;
+  #isDisposed = false;
 
   /** `spool` is an empty private directory on the file system of `root`. */
   constructor(root: string, spool: string) {
@@ -93,6 +94,7 @@ export class TreeReceiver implements TreeSink {
 
   /** @throws E_REVIEW_TOO_LARGE when there is no end to it, and what the system says */
   take(event: TreeEvent): void {
+    if (this.#isDisposed) return;
     switch (event.kind) {
       case 'begin':
         return this.#begin();
@@ -111,6 +113,8 @@ export class TreeReceiver implements TreeSink {
 
   /** Lets go of every descriptor. */
   dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     this.#reset();
     closeSync(this.#spool);
   }

@@ -64,13 +64,16 @@ export async function endSandbox(input: EndInput): Promise<EndReport> {
   const { sandbox } = input;
   // A one-shot agent leaves after its command; every other end is ours.
   const leaving = input.cause === 'exit' || input.cause === 'signal' || input.cause === 'refused';
+  // What it still has to say when it is asked for its files, it says to us alone.
+  const cutOff = leaving ? undefined : sandbox.gateway.close();
+  cutOff?.catch(() => undefined);
   await fetchReview(input, leaving);
   if (!leaving) sandbox.jail.kill();
   const finisher = new Finisher(locateAgent(input.env));
   try {
     // One that leaves by itself may have something on its way out; one that is killed has not.
     const down = takeDown(sandbox, leaving);
-    const closed = leaving ? down.then(() => sandbox.gateway.close()) : sandbox.gateway.close();
+    const closed = cutOff ?? down.then(() => sandbox.gateway.close());
     // Settled below, as the sweep is: what fails first must not leave the other unhandled.
     closed.catch(() => undefined);
     await down;

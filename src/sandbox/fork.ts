@@ -94,7 +94,7 @@ function forget(file: string): void {
 }
 
 /** How the sandbox is written down. @throws E_UNSUPPORTED */
-function copierOf({ jail, prepared }: StartedSandbox): (file: string) => Promise<void> {
+function copierOf({ jail, prepared, network }: StartedSandbox): (file: string) => Promise<void> {
   const { machine } = jail;
   const refuse = (why: string, next: string): GloveboxError =>
     new GloveboxError('E_UNSUPPORTED', { what: 'this sandbox cannot be copied', why, next });
@@ -107,6 +107,11 @@ function copierOf({ jail, prepared }: StartedSandbox): (file: string) => Promise
     throw refuse(
       'its workspace is a copy that waits for one review',
       'Create it without `review`, or review first and create others from the workspace.',
+    );
+  if (network.changed)
+    throw refuse(
+      'its network rules or credentials were changed since it started, and a copy would have those of the start',
+      'Create sandboxes with the policy that is in force now.',
     );
   if (machine.copy === undefined)
     throw refuse(machine.uncopied ?? 'its machine cannot', 'Create it with `tier: "vm"` and a template.');

@@ -104,7 +104,7 @@ async function planTemplateOf(
   const isAlike = start.exec === undefined && review === undefined && plan.tier === 'vm';
   if (!isAlike || machine.shares.length === 0 || env['GLOVEBOX_VM_TEMPLATE'] !== undefined) return undefined;
   const seccomp = await seccompProgram({ arch: machine.arch, ...plan.syscalls });
-  const held = start.warmUp === undefined ? [] : await warmUpKey(start.warmUp, plan);
+  const held = start.warmUp === undefined ? [] : await warmUpKey(start.warmUp, start.prepared);
   return planTemplateFor({ ...request, told: { plan, seccomp, limits: limits.rlimits, held } });
 }
 

@@ -43,6 +43,7 @@ export async function changeNetwork(input: ChangeInput): Promise<NetworkChange> 
   try {
     const resolved = await loadPolicy(input.context, input.layer);
     refuseFixed(sandbox, resolved.policy);
+    sandbox.network.changed = true;
     const closed = await apply(sandbox, resolved);
     await record({ outcome: 'applied', policy: resolved.hash, closed });
     return { policy: resolved.hash, closed };
@@ -132,6 +133,7 @@ export function networkOf({ started, audit, env, options, refuseEnded }: Network
     },
     refresh: (credential) => brokerOf(started).refresh(credential),
     revoke: (credential) => {
+      started.network.changed = true;
       brokerOf(started).revoke(credential);
       started.gateway.revoke(credential);
     },

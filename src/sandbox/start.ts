@@ -68,6 +68,12 @@ export interface GuardState {
   lost: string | undefined;
 }
 
+/** Changes while the sandbox lives. */
+export interface NetworkState {
+  /** Its rules or credentials may be others than it was started with. */
+  changed: boolean;
+}
+
 /** A sandbox whose agent has been told what to do. */
 export interface StartedSandbox {
   readonly id: string;
@@ -75,6 +81,7 @@ export interface StartedSandbox {
   readonly policyHash: string;
   readonly session: AgentSession;
   readonly jail: Jail;
+  readonly network: NetworkState;
   readonly gateway: Gateway;
   readonly egress: Egress;
   readonly registry: RunRegistry;
@@ -220,6 +227,7 @@ async function bringUp(given: StartInput, teardown: Teardown, begun: Begun): Pro
     policyHash: given.policyHash,
     session,
     jail,
+    network: { changed: false },
     gateway,
     egress,
     registry,

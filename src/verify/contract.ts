@@ -11,8 +11,8 @@ export interface Check {
   breach(said: string, site: VerifySite): string | undefined;
   /** The refusal that has to stand in the audit log. */
   readonly record?: { readonly host: string; readonly port: number };
-  /** A program that the attempt needs; where the base system has none, it is not made. */
-  readonly needs?: string;
+  /** Programs that the attempt needs; where the base system lacks one, it is not made. */
+  readonly needs?: readonly string[];
 }
 
 export interface CheckResult extends Pick<Check, 'name' | 'tries'> {

@@ -1,6 +1,9 @@
 import type { Check } from './contract.ts';
 import type { VerifySite } from './site.ts';
 
+/** What `speak` is made of. */
+const SPEAKERS = ['bash', 'timeout', 'head', 'sed'];
+
 /** One request, bounded; bash speaks TCP and UDP by itself. What comes back is printed behind `got`. */
 function speak(protocol: 'tcp' | 'udp', host: string, port: number): string {
   const talk = `exec 3<>/dev/${protocol}/${host}/${port} && printf "GET / HTTP/1.0\\r\\n\\r\\n" >&3 && head -c 200 <&3 | sed "s/^/got /"`;
@@ -18,7 +21,7 @@ const reached = (said: string, { reached: count }: VerifySite): string | undefin
 const refused = (name: string, tries: string, host: string, port: number): Check => ({
   name,
   tries,
-  needs: 'bash',
+  needs: SPEAKERS,
   script: () => speak('tcp', host, port),
   breach: answered,
   record: { host, port },
@@ -32,7 +35,7 @@ export const NETWORK_CHECKS: readonly Check[] = [
   {
     name: 'unlisted name',
     tries: 'looks up a name that no rule allows, as its own data could be',
-    needs: 'bash',
+    needs: SPEAKERS,
     script: () => speak('tcp', 'glovebox-verify.invalid', 443),
     breach: answered,
     record: { host: 'glovebox-verify.invalid', port: 53 },
@@ -40,14 +43,14 @@ export const NETWORK_CHECKS: readonly Check[] = [
   {
     name: 'listener of the host',
     tries: "connects to a port of the host's loopback address",
-    needs: 'bash',
+    needs: SPEAKERS,
     script: ({ tcpPort }) => `${speak('tcp', '127.0.0.1', tcpPort)}; ${speak('tcp', '::1', tcpPort)}`,
     breach: reached,
   },
   {
     name: 'datagrams',
     tries: "sends UDP to a port of the host's loopback address, and to an address outside",
-    needs: 'bash',
+    needs: SPEAKERS,
     script: ({ udpPort }) => `${speak('udp', '127.0.0.1', udpPort)}; ${speak('udp', '203.0.113.7', 443)}`,
     breach: reached,
   },

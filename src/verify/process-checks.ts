@@ -16,6 +16,7 @@ export const PROCESS_CHECKS: readonly Check[] = [
   {
     name: 'host process',
     tries: 'looks for a process of the host, and kills it by its number and all there are',
+    needs: ['grep'],
     script: ({ pid, canary }) => {
       // A word of two parts, so that this very line is not what it finds.
       const pattern = `${canary.slice(0, 10)}[${canary.slice(10, 11)}]${canary.slice(11)}`;

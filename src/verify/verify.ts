@@ -90,12 +90,13 @@ interface Subject {
 async function tryOne(check: Check, subject: Subject): Promise<CheckResult> {
   const { name, tries, needs, record } = check;
   const { sandbox, site } = subject;
-  const lacks =
-    needs === undefined ? '' : `command -v ${needs} >/dev/null || { echo '${LACKS} ${needs}'; exit 0; }; `;
+  const lacks = (needs ?? [])
+    .map((program) => `command -v ${program} >/dev/null || { echo '${LACKS} ${program}'; exit 0; }; `)
+    .join('');
   const script = `${lacks}{ ${check.script(site)}; } 2>/dev/null; echo; echo '${TRIED}'`;
   const stdout = await said(sandbox, script);
   if (stdout.includes(LACKS))
-    return { name, tries, state: 'skip', detail: `the base system has no ${needs}` };
+    return { name, tries, state: 'skip', detail: `the base system lacks one of ${needs?.join(', ')}` };
   const detail =
     check.breach(stdout, site) ??
     (stdout.includes(TRIED) ? undefined : 'the attempt did not come to its end') ??

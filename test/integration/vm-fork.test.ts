@@ -10,6 +10,12 @@ import { EgressBox, LLM } from '../support/egress-box.ts';
 import { codeOf, create, eventually, expectAllGone, registeredIds, Script } from '../support/sdk.ts';
 import { cgroupsOf, expectNothingLeft, membersOf, processesOf } from '../support/tree.ts';
 
+/** What QEMU may still do for itself while its machine stands still, in clock ticks. A machine that runs takes a hundred a second. */
+const IDLE_TICKS = 20;
+
+/** How far a clock may be behind on a busy host. */
+const CLOCK_MS = 5_000;
+
 const missing = inject('machineMissing') ?? needsProgram('bwrap');
 /** An emulated machine on a busy host. */
 const PATIENCE_MS = 400_000;
@@ -68,19 +74,21 @@ machines('a pause', () => {
     const sandbox = await box.create();
     const busy = await sandbox.commands.run('while :; do :; done', { background: true });
     const asked = sandbox.commands.run('sleep 1; echo done');
+    asked.catch(() => undefined);
     await sandbox.pause();
     await sandbox.pause();
     const before = box.qemuTicks();
     expect(before).toBeGreaterThan(0);
     await delay(3_000);
-    expect(box.qemuTicks() - before).toBeLessThanOrEqual(1);
+    expect(box.qemuTicks() - before).toBeLessThan(IDLE_TICKS);
     expect(await sandbox.isRunning()).toBe(false);
     await sandbox.resume();
     await sandbox.resume();
     expect((await asked).stdout).toBe('done\n');
     const asking = Date.now();
     const inside = Number(await textOf(sandbox, 'date +%s%3N'));
-    expect(inside).toBeGreaterThan(asking - 1_000);
+    // Told while three of them share two processors, it is behind by as long as that took.
+    expect(inside).toBeGreaterThan(asking - CLOCK_MS);
     expect(inside).toBeLessThan(Date.now() + 1_000);
     expect(await busy.kill()).toBe(true);
     await sandbox.kill();
@@ -105,14 +113,15 @@ describe.skipIf(nested !== undefined)('a machine with gVisor in it', { timeout: 
     using box = new MachineBox();
     const sandbox = await box.create({ tier: 'vm+gvisor', limits: { memory: '768MiB' } });
     const asked = sandbox.commands.run('sleep 1; echo done');
+    asked.catch(() => undefined);
     await sandbox.pause();
     const before = box.qemuTicks();
     await delay(2_000);
-    expect(box.qemuTicks() - before).toBeLessThanOrEqual(1);
+    expect(box.qemuTicks() - before).toBeLessThan(IDLE_TICKS);
     await sandbox.resume();
     const resumed = Date.now();
     expect((await asked).stdout).toBe('done\n');
-    expect(Number(await textOf(sandbox, 'date +%s%3N'))).toBeGreaterThan(resumed - 1_000);
+    expect(Number(await textOf(sandbox, 'date +%s%3N'))).toBeGreaterThan(resumed - CLOCK_MS);
     await expect(sandbox.fork()).rejects.toMatchObject({ code: 'E_UNSUPPORTED', why: /gVisor/ });
     await sandbox.kill();
     await expectNothingLeft(box, 10_000);
@@ -241,6 +250,14 @@ machines('no fork', () => {
     await using reviewed = await box.create({ review: true });
     await expect(reviewed.fork()).rejects.toMatchObject({ code: 'E_UNSUPPORTED', why: /review/ });
     expect(await textOf(reviewed, 'echo works')).toBe('works');
+  });
+
+  it('of one whose credentials or rules were changed: a copy would have those of its start', async () => {
+    using box = new MachineBox();
+    const sandbox = await box.create({ allow: ['example.com'] });
+    await sandbox.network.update({ allow: [] });
+    await expect(sandbox.fork()).rejects.toMatchObject({ code: 'E_UNSUPPORTED', why: /were changed/ });
+    await sandbox.kill();
   });
 
   it('of a machine that was booted', async () => {

@@ -84,6 +84,7 @@ export async function attend(machine: StartedMachine): Promise<Jail> {
       child.kill('SIGKILL');
     },
     hit: () => hits(machine, fate),
+    held: (still) => (still ? watchdog.pause() : watchdog.resume()),
     outside,
     ...(machine.hold === undefined ? {} : { machine: machine.hold({ session, watchdog }) }),
   };

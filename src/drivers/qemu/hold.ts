@@ -1,7 +1,12 @@
 import type { AgentSession } from '../../agent/session.ts';
+import { GloveboxError } from '../../base/errors.ts';
+import { inTime } from '../../base/within.ts';
 import type { HeldMachine, Jail } from '../bubblewrap/driver.ts';
 import type { Control } from './control.ts';
 import { writeCopy, type CopySource } from './copy.ts';
+
+/** What is on its way to the host has arrived by then, in ms. */
+const QUIET_MS = 60_000;
 
 export interface HoldInput extends CopySource {
   readonly control: Pick<Control, 'client' | 'keeper'>;
@@ -43,8 +48,8 @@ export class MachineHold implements HeldMachine {
   copy(file: string): Promise<void> {
     const { session } = this.#input;
     return this.#inTurn(async () => {
-      await session.quiesce();
       try {
+        await inTime(QUIET_MS, session.quiesce(), unquiet);
         await this.#stop();
         try {
           await writeCopy(this.#input, file);
@@ -63,7 +68,10 @@ export class MachineHold implements HeldMachine {
     held(true);
     try {
       await keeper.freeze();
-      await client.execute('stop');
+      await client.execute('stop').catch(async (error: unknown) => {
+        await keeper.thaw(now());
+        throw error;
+      });
     } catch (error) {
       held(false);
       throw error;
@@ -74,7 +82,7 @@ export class MachineHold implements HeldMachine {
     const { control, held } = this.#input;
     const [client, keeper] = await Promise.all([control.client, control.keeper]);
     await client.execute('cont');
-    await keeper.thaw({ clockNs: BigInt(Date.now()) * 1_000_000n });
+    await keeper.thaw(now());
     held(false);
   }
 
@@ -84,3 +92,12 @@ export class MachineHold implements HeldMachine {
     return done;
   }
 }
+
+const now = (): { readonly clockNs: bigint } => ({ clockNs: BigInt(Date.now()) * 1_000_000n });
+
+const unquiet = (): GloveboxError =>
+  new GloveboxError('E_TIMEOUT', {
+    what: 'the sandbox could not be copied',
+    why: `its agent went on speaking for ${QUIET_MS / 1000} s`,
+    next: 'Try again, or end the sandbox.',
+  });
