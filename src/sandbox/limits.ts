@@ -81,6 +81,9 @@ export function enforceLimits(
   });
   if (plan.refused.length > 0) throw unavailable(plan.refused, facts.detail, facts.fix);
   sweepCgroups(facts);
+  // A machine takes a moment to die after its launcher, so the next start may still find its group busy.
+  if (tier === 'vm' || tier === 'vm+gvisor')
+    teardown.add('groups of dead runs', () => void sweepCgroups(facts));
   const base = { rlimits: plan.rlimits, notices: plan.notices };
   const held = {
     ...base,

@@ -218,8 +218,7 @@ async function bringUp(given: StartInput, teardown: Teardown, begun: Begun): Pro
   const guard: GuardState = { lost: undefined };
   const stopWatching = watchGuards(prepared, jail, guard);
   teardown.add('guard watch', stopWatching);
-  const { session } = jail;
-  live.session = session;
+  const session = (live.session = jail.session);
   teardown.add('session', () => session.destroy());
   return {
     id,

@@ -1,6 +1,5 @@
 // Looks for a passed secret in what Glovebox itself writes: its output, its audit log, its state. Source: DESIGN rule "no secret reaches a log"; CVE-2025-62168.
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import path from 'node:path';
+import { spawnSync } from 'node:child_process';
 import { expect } from 'vitest';
 import { AttackBox, expectRecorded, forEachTier } from '../support/attack.ts';
 
@@ -12,12 +11,8 @@ forEachTier('values of variables are written to no file', async (tier) => {
   });
   expect(result.stdout).toBe('passed\n');
   expect(result.stderr).not.toContain(box.canary);
-  const files = readdirSync(box.base, { recursive: true, encoding: 'utf8' }).map((name) =>
-    path.join(box.base, name),
-  );
-  const holding = files.filter(
-    (file) => statSync(file).isFile() && readFileSync(file, 'utf8').includes(box.canary),
-  );
-  expect(holding).toEqual([]);
+  // No link is followed: a machine's templates, which tests share, are looked into by those of templates.
+  const { stdout } = spawnSync('grep', ['-rlaF', box.canary, box.base], { encoding: 'utf8' });
+  expect(stdout).toBe('');
   expectRecorded(box);
 });
