@@ -210,13 +210,26 @@ describe.skipIf(missing !== undefined)('a machine that cannot become a sandbox',
     ],
     ['a share is not there', { share: 'none' }, /mount \w+:? none/, {}],
     ['its base is not there', {}, /open base:? usr/, { base: false }],
-    ['the relay does not answer', { network: network(1) }, /connect/, {}],
-    ['there is no card', { network: network(1) }, /find card/, { card: false }],
   ])('says so and is off when %s', async (_what, spec, why, options) => {
     const running = await start(spec, { mode: 'serve' }, options);
     await expect(running.session.hello).rejects.toThrow(why);
     await gone(running);
     expect(running.machine.console()).toMatch(why);
+  });
+
+  it('says so and is off when the card is missing that it is to have', async () => {
+    const machine = await site.boot({ card: false, words: 'glovebox_card=10.0.2.15/24' });
+    await expect(machineReady(machine.channel)).rejects.toThrow(/find card/);
+    expect(await machine.exited).toBe(0);
+    expect(machine.console()).toMatch(/find card/);
+  });
+
+  it('cuts off whoever says something when the relay does not answer', async () => {
+    const running = await start({ network: network(1) });
+    const said = await run(running, 'exec 3<>/dev/tcp/93.184.216.34/443 && echo hello >&3 && head -n 1 <&3');
+    expect(said.out).toBe('');
+    await running.session.shutdown(100);
+    await gone(running);
   });
 
   it('is off after anything that is not what it has to be told', async () => {
@@ -358,7 +371,7 @@ describe.skipIf(noShare !== undefined)(
         { kind: 'share', source: '/link', target: '/ws', writable: true },
       ];
       const running = await start({ share: 'view', mounts }, { mode: 'serve' }, { share });
-      await expect(running.session.hello).rejects.toThrow(/open share/);
+      await expect(running.session.hello).rejects.toThrow(/open tree/);
       await gone(running);
     });
   },

@@ -237,7 +237,7 @@ interface QemuInput extends BootOptions {
 
 function qemuArgs(site: MachineSite, input: QemuInput): readonly string[] {
   const { memory = 256, card = true, base = true, share, words: more = '' } = input;
-  const words = `console=hvc0 tsc_early_khz=${clockKhz()} quiet loglevel=1 panic=-1 reboot=t nokaslr mitigations=off audit=0 tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests ${more}`;
+  const words = `console=hvc0 tsc_early_khz=${clockKhz()} quiet loglevel=1 panic=-1 reboot=t nokaslr mitigations=off audit=0 tsc=reliable no_timer_check random.trust_cpu=on cryptomgr.notests ${card && input.initrd === undefined ? 'glovebox_card=10.0.2.15/24' : ''} ${more}`;
   return [
     ...[
       '-bios',
