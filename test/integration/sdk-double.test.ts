@@ -386,9 +386,12 @@ describe('lifecycle', () => {
   forBoth('ends once, and refuses everything afterwards', async (host) => {
     const box = await host.create();
     const waiting = codeOf(box.commands.run(['sleep', '60']));
+    // It has begun before the sandbox ends: one that never did is refused, and told nothing.
+    const watching: Promise<unknown>[] = [];
     const watched = new Promise<Error | undefined>((resolve) => {
-      void box.files.watchDir('.', () => undefined, { onExit: resolve });
+      watching.push(box.files.watchDir('.', () => undefined, { onExit: resolve }));
     });
+    await Promise.all(watching);
     await box.commands.run(['echo', 'up']);
     expect(await box.isRunning()).toBe(true);
     const report = await box.kill();
