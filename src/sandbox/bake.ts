@@ -8,6 +8,7 @@ import { gloveboxDirs, homeDirectory } from '../base/paths.ts';
 import { isAlive, processIdentity } from '../base/process-identity.ts';
 import { removeTree } from '../base/remove-tree.ts';
 import type { Mount, Plan } from '../drivers/contract.ts';
+import { partsOfView } from '../drivers/view-parts.ts';
 import type { RecipeRunner, RecipeStep, StepEnd } from '../images/contract.ts';
 import { statOf } from '../images/tree.ts';
 import type { CommandLineLayer, Policy } from '../policy/contract.ts';
@@ -145,8 +146,7 @@ const OWN_ETC = new Set(['/etc/resolv.conf', '/etc/hosts', '/etc/hostname']);
  */
 function onImage(host: PreparedPlan, step: RecipeStep): PreparedPlan {
   const { plan } = host;
-  const at = plan.view.findIndex((mount) => mount.kind === 'proc');
-  const [base, rest] = [plan.view.slice(0, at), plan.view.slice(at)];
+  const { base, own: rest } = partsOfView(plan.view);
   const image = imageMounts(step.root);
   const etc = base.filter(
     (mount) => mount.kind === 'file' && OWN_ETC.has(mount.target) && placeFor(step.root, mount.target),

@@ -17,7 +17,9 @@ import {
   serverOf,
   shareNames,
   spawnMachine,
+  templateKey,
   tscKhz,
+  type BootedFiles,
   type CopiedTrees,
   type Nested,
   type TemplateInput,
@@ -59,11 +61,9 @@ export async function launchMachine(input: LaunchInput): Promise<Launched> {
   const copied = copiedOf(input, filled, guest);
   const shape = machineOf(input, filled, { boots: guest.boots, copied });
   const machine = await accelerated(input, guest, { ...shape, sockets });
-  const template = start.origin?.template ?? (await templateFor({ ...guest, machine, tier: plan.tier, env }));
-  const again =
-    template?.live === true
-      ? undefined
-      : await planTemplateOf(input, { ...guest, machine, tier: plan.tier, env }, filled);
+  const request = { ...guest, machine, key: templateKey(machine, guest.files), tier: plan.tier, env };
+  const template = start.origin?.template ?? (await templateFor(request));
+  const again = template?.live === true ? undefined : await planTemplateOf(input, request, filled);
   const jail = spawnMachine({
     ...machine,
     plan: filled,
@@ -189,7 +189,8 @@ async function accelerated<T extends TemplateInput & { readonly sockets: string 
   return { ...machine, accelerator, cpus };
 }
 
-interface Guest extends Pick<TemplateRequest, 'cache' | 'lease' | 'files' | 'base' | 'progress'> {
+interface Guest extends Pick<TemplateRequest, 'cache' | 'lease' | 'base' | 'progress'> {
+  readonly files: BootedFiles;
   readonly boots: GuestFiles;
 }
 

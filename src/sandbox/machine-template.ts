@@ -2,13 +2,7 @@ import { lstatSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { isGloveboxError } from '../base/errors.ts';
 import type { Plan } from '../drivers/contract.ts';
-import {
-  makeTemplate,
-  templateKey,
-  type BootedFiles,
-  type MachineTemplate,
-  type TemplateInput,
-} from '../drivers/qemu/index.ts';
+import { makeTemplate, type MachineTemplate, type TemplateInput } from '../drivers/qemu/index.ts';
 import type { MachineCache } from '../machine/cache/cache.ts';
 import type { MachineLease } from '../machine/cache/leases.ts';
 import type { OnProgress } from '../machine/contract.ts';
@@ -20,7 +14,8 @@ export interface TemplateRequest {
   readonly machine: TemplateInput;
   /** Machines of two tiers boot different files. */
   readonly tier: Plan['tier'];
-  readonly files: BootedFiles;
+  /** Its `templateKey`. */
+  readonly key: string;
   /** What of the machine's base a newer template replaces an older one for. */
   readonly base: string;
   readonly env: NodeJS.ProcessEnv;
@@ -35,9 +30,8 @@ const AGAIN_MS = 3600_000;
  * `GLOVEBOX_VM_TEMPLATE=off`, a QEMU that cannot save it, a cache without room.
  */
 export async function templateFor(request: TemplateRequest): Promise<MachineTemplate | undefined> {
-  const { cache, lease, machine, progress } = request;
+  const { cache, lease, machine, key, progress } = request;
   if (request.env['GLOVEBOX_VM_TEMPLATE'] === 'off') return undefined;
-  const key = templateKey(machine, request.files);
   const failure = path.join(cache.memoDir, `no-template-${key.slice(0, 32)}`);
   const known = failedBefore(failure);
   if (known !== undefined) return withoutTemplate(known, progress);

@@ -35,8 +35,8 @@ export interface PlanTemplateRequest extends TemplateRequest {
  * which takes it some tenths of a second; what comes after goes on from there.
  */
 export async function planTemplateFor(request: PlanTemplateRequest): Promise<PlanTemplate> {
-  const { cache, lease, machine, files, told } = request;
-  const key = planKey(machine, files, told);
+  const { cache, lease, machine, told } = request;
+  const key = planKey(request.key, machine, told);
   const slot = `plan ${placeOf(told.plan.workspace)}`;
   const wanted: CacheRequest = { kind: 'template', key, slot, unread: true };
   const found = await cache.find(wanted, lease);

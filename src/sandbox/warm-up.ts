@@ -2,6 +2,7 @@ import type { AgentSession } from '../agent/session.ts';
 import { GloveboxError } from '../base/errors.ts';
 import { inTime } from '../base/within.ts';
 import type { PreparedPlan } from './prepare.ts';
+import { partsOfView } from '../drivers/view-parts.ts';
 import type { LaunchInput } from './launch.ts';
 
 const SIGKILL = 9;
@@ -54,11 +55,7 @@ export async function warmUpKey(
   { plan, hash }: Pick<PreparedPlan, 'plan' | 'hash'>,
 ): Promise<readonly string[]> {
   const { hostKey } = await import('../machine/root/host-key.ts');
-  const base = plan.view.slice(
-    0,
-    plan.view.findIndex((mount) => mount.kind === 'proc'),
-  );
-  const system = base.flatMap((mount) =>
+  const system = partsOfView(plan.view).base.flatMap((mount) =>
     mount.kind === 'bind' ? [{ path: mount.target, source: mount.source, why: mount.why }] : [],
   );
   return [...argv, hash, hostKey(system)];

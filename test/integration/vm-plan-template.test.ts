@@ -9,23 +9,11 @@ import {
   openSync,
 } from 'node:fs';
 import path from 'node:path';
-import { describe, expect, inject, it } from 'vitest';
-import type { Sandbox } from '../../src/index.ts';
-import { needsProgram } from '../support/attack.ts';
+import { expect, it } from 'vitest';
 import { EgressBox } from '../support/egress-box.ts';
+import { machines, textOf } from '../support/machines.ts';
 import { TEMPLATE_MEMORY, TemplateBox } from '../support/template-box.ts';
 import { expectNothingLeft } from '../support/tree.ts';
-
-/** An emulated machine on a busy host. */
-const PATIENCE_MS = 300_000;
-
-const missing = inject('machineMissing') ?? needsProgram('bwrap');
-const machines = (name: string, tests: () => void): unknown =>
-  describe.skipIf(missing !== undefined)(name, { timeout: PATIENCE_MS }, tests);
-const title = (name: string): string => (missing === undefined ? name : `${name} (skipped: ${missing})`);
-
-const textOf = async (box: Sandbox, script: string): Promise<string> =>
-  (await box.commands.run(['bash', '-c', script])).stdout;
 
 /** Names of the templates that living sandboxes of this process went on from or made. */
 function leased(cache: string): readonly string[] {
@@ -42,7 +30,7 @@ async function startTwice(box: TemplateBox): Promise<string> {
   return file;
 }
 
-machines(title('a plan that is started again'), () => {
+machines('a plan that is started again', () => {
   it('is saved at its second start, and what comes after goes on from there as if it had been booted', async () => {
     using box = new TemplateBox();
     const once = await box.create();
@@ -114,7 +102,7 @@ machines(title('a plan that is started again'), () => {
   });
 });
 
-machines(title('a plan that is warmed up'), () => {
+machines('a plan that is warmed up', () => {
   const warmUp = ['sh', '-c', 'env > /tmp/ran; python3 -c 0'];
 
   it('has run its command in the machine that later ones go on from, with no variable of the caller', async () => {
@@ -143,7 +131,7 @@ machines(title('a plan that is warmed up'), () => {
   });
 });
 
-machines(title('the template of a plan with a credential'), () => {
+machines('the template of a plan with a credential', () => {
   it('holds neither the secret nor a placeholder, and each clone trusts the authority of its own gateway', async () => {
     const caches: { dir?: string } = {};
     await using box = new EgressBox('vm', {

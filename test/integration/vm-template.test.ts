@@ -12,32 +12,21 @@ import {
   writeSync,
 } from 'node:fs';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { locateAgent } from '../../src/agent/locate.ts';
 import { findBubblewrap } from '../../src/drivers/bubblewrap/probe.ts';
-import type { TemplateInput } from '../../src/drivers/qemu/index.ts';
-import type { Sandbox } from '../../src/index.ts';
+import { templateKey, type TemplateInput } from '../../src/drivers/qemu/index.ts';
 import { MachineCache } from '../../src/machine/cache/cache.ts';
 import { templateFor } from '../../src/sandbox/machine-template.ts';
-import { needsProgram, until } from '../support/attack.ts';
+import { until } from '../support/attack.ts';
 import { GLOVEBOX } from '../support/box.ts';
+import { machines, PATIENCE_MS, textOf } from '../support/machines.ts';
 import { TEMPLATE_MEMORY, TemplateBox } from '../support/template-box.ts';
 import { expectNothingLeft, processesOf } from '../support/tree.ts';
 
-/** An emulated machine on a busy host. */
-const PATIENCE_MS = 300_000;
-
-const missing = inject('machineMissing') ?? needsProgram('bwrap');
-const machines = (name: string, tests: () => void): unknown =>
-  describe.skipIf(missing !== undefined)(name, { timeout: PATIENCE_MS }, tests);
-const title = (name: string): string => (missing === undefined ? name : `${name} (skipped: ${missing})`);
-
 const FLAGS = ['--tier', 'vm', '--memory', TEMPLATE_MEMORY] as const;
 
-const textOf = async (box: Sandbox, script: string): Promise<string> =>
-  (await box.commands.run(['bash', '-c', script])).stdout;
-
-machines(title('machines that go on from a template'), () => {
+machines('machines that go on from a template', () => {
   it('share nothing that one could know of the other, and have their own workspace and the right time', async () => {
     using box = new TemplateBox();
     box.write('in.txt', 'from the host\n');
@@ -105,7 +94,7 @@ machines(title('machines that go on from a template'), () => {
   });
 });
 
-machines(title('the templates of one cache'), () => {
+machines('the templates of one cache', () => {
   let box: TemplateBox;
   beforeAll(() => {
     box = new TemplateBox();
@@ -167,7 +156,7 @@ machines(title('the templates of one cache'), () => {
   });
 });
 
-machines(title('a template that cannot be made'), () => {
+machines('a template that cannot be made', () => {
   it('is done without, with one line that says why, and is not tried again at once', async () => {
     using box = new TemplateBox();
     const cache = new MachineCache(path.join(box.base, 'cache'));
@@ -185,10 +174,10 @@ machines(title('a template that cannot be made'), () => {
       cpus: 1,
       shares: [],
     };
-    const files = { kernel: 'a', initrd: 'b' };
+    const key = templateKey(machine, { kernel: 'a', initrd: 'b' });
     const want = async (): Promise<unknown> =>
       templateFor({
-        ...{ cache, lease: cache.lease(), machine, tier: 'vm', files, base: 'host', env: {} },
+        ...{ cache, lease: cache.lease(), machine, key, tier: 'vm', base: 'host', env: {} },
         progress: (line) => lines.push(line),
       });
     expect(await want()).toBeUndefined();

@@ -1,10 +1,7 @@
-import { GloveboxError } from '../../base/errors.ts';
-import { nearest } from '../../base/nearest.ts';
-import type { CliCommand, CliIo } from '../contract.ts';
+import type { CliCommand } from '../contract.ts';
+import { runVerb, unknownVerbOf, type Verbs } from '../verbs.ts';
 
-type Verb = (args: readonly string[], io: CliIo) => Promise<number>;
-
-const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
+const VERBS: Verbs = {
   import: async () => (await import('../image/verbs.ts')).importVerb,
   pull: async () => (await import('../image/verbs.ts')).pullVerb,
   build: async () => (await import('../image/build.ts')).buildVerb,
@@ -34,18 +31,5 @@ export const imageCommand: CliCommand = {
       --json            one JSON object on standard output
 
 \`glovebox run --image NAME -- COMMAND\` and \`filesystem: { base: image:NAME }\` stand on it. See docs/guide/images.md.`,
-  run: async (args, io) => {
-    const [name, ...rest] = args;
-    const load = name !== undefined && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
-    if (load === undefined) throw unknownVerb(name);
-    return (await load())(rest, io);
-  },
+  run: runVerb(VERBS, unknownVerbOf('image', 'images')),
 };
-
-function unknownVerb(name: string | undefined): GloveboxError {
-  const near = name === undefined ? undefined : nearest(name, Object.keys(VERBS));
-  return new GloveboxError('E_USAGE', {
-    what: name === undefined ? 'say what to do with images' : `there is no command "image ${name}"`,
-    next: near === undefined ? 'See `glovebox help image`.' : `Did you mean \`glovebox image ${near}\`?`,
-  });
-}

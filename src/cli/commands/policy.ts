@@ -1,11 +1,8 @@
 import { GloveboxError } from '../../base/errors.ts';
-import { nearest } from '../../base/nearest.ts';
-import type { CliCommand, CliIo } from '../contract.ts';
+import type { CliCommand } from '../contract.ts';
+import { runVerb, type Verbs } from '../verbs.ts';
 
-type Verb = (args: readonly string[], io: CliIo) => Promise<number>;
-
-/** Verbs are loaded when they are asked for: the help text needs no parser. */
-const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
+const VERBS: Verbs = {
   check: async () => (await import('../policy/check.ts')).checkPolicy,
   explain: async () => (await import('../policy/explain.ts')).explainVerb,
   diff: async () => (await import('../policy/diff.ts')).diffVerb,
@@ -35,22 +32,15 @@ export const policyCommand: CliCommand = {
 Without names, diff compares the policy without and with what the project policy asks for.
 A project policy is glovebox.yaml or .glovebox/policy.yaml in the workspace. It counts only once trusted, and any change of its
 bytes ends the trust. OPTIONS are those of \`glovebox run\`.`,
-  run: async (args, io) => {
-    const [name, ...rest] = args;
-    const load = name !== undefined && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
-    if (load === undefined) throw unknownVerb(name);
-    return (await load())(rest, io);
-  },
+  run: runVerb(VERBS, unknownVerb),
 };
 
-function unknownVerb(name: string | undefined): GloveboxError {
-  const verbs = Object.keys(VERBS);
+function unknownVerb(name: string | undefined, near: string | undefined): GloveboxError {
   if (name === undefined)
     return new GloveboxError('E_USAGE', {
-      what: `policy needs one of ${verbs.join(', ')}`,
+      what: `policy needs one of ${Object.keys(VERBS).join(', ')}`,
       next: 'Run `glovebox help policy`.',
     });
-  const near = nearest(name, verbs);
   return new GloveboxError('E_USAGE', {
     what: `there is no policy command "${name}"`,
     next: near === undefined ? 'Run `glovebox help policy`.' : `Did you mean \`glovebox policy ${near}\`?`,

@@ -1,10 +1,7 @@
-import { GloveboxError } from '../../base/errors.ts';
-import { nearest } from '../../base/nearest.ts';
-import type { CliCommand, CliIo } from '../contract.ts';
+import type { CliCommand } from '../contract.ts';
+import { runVerb, unknownVerbOf, type Verbs } from '../verbs.ts';
 
-type Verb = (args: readonly string[], io: CliIo) => Promise<number>;
-
-const VERBS: Readonly<Record<string, () => Promise<Verb>>> = {
+const VERBS: Verbs = {
   list: async () => (await import('../review/verbs.ts')).listVerb,
   show: async () => (await import('../review/verbs.ts')).showVerb,
   apply: async () => (await import('../review/verbs.ts')).applyVerb,
@@ -28,18 +25,5 @@ waits as a review; the workspace changes when you apply it: all the chosen chang
 
 PATH is meant from the workspace; a directory stands for everything in it. ID may be left out when only one review waits.
 Changes that lead out of the workspace, device nodes, set-id files and denied paths are never applied. See docs/guide/review.md.`,
-  run: async (args, io) => {
-    const [name, ...rest] = args;
-    const load = name !== undefined && Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
-    if (load === undefined) throw unknownVerb(name);
-    return (await load())(rest, io);
-  },
+  run: runVerb(VERBS, unknownVerbOf('review', 'reviews')),
 };
-
-function unknownVerb(name: string | undefined): GloveboxError {
-  const near = name === undefined ? undefined : nearest(name, Object.keys(VERBS));
-  return new GloveboxError('E_USAGE', {
-    what: name === undefined ? 'say what to do with reviews' : `there is no command "review ${name}"`,
-    next: near === undefined ? 'See `glovebox help review`.' : `Did you mean \`glovebox review ${near}\`?`,
-  });
-}

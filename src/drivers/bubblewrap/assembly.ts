@@ -1,6 +1,7 @@
 import type { AssembledEntry, ScratchFile } from '../../agent/contract.ts';
 import { isWithin } from '../../base/path-bytes.ts';
 import type { Mount, Plan } from '../contract.ts';
+import { partsOfView } from '../view-parts.ts';
 
 /**
  * The directory of the base system that consists of many small pieces. The airlock puts it together, and bubblewrap binds it
@@ -18,12 +19,8 @@ export interface Assembly {
 
 /** Cuts a plan's view. Pure. */
 export function assemble(plan: Plan): Assembly {
-  // The base system comes first in every view, and /proc after it. A tree of the policy carries masks and may be
-  // writable: bubblewrap mounts it over its place, as elsewhere.
-  const base = plan.view.slice(
-    0,
-    plan.view.findIndex((mount) => mount.kind === 'proc'),
-  );
+  // A tree of the policy carries masks and may be writable: bubblewrap mounts it over its place, as elsewhere.
+  const { base } = partsOfView(plan.view);
   const own = new Set(base.filter(isInside));
   return {
     files: [...own].flatMap((mount) =>

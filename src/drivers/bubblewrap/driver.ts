@@ -39,8 +39,6 @@ export interface Jail {
   complaint(): string;
   /** KILL to the outermost process. */
   kill(): void;
-  /** To be told when the host stops everything inside, and when it lets it go on: whoever waits for an answer has to know. */
-  held?(still: boolean): void;
   /** Where it is a machine: stopped and copied as a whole. */
   readonly machine?: HeldMachine;
   /** Limits that were passed inside, where a kernel of its own holds them. */

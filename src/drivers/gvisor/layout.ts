@@ -3,6 +3,7 @@ import { isWithin } from '../../base/path-bytes.ts';
 import { AGENT_PATH } from '../bubblewrap/args.ts';
 import { assemble } from '../bubblewrap/assembly.ts';
 import type { Mount, Plan } from '../contract.ts';
+import { partsOfView } from '../view-parts.ts';
 
 /** Where things stand in the jail; the guest sees what is below `view`, and nothing else of the jail. */
 export const JAIL = {
@@ -62,8 +63,8 @@ function isGuestMemory(mount: Mount, view: Plan['view']): boolean {
 }
 
 function guestMounts(view: Plan['view']): readonly GuestMount[] {
-  // The base system comes first in every view; it is not changed while a sandbox lives, and may be remembered.
-  const own = view.slice(view.findIndex((mount) => mount.kind === 'proc'));
+  // The base system is not changed while a sandbox lives, and may be remembered.
+  const { own } = partsOfView(view);
   const mounts: GuestMount[] = [];
   for (const mount of own) {
     if (mount.kind === 'tmpfs' && isGuestMemory(mount, view)) {

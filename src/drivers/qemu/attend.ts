@@ -10,6 +10,12 @@ import type { ConsoleTail } from './console.ts';
 import { crashError, died, withConsole } from './crash.ts';
 import { Watchdog } from './watchdog.ts';
 
+/** What stays with a machine that has come up. */
+export interface Attended {
+  readonly session: AgentSession;
+  readonly watchdog: Watchdog;
+}
+
 /** A machine that was started, whatever executes it. */
 export interface StartedMachine {
   /** What executes it, for people: `QEMU`. */
@@ -33,7 +39,7 @@ export interface StartedMachine {
   /** Resolves when its sandbox has ended and the machine still has something to do. */
   readonly leaving?: Promise<void>;
   /** What stops it as a whole, where that is possible. */
-  hold?(parts: { readonly session: AgentSession; readonly watchdog: Watchdog }): HeldMachine;
+  hold?(parts: Attended): HeldMachine;
   /** Given a way to end the machine for a reason, before it comes up. */
   watch?(end: (verdict: string) => void): void;
 }
@@ -84,7 +90,6 @@ export async function attend(machine: StartedMachine): Promise<Jail> {
       child.kill('SIGKILL');
     },
     hit: () => hits(machine, fate),
-    held: (still) => (still ? watchdog.pause() : watchdog.resume()),
     outside,
     ...(machine.hold === undefined ? {} : { machine: machine.hold({ session, watchdog }) }),
   };

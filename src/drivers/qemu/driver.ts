@@ -22,7 +22,7 @@ import {
   type MachineInput,
   type MachineJailInput,
 } from './args.ts';
-import { attend } from './attend.ts';
+import { attend, type Attended } from './attend.ts';
 import { innerBoot, machineBoot, machineCopy, machineSpec, RELAY_PORT } from './boot.ts';
 import { ConsoleTail } from './console.ts';
 import { openControl, type Accepting, type Control } from './control.ts';
@@ -220,7 +220,7 @@ interface Booted {
 async function connect(machine: Booted, boot: BootInput): Promise<Jail> {
   const { input, airlock, channel, tail, shares } = machine;
   const exited = partedOf(machine);
-  const jail = await attend({
+  return attend({
     hypervisor: 'QEMU',
     child: airlock.child,
     exited,
@@ -242,8 +242,8 @@ async function connect(machine: Booted, boot: BootInput): Promise<Jail> {
     watch: (end) => {
       for (const share of shares) void watchServer(share, { exited, end });
     },
+    hold: (parts) => holdOf(machine, parts),
   });
-  return { ...jail, machine: holdOf(machine, jail) };
 }
 
 /** What keeps a machine from being copied; undefined: nothing. */
@@ -256,13 +256,13 @@ function uncopiedOf({ input, shares }: Booted): string | undefined {
   return template === undefined ? 'it was booted, and is not a clone of a template' : undefined;
 }
 
-function holdOf(machine: Booted, jail: Jail): HeldMachine {
+function holdOf(machine: Booted, { session, watchdog }: Attended): HeldMachine {
   const { input, airlock, control } = machine;
   const { agent, sockets, memoryBytes } = input;
   const { pid } = airlock.child;
   const source = { agent, pid, sockets, memoryBytes, control };
-  const { session } = jail;
-  const hold = new MachineHold({ ...source, session, held: (still) => jail.held?.(still) });
+  const held = (still: boolean): void => (still ? watchdog.pause() : watchdog.resume());
+  const hold = new MachineHold({ ...source, session, held });
   const uncopied = uncopiedOf(machine);
   const orders = { pause: () => hold.pause(), resume: () => hold.resume() };
   return uncopied === undefined ? { ...orders, copy: (file) => hold.copy(file) } : { ...orders, uncopied };

@@ -1,7 +1,7 @@
 import type { AgentSession } from '../../agent/session.ts';
 import { GloveboxError } from '../../base/errors.ts';
 import { inTime } from '../../base/within.ts';
-import type { HeldMachine, Jail } from '../bubblewrap/driver.ts';
+import type { HeldMachine } from '../bubblewrap/driver.ts';
 import type { Control } from './control.ts';
 import { writeCopy, type CopySource } from './copy.ts';
 
@@ -12,7 +12,7 @@ export interface HoldInput extends CopySource {
   readonly control: Pick<Control, 'client' | 'keeper'>;
   readonly session: Pick<AgentSession, 'quiesce' | 'goOn'>;
   /** Told of each stop, for who watches whether it lives. */
-  readonly held: NonNullable<Jail['held']>;
+  readonly held: (still: boolean) => void;
 }
 
 /**

@@ -3,6 +3,7 @@ import { ASSEMBLED } from '../bubblewrap/assembly.ts';
 import type { MachineMount } from '../../agent/machine-contract.ts';
 import { SSH_AGENT_PATH } from '../inspection.ts';
 import type { Mount, Plan } from '../contract.ts';
+import { partsOfView } from '../view-parts.ts';
 
 /** Where things stand in the two jails of a machine: the one of QEMU, and the one of the file server. */
 export const PLACES = {
@@ -62,17 +63,16 @@ type BindMount = Extract<Mount, { kind: 'bind' }>;
  * guest makes itself. Pure.
  */
 export function machineLayout(plan: Plan, { copied = new Map(), served }: LayoutOptions): MachineLayout {
-  const end = plan.view.findIndex((mount) => mount.kind === 'proc');
-  const base = plan.view.slice(0, end);
+  const { base, own } = partsOfView(plan.view);
   // Of many small pieces, each of which an emulated machine would have to ask the server for: they are put together on the host.
   const assembled = new Set(served ? base.filter(({ target }) => isWithin(target, ASSEMBLED)) : []);
-  const view = sharedView(plan.view.slice(end), copied);
+  const view = sharedView(own, copied);
   const shared = new Set<Mount>(view);
   return {
     guest: plan.view.flatMap((mount, index) => {
       if (assembled.has(mount)) return mount.target === ASSEMBLED ? [baseMount(mount.target)] : [];
       if (shared.has(mount)) return [shareMount(mount)];
-      return guestMount(mount, index < end ? 'base' : copied.get(mount.target));
+      return guestMount(mount, index < base.length ? 'base' : copied.get(mount.target));
     }),
     base: served
       ? base.filter((mount) => (assembled.has(mount) ? mount.target === ASSEMBLED : isBind(mount)))

@@ -3,7 +3,7 @@ import { encodeBootSpec } from '../../agent/boot.ts';
 import { encodeMachineSpec } from '../../agent/machine.ts';
 import type { BootInput } from '../bubblewrap/spec.ts';
 import { innerBoot, machineSpec } from './boot.ts';
-import { templateKey, type BootedFiles, type TemplateInput } from './template.ts';
+import type { TemplateInput } from './template.ts';
 
 /** What a machine is told until its sandbox stands. */
 export interface ToldPlan extends Pick<BootInput, 'plan' | 'seccomp' | 'limits'> {
@@ -19,16 +19,16 @@ const RENEWED = { machineId: '0'.repeat(32), seed: new Uint8Array(64), clockNs: 
  * the host does for the plan is done anew for each clone, so masks, identities and where files come from are no part of it.
  */
 export function planKey(
-  machine: TemplateInput,
-  files: BootedFiles,
+  shapeKey: string,
+  { shares }: Pick<TemplateInput, 'shares'>,
   { plan, seccomp, limits, held }: ToldPlan,
 ): string {
   const boot = { plan, seccomp, limits, identities: [], placeholders: new Map() };
   const told = [
-    encodeMachineSpec({ ...machineSpec(plan, machine.shares), ...RENEWED }),
+    encodeMachineSpec({ ...machineSpec(plan, shares), ...RENEWED }),
     encodeBootSpec(innerBoot(boot)),
   ];
-  const hash = createHash('sha256').update(templateKey(machine, files));
+  const hash = createHash('sha256').update(shapeKey);
   for (const frame of told) hash.update(frame);
   return hash.update(JSON.stringify(held)).digest('hex');
 }
