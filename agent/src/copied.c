@@ -15,6 +15,7 @@
 #include "kernel.h"
 #include "machine.h"
 #include "proto.h"
+#include "vsock.h"
 
 enum {
     /* A host that takes longer to say that it has everything is gone. */
@@ -40,6 +41,14 @@ static void seal(struct copied *c) {
     } while (now.tv_sec == c->sealed.tv_sec && now.tv_nsec == c->sealed.tv_nsec);
 }
 
+/* Where the host sends them, and is there to do so. */
+static int open_port(void) {
+    if (vsock_wanted()) return vsock_files();
+    int port = hardware_port("glovebox.files");
+    hardware_await_host(port);
+    return port;
+}
+
 void copied_in(struct copied *c, const struct machine_spec *spec) {
     *c = (struct copied){.port = -1, .root = -1, .bytes = spec->copied_bytes};
     if (c->bytes == 0) return;
@@ -47,8 +56,7 @@ void copied_in(struct copied *c, const struct machine_spec *spec) {
     mount_trees(MACHINE_COPIED, c->bytes);
     c->root = open(MACHINE_COPIED, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (c->root < 0) fail_sys("open", MACHINE_COPIED);
-    c->port = hardware_port("glovebox.files");
-    hardware_await_host(c->port);
+    c->port = open_port();
     const char *step = copied_take(c, spec->uid, spec->gid);
     if (step != NULL) fail_sys(step, "the copied trees");
     seal(c);

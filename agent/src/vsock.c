@@ -15,7 +15,7 @@ enum { BACKLOG = 8, DECIMAL = 10 };
 /* The kernel makes what it does not know of its command line the first process' environment. */
 static const char variable[] = "glovebox_vsock";
 
-static int listener = -1;
+static int channel_listener = -1;
 
 bool vsock_wanted(void) { return getenv(variable) != NULL; }
 
@@ -39,15 +39,18 @@ struct k_sockaddr_vm vsock_gateway(uint32_t port) {
     return (struct k_sockaddr_vm){.family = AF_VSOCK, .port = port, .cid = host_address()};
 }
 
-void vsock_listen(void) {
-    const struct k_sockaddr_vm at = {.family = AF_VSOCK, .port = VSOCK_AGENT_PORT, .cid = K_VMADDR_CID_ANY};
-    listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static int open_listener(uint32_t port) {
+    const struct k_sockaddr_vm at = {.family = AF_VSOCK, .port = port, .cid = K_VMADDR_CID_ANY};
+    int listener = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (listener < 0 || bind(listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(listener, BACKLOG) < 0)
         fail_sys("listen", "vsock");
+    return listener;
 }
 
+void vsock_listen(void) { channel_listener = open_listener(VSOCK_AGENT_PORT); }
+
 /* A connection that its host gave up before it was taken is none; nor is one of somebody else. */
-static int next_connection(uint32_t host) {
+static int next_connection(int listener, uint32_t host) {
     for (;;) {
         struct k_sockaddr_vm from = {0};
         socklen_t size = sizeof from;
@@ -60,12 +63,18 @@ static int next_connection(uint32_t host) {
 }
 
 void vsock_accept(void) {
-    int fd = next_connection(host_address());
+    int fd = next_connection(channel_listener, host_address());
     if (fd != CHANNEL_FD) {
         if (dup3(fd, CHANNEL_FD, O_CLOEXEC) < 0) fail_sys("dup3", "vsock");
         close(fd);
     }
     fail_channel(CHANNEL_FD);
+}
+
+int vsock_files(void) {
+    int listener = open_listener(VSOCK_FILES_PORT), fd = next_connection(listener, host_address());
+    close(listener);
+    return fd;
 }
 
 bool vsock_await_word(void) {

@@ -21,7 +21,7 @@
 #include "../src/net.h"
 #include "../src/vsock.h"
 
-enum { RELAY_PORT = 1025, LOCAL = 1, AGAIN_US = 20 * 1000, CHUNK = 64 * 1024, PREFIX = 24 };
+enum { RELAY_PORT = 1025, LOCAL = 1, AGAIN_US = 20 * 1000, CHUNK = 64 * 1024, PREFIX = 24, PORT_TURNS = 1500 };
 
 static _Noreturn void die(const char *what) {
     perror(what);
@@ -41,19 +41,28 @@ static void load_modules(void) {
     fclose(list);
 }
 
-/* A machine of a test has one port and one console. */
-static int open_port(void) {
-    DIR *dir = opendir("/dev");
+static bool is_named(const char *entry, const char *name) {
+    char path[300], text[64] = "";
+    snprintf(path, sizeof path, "/sys/class/virtio-ports/%s/name", entry);
+    FILE *file = fopen(path, "r");
+    bool ok = file != NULL && fgets(text, sizeof text, file) != NULL;
+    if (file != NULL) fclose(file);
+    text[strcspn(text, "\n")] = '\0';
+    return ok && strcmp(text, name) == 0;
+}
+
+/* The port of this name, or -1. */
+static int open_port(const char *name) {
+    DIR *dir = opendir("/sys/class/virtio-ports");
     struct dirent *entry;
     int fd = -1;
     while (dir != NULL && fd < 0 && (entry = readdir(dir)) != NULL) {
         char path[300];
-        if (strncmp(entry->d_name, "vport", 5) != 0) continue;
+        if (entry->d_name[0] == '.' || !is_named(entry->d_name, name)) continue;
         snprintf(path, sizeof path, "/dev/%s", entry->d_name);
         fd = open(path, O_RDWR | O_CLOEXEC);
     }
-    if (fd < 0) die("vport");
-    closedir(dir);
+    if (dir != NULL) closedir(dir);
     return fd;
 }
 
@@ -84,14 +93,25 @@ static void join(int a, int b, int last) {
     }
 }
 
+/* Ports are announced some time after their driver is there. */
+static int await_port(const char *name) {
+    for (int turn = 0; turn < PORT_TURNS; turn++) {
+        int fd = open_port(name);
+        if (fd >= 0) return fd;
+        usleep(AGAIN_US);
+    }
+    errno = ENOENT;
+    die(name);
+}
+
 static bool is_attended(int port) {
     struct pollfd side = {.fd = port, .events = POLLIN};
     return poll(&side, 1, 0) >= 0 && (side.revents & POLLHUP) == 0;
 }
 
 /* The agent is asked until it listens, as Firecracker's host does; a host that hangs up ends the connection, and the next one makes another. */
-static _Noreturn void serve_channel(int port) {
-    const struct k_sockaddr_vm agent = {.family = AF_VSOCK, .port = VSOCK_AGENT_PORT, .cid = LOCAL};
+static _Noreturn void serve_port(int port, uint32_t vsock_port) {
+    const struct k_sockaddr_vm agent = {.family = AF_VSOCK, .port = vsock_port, .cid = LOCAL};
     for (;;) {
         int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd < 0) die("socket");
@@ -127,12 +147,16 @@ int main(void) {
     const char *gateway = getenv("test_relay");
     /* Some kernels have done that. */
     mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+    if (mkdir("/sys", 0755) < 0 && errno != EEXIST) die("/sys");
+    if (mount("sysfs", "/sys", "sysfs", 0, NULL) < 0) die("sysfs");
     load_modules();
-    int port = open_port();
+    int port = await_port("glovebox.agent"), files = getenv("test_files") == NULL ? -1 : await_port("glovebox.files");
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_IGN);
-    if (fork() == 0) serve_channel(port);
+    if (fork() == 0) serve_port(port, VSOCK_AGENT_PORT);
+    if (files >= 0 && fork() == 0) serve_port(files, VSOCK_FILES_PORT);
     close(port);
+    if (files >= 0) close(files);
     if (gateway != NULL && fork() == 0) serve_relay((uint16_t)atoi(gateway));
     signal(SIGCHLD, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);

@@ -10,11 +10,11 @@ import {
   CPUS_MAX,
   findFirecracker,
   KVM,
-  refuseTrees,
   requireConsent,
   spawnFirecracker,
 } from '../drivers/firecracker/index.ts';
 import { fillMade } from '../drivers/inspection.ts';
+import type { CopiedTrees } from '../drivers/qemu/index.ts';
 import { createRelayServer } from '../gateway/relay.ts';
 import type { BaseImage } from '../images/contract.ts';
 import { MachineCache, machineCacheDir } from '../machine/cache/cache.ts';
@@ -23,6 +23,7 @@ import { prepareGuest } from '../machine/guest.ts';
 import { findKernel } from '../machine/kernel/find.ts';
 import type { Launched, LaunchInput } from './launch.ts';
 import { memoryOf, rootOf } from './launch-machine.ts';
+import { copiedTrees } from './machine-copy.ts';
 import { machineDirectory } from './machine-directory.ts';
 
 /** Starts the vm tier with Firecracker. @throws E_TIER_UNAVAILABLE, E_UNSUPPORTED, E_LIMIT_UNAVAILABLE */
@@ -32,13 +33,15 @@ export async function launchFirecracker(input: LaunchInput): Promise<Launched> {
   const { plan } = prepared;
   const found = await findFirecracker(env, plan.workspace);
   requireConsent(found, env);
-  refuseTrees(plan);
-  const guest = await guestOf(input, imageOf(plan, prepared.image));
+  const filled = fillMade(plan, input.made);
+  const image = imageOf(plan, prepared.image);
+  const copied = copiedOf(input, filled);
+  const guest = await guestOf(input, image);
   const sockets = machineDirectory(dirs, id);
   teardown.add('machine sockets', () => rmSync(sockets, { recursive: true, force: true }));
   const jail = spawnFirecracker({
     id,
-    plan: fillMade(plan, input.made),
+    plan: filled,
     agent: locateAgent(env),
     bubblewrap: findBubblewrap(env, plan.workspace),
     scratch: ensurePrivateDir(path.join(dirs.runtime, 'scratch')),
@@ -54,6 +57,7 @@ export async function launchFirecracker(input: LaunchInput): Promise<Launched> {
     memoryBytes: memoryOf(plan),
     cpus: Math.min(Math.ceil(plan.limits.cpu ?? 1), availableParallelism(), CPUS_MAX),
     limitsHit: () => limits.usage().hit,
+    ...(copied === undefined ? {} : { copiedTrees: copied }),
   });
   const boot: Launched['boot'] = (gateway, make) => {
     const relay = createRelayServer();
@@ -63,6 +67,21 @@ export async function launchFirecracker(input: LaunchInput): Promise<Launched> {
   };
   return { boot, kill: () => jail.kill() };
 }
+
+/** @throws E_TIER_UNAVAILABLE, E_REVIEW_TOO_LARGE */
+function copiedOf({ start, review }: LaunchInput, plan: Plan): CopiedTrees | undefined {
+  return copiedTrees({
+    plan,
+    review,
+    isTemporary: start.temporary === plan.workspace,
+    isForced: start.prepared.policy.filesystem.mode !== 'review',
+    unserved: { why: 'Firecracker serves no files', next: 'Take `driver: qemu`, which is the default' },
+    memoryBytes: memoryOf(plan),
+    notice: progress,
+  });
+}
+
+const progress = (line: string): void => void process.stderr.write(`glovebox: ${line}\n`);
 
 /** The base system is a disk, because there is nobody to serve it. @throws E_UNSUPPORTED */
 function imageOf(plan: Plan, image: BaseImage | undefined): BaseImage {
@@ -93,7 +112,7 @@ async function guestOf({ start, teardown }: LaunchInput, image: BaseImage): Prom
     features: ['vsock'],
     bubblewrap: findBubblewrap(env, prepared.plan.workspace),
     env,
-    progress: (line) => void process.stderr.write(`glovebox: ${line}\n`),
+    progress,
     root: rootOf(image),
   });
 }

@@ -31,7 +31,7 @@ import type { RootSource } from '../machine/contract.ts';
 import { ensureInitrd, ensureKernel, prepareGuest } from '../machine/guest.ts';
 import { findKernel } from '../machine/kernel/find.ts';
 import type { Launched, LaunchInput } from './launch.ts';
-import { copiedTrees } from './machine-copy.ts';
+import { copiedTrees, NO_FILE_SERVER } from './machine-copy.ts';
 import { machineDirectory } from './machine-directory.ts';
 import { templateFor, type TemplateRequest } from './machine-template.ts';
 import { planTemplateFor, type PlanTemplate } from './plan-template.ts';
@@ -157,7 +157,7 @@ function copiedOf(
     review,
     isTemporary: start.temporary === plan.workspace,
     isForced: start.prepared.policy.filesystem.mode !== 'review',
-    isServed: server !== undefined,
+    ...(server === undefined ? { unserved: NO_FILE_SERVER } : {}),
     memoryBytes: memoryOf(plan),
     notice: progress,
   });

@@ -36,13 +36,7 @@ export interface Launched extends Pick<SpawnedJail, 'kill'> {
 /** Starts the plan's tier. @throws E_TIER_UNAVAILABLE */
 export async function launch(input: LaunchInput): Promise<Launched> {
   const { plan } = input.start.prepared;
-  if (input.start.warmUp !== undefined && plan.tier !== 'vm') {
-    throw new GloveboxError('E_UNSUPPORTED', {
-      what: `a sandbox of tier ${plan.tier} is not warmed up`,
-      why: 'it goes on from no template',
-      next: 'Leave `warmUp` out, or create it with `tier: "vm"`.',
-    });
-  }
+  if (input.start.warmUp !== undefined) refuseCold(plan);
   if (plan.driver === 'firecracker')
     return (await import('./launch-firecracker.ts')).launchFirecracker(input);
   if (plan.tier === 'vm' || plan.tier === 'vm+gvisor')
@@ -50,6 +44,16 @@ export async function launch(input: LaunchInput): Promise<Launched> {
   if (plan.tier !== 'container') return launchProcess(input);
   const engine = engineOf(plan);
   return engine === undefined ? launchContainer(input) : launchEngine(input, engine);
+}
+
+/** Only what goes on from a template is warmed up. @throws E_UNSUPPORTED */
+function refuseCold({ tier, driver }: Plan): void {
+  if (tier === 'vm' && driver === 'qemu') return;
+  throw new GloveboxError('E_UNSUPPORTED', {
+    what: `a sandbox of tier ${tier} with driver ${driver} is not warmed up`,
+    why: 'it goes on from no template',
+    next: 'Leave `warmUp` out, or create it with `tier: "vm"` and the driver `qemu`.',
+  });
 }
 
 function launchProcess(input: LaunchInput): Launched {

@@ -15,15 +15,28 @@ export interface CopyInput {
   readonly isTemporary: boolean;
   /** The policy asks for no review: there is one because nobody serves the workspace. */
   readonly isForced: boolean;
-  /** There is a file server. */
-  readonly isServed: boolean;
+  /** Absent: there is a file server. */
+  readonly unserved?: Unserved;
   /** Of the machine. */
   readonly memoryBytes: number;
   readonly notice: (line: string) => void;
 }
 
-const FORCED =
-  'virtiofsd is not there: the machine works on a copy of the workspace, and what it changes waits for you';
+/** Nobody serves files to the machine. */
+export interface Unserved {
+  /** `virtiofsd is not installed` */
+  readonly why: string;
+  /** What to do about it: `Run scripts/setup-vm.sh`. */
+  readonly next: string;
+}
+
+export const NO_FILE_SERVER: Unserved = {
+  why: 'virtiofsd is not installed',
+  next: 'Run scripts/setup-vm.sh',
+};
+
+const forced = ({ why }: Unserved): string =>
+  `${why}: the machine works on a copy of the workspace, and what it changes waits for you`;
 
 type Tree = ReturnType<typeof policyTrees>[number];
 
@@ -40,12 +53,12 @@ const SHARE_KEPT = 3 / 4;
  * @throws E_REVIEW_TOO_LARGE when its memory has no room for them, E_TIER_UNAVAILABLE for a tree that is to be written to and served by nobody
  */
 export function copiedTrees(input: CopyInput): CopiedTrees | undefined {
-  const { plan, review, isServed, memoryBytes } = input;
+  const { plan, review, unserved, memoryBytes } = input;
   const trees = policyTrees(plan);
   const own = review === undefined ? undefined : trees.find(({ source }) => source === review.root);
-  const wanted = isServed ? trees.filter((tree) => tree === own) : trees;
+  const wanted = unserved === undefined ? trees.filter((tree) => tree === own) : trees;
   if (wanted.length === 0) return undefined;
-  refuseUnserved(input, wanted, own);
+  if (unserved !== undefined) refuseWritable(input, { trees: wanted, own, unserved });
   const targets = numbered(wanted, own);
   const sent = wanted.map(({ source, target }): SentTree => {
     return { source, name: String(targets.get(target)), withheld: hiddenBy(plan) };
@@ -53,11 +66,11 @@ export function copiedTrees(input: CopyInput): CopiedTrees | undefined {
   const room = roomOf(sent);
   const most = Math.floor(memoryBytes * SHARE_IN);
   if (room > most) {
-    if (!isServed) throw noRoom(room, memoryBytes);
-    input.notice(`the copy of the workspace is served from the host: ${tooLarge(room, memoryBytes)}`);
+    if (unserved !== undefined) throw noRoom({ room, memoryBytes, unserved });
+    input.notice(`the copy of the workspace is served from the host: ${tooLarge({ room, memoryBytes })}`);
     return undefined;
   }
-  if (own !== undefined && input.isForced) input.notice(FORCED);
+  if (own !== undefined && input.isForced && unserved !== undefined) input.notice(forced(unserved));
   const link = own === undefined || review === undefined ? new TreeLink(discardTrees) : review.inMachine();
   const start: CopiedTrees['start'] = (port) => link.start(port, sendTrees(sent));
   return { targets, bytes: Math.floor(memoryBytes * SHARE_KEPT), start, leaving: link.leaving };
@@ -76,30 +89,40 @@ function hiddenBy({ masks }: Plan): (path: string) => boolean {
   return (path) => hidden.some((mask) => isWithin(path, mask.path));
 }
 
-function refuseUnserved(
-  { plan, isTemporary }: CopyInput,
-  trees: readonly Tree[],
-  own: Tree | undefined,
-): void {
-  for (const tree of trees) {
-    if (!tree.writable || tree === own || (isTemporary && tree.target === plan.workspace)) continue;
-    throw new GloveboxError('E_TIER_UNAVAILABLE', {
-      what: `the vm tier cannot share ${printablePath(tree.target)} with its machine`,
-      why: 'virtiofsd is not installed; without it trees are copied into the machine, and only what becomes of the workspace comes back',
-      next: 'Run scripts/setup-vm.sh, or make it readable only.',
-    });
-  }
+interface Refusal {
+  readonly trees: readonly Tree[];
+  readonly own: Tree | undefined;
+  readonly unserved: Unserved;
+}
+
+/** Nothing comes back of them. */
+function refuseWritable({ plan, isTemporary }: CopyInput, { trees, own, unserved }: Refusal): void {
+  const isLost = (tree: Tree): boolean =>
+    tree.writable && tree !== own && !(isTemporary && tree.target === plan.workspace);
+  const lost = trees.find(isLost);
+  if (lost === undefined) return;
+  throw new GloveboxError('E_TIER_UNAVAILABLE', {
+    what: `the vm tier cannot share ${printablePath(lost.target)} with its machine`,
+    why: `${unserved.why}: trees are copied into the machine, and only what becomes of the workspace comes back`,
+    next: `${unserved.next}, or make it readable only.`,
+  });
 }
 
 const mebibytes = (bytes: number): number => Math.ceil(bytes / MEBIBYTE);
 
-const tooLarge = (room: number, memoryBytes: number): string =>
+/** Bytes. */
+interface Room {
+  readonly room: number;
+  readonly memoryBytes: number;
+}
+
+const tooLarge = ({ room, memoryBytes }: Room): string =>
   `it takes ${mebibytes(room)} MiB, and a machine of ${mebibytes(memoryBytes)} MiB may hold ${Math.floor((memoryBytes * SHARE_IN) / MEBIBYTE)} of copies`;
 
-function noRoom(room: number, memoryBytes: number): GloveboxError {
+function noRoom({ room, memoryBytes, unserved }: Room & { readonly unserved: Unserved }): GloveboxError {
   return new GloveboxError('E_REVIEW_TOO_LARGE', {
     what: 'what the policy shares is too large to be copied into the machine',
-    why: tooLarge(room, memoryBytes),
-    next: `Allow limits.memory of ${mebibytes(room / SHARE_IN)}MiB, deny what is not needed inside, or run scripts/setup-vm.sh, which brings virtiofsd.`,
+    why: `${unserved.why}, and ${tooLarge({ room, memoryBytes })}`,
+    next: `${unserved.next}, allow limits.memory of ${mebibytes(room / SHARE_IN)}MiB, or deny what is not needed inside.`,
   });
 }

@@ -5,7 +5,7 @@ import { GloveboxError } from '../base/errors.ts';
 import { isWithin, printablePath } from '../base/path-bytes.ts';
 import { gloveboxDirs } from '../base/paths.ts';
 import { packageRoot } from '../base/version.ts';
-import { chooseTier } from '../drivers/choose.ts';
+import { chooseTier, type TierChoice } from '../drivers/choose.ts';
 import type { Plan } from '../drivers/contract.ts';
 import { realPath } from '../drivers/facts.ts';
 import { compilePlan, type PlanFacts } from '../drivers/plan.ts';
@@ -50,7 +50,7 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
   const choice = chooseTier(policy, input.env);
   const view = viewFacts(policy);
   const found = await surveyGuards(withOwnFiles(policy.filesystem, input.env), view.trees);
-  const isServed = await canShare(choice.tier, input);
+  const isServed = await canShare(choice, input);
   const { guards, review } = reviewOf(input, view.trees, { found, isServed });
   const home = usableHome(input.home, policy.filesystem.workspace);
   refuseMasksInTrees(policy, view.trees);
@@ -92,7 +92,8 @@ export async function preparePlan(input: PrepareInput): Promise<PreparedPlan> {
 }
 
 /** False for a machine that no file server serves: it works on a copy of the workspace, whatever the policy says. */
-async function canShare(tier: Plan['tier'], { policy, env }: PrepareInput): Promise<boolean> {
+async function canShare({ tier, driver }: TierChoice, { policy, env }: PrepareInput): Promise<boolean> {
+  if (driver === 'firecracker') return false;
   const { base, workspace } = policy.filesystem;
   // The host's own system has to be served too, which is refused where it cannot be.
   if ((tier !== 'vm' && tier !== 'vm+gvisor') || base === undefined) return true;

@@ -1,15 +1,18 @@
 import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { jailMissing } from '../../src/agent/jail.fixture.ts';
 import { FRAME, MACHINE_TAG } from '../../src/agent/numbers.ts';
 import { tlvRecords } from '../../src/agent/tlv.ts';
+import { discardTrees, TreeLink } from '../../src/agent/tree-link.ts';
 import { isGloveboxError } from '../../src/base/errors.ts';
 import type { Jail } from '../../src/drivers/bubblewrap/driver.ts';
 import type { BootInput } from '../../src/drivers/bubblewrap/spec.ts';
 import { spawnFirecracker, type FirecrackerLaunch } from '../../src/drivers/firecracker/driver.ts';
-import { caught } from '../../src/policy/fixture.ts';
-import { FirecrackerSite, VM_PLAN } from '../support/firecracker.ts';
+import { sendTrees } from '../../src/review/send.ts';
+import { FirecrackerSite } from '../support/firecracker.ts';
 
 const missing = jailMissing();
 
@@ -58,6 +61,12 @@ async function failure(work: Promise<unknown>): Promise<unknown> {
     throw error;
   }
   throw new Error('nothing failed');
+}
+
+async function whole(stream: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 /** Processes that were started with this program. */
@@ -164,12 +173,35 @@ describe.skipIf(missing !== undefined)(`the driver of Firecracker${missing ? ` (
     expect(processesOf(launch.firecracker)).toBe('');
   });
 
-  it('refuses a plan with a tree of the host before anything is started', () => {
-    const launch = { ...site.launch('sbx_5'), plan: VM_PLAN };
-    expect(caught(() => spawnFirecracker(launch))).toMatchObject({
-      code: 'E_UNSUPPORTED',
-      why: expect.stringContaining('serves no files'),
-    });
-    expect(site.left(launch)).toEqual([]);
+  it('copies trees in over a connection of their own', async () => {
+    const tree = path.join(site.dir, 'tree');
+    mkdirSync(tree);
+    writeFileSync(path.join(tree, 'large'), Buffer.alloc(300_000, 'x'));
+    const plain = site.launch('sbx_5');
+    const mount = { kind: 'bind', source: tree, target: '/tree', writable: true, why: 'a test' } as const;
+    const trees = [{ source: tree, name: '0', withheld: () => false }];
+    const link = new TreeLink(discardTrees);
+    const launch: FirecrackerLaunch = {
+      ...plain,
+      plan: { ...plain.plan, view: [...plain.plan.view, mount] },
+      copiedTrees: {
+        targets: new Map([['/tree', 0]]),
+        bytes: 1 << 24,
+        start: (port) => link.start(port, sendTrees(trees)),
+        leaving: link.leaving,
+      },
+    };
+    const guest = await site.guest(launch);
+    const files = await site.files(launch);
+    const { jail } = await start(launch);
+    const told = [...tlvRecords(guest.frames[0]?.payload ?? Buffer.alloc(0))];
+    expect(told.find(({ tag }) => tag === MACHINE_TAG.copied)?.value.readBigUInt64LE(0)).toBe(1n << 24n);
+    const sent = await whole(sendTrees(trees));
+    await expect.poll(() => files.heard().equals(sent)).toBe(true);
+    const pulled = link.pull().catch((error: unknown) => error);
+    await expect.poll(() => files.heard().length).toBe(sent.length + 1);
+    jail.kill();
+    expect(await pulled).toMatchObject({ code: 'E_SANDBOX_CLOSED' });
+    await jail.exited;
   });
 });

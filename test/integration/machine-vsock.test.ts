@@ -1,4 +1,6 @@
-import { existsSync } from 'node:fs';
+import { once } from 'node:events';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeBootSpec } from '../../src/agent/boot.ts';
@@ -7,10 +9,13 @@ import { collect } from '../../src/agent/jail.fixture.ts';
 import { encodeMachineSpec, machineReady } from '../../src/agent/machine.ts';
 import type { MachineSpec } from '../../src/agent/machine-contract.ts';
 import { AgentSession } from '../../src/agent/session.ts';
+import { TreeLink } from '../../src/agent/tree-link.ts';
 import type { ListenerSpec } from '../../src/gateway/contract.ts';
 import { Relay, createRelayServer } from '../../src/gateway/relay.ts';
 import { findKernel } from '../../src/machine/kernel/find.ts';
-import { MachineSite, machineMissing, machineSpec } from '../support/machine.ts';
+import { TreeReceiver } from '../../src/review/receive.ts';
+import { sendTrees } from '../../src/review/send.ts';
+import { MACHINE_MOUNTS, MachineSite, machineMissing, machineSpec } from '../support/machine.ts';
 import type { BootOptions, Machine } from '../support/machine.ts';
 import { VSOCK_WORDS, frontOf, vsockInitrd } from '../support/vsock-guest.ts';
 
@@ -46,9 +51,9 @@ interface Running {
 async function start(
   spec: Partial<MachineSpec>,
   boot: BootSpec = { mode: 'serve' },
-  words = VSOCK_WORDS,
+  more: BootOptions = {},
 ): Promise<Running> {
-  const options: BootOptions = { initrd, words };
+  const options: BootOptions = { initrd, words: VSOCK_WORDS, ...more };
   const machine = await site.boot(options);
   await machineReady(machine.channel);
   const session = new AgentSession(machine.channel, { airlock: false, oneshot: boot.mode === 'oneshot' });
@@ -117,7 +122,13 @@ describe.skipIf(missing !== undefined)(
       const relay = makeRelay();
       server.on('connection', (socket) => relay.serve(socket));
       const front = await frontOf(site, server);
-      const running = await start({ network }, { mode: 'serve' }, `${VSOCK_WORDS} test_relay=${front.port}`);
+      const running = await start(
+        { network },
+        { mode: 'serve' },
+        {
+          words: `${VSOCK_WORDS} test_relay=${front.port}`,
+        },
+      );
       const say = (address: string): Promise<{ out: string }> =>
         run(running, `exec 3<>/dev/tcp/${address}/443 && echo hello >&3 && head -n 2 <&3`);
       expect((await say('93.184.216.34')).out).toBe('93.184.216.34 443\nhello\n');
@@ -140,6 +151,47 @@ describe.skipIf(missing !== undefined)(
       await running.session.shutdown(100);
       expect(await running.machine.exited).toBe(0);
       front.close();
+    });
+
+    it('takes copied trees over a connection of their own, and gives back what became of one', async () => {
+      const [from, kept, spool] = ['from', 'kept', 'spool'].map((name) => site.path(name)) as [
+        string,
+        string,
+        string,
+      ];
+      for (const dir of [from, `${from}/sub`, kept, spool]) mkdirSync(dir, { mode: 0o700 });
+      writeFileSync(`${from}/sub/large`, Buffer.alloc(3_000_000, 'x'));
+      writeFileSync(`${from}/gone`, 'gone\n');
+      cpSync(from, kept, { recursive: true });
+      const server = createServer({ pauseOnConnect: true }).listen(site.path('files'));
+      await once(server, 'listening');
+      const machine = await site.boot({
+        initrd,
+        words: `${VSOCK_WORDS} test_files=1`,
+        files: site.path('files'),
+      });
+      const [port] = (await once(server, 'connection')) as [Socket];
+      server.close();
+      await machineReady(machine.channel);
+      const session = new AgentSession(machine.channel, { airlock: false, oneshot: true });
+      const mounts: MachineSpec['mounts'] = [
+        ...MACHINE_MOUNTS,
+        { kind: 'copied', source: '/0', target: '/ws', writable: true },
+      ];
+      machine.channel.write(encodeMachineSpec(machineSpec({ mounts, copiedBytes: 32 << 20 })));
+      const script = 'wc -c </ws/sub/large; echo new >/ws/sub/new; rm /ws/gone';
+      machine.channel.write(encodeBootSpec({ mode: 'oneshot', exec: shell(script) }));
+      const link = new TreeLink(new TreeReceiver(kept, spool));
+      const sent = link.start(port, sendTrees([{ source: from, name: '0', withheld: () => false }]));
+      port.resume();
+      await sent;
+      expect((await collect(session.main.stdout)).trim()).toBe('3000000');
+      expect((await session.main.exit).status).toBe(0);
+      expect(await link.finish(false)).toBeUndefined();
+      expect(await session.closed).toBeUndefined();
+      expect(await machine.exited).toBe(0);
+      expect(readdirSync(kept, { recursive: true }).sort()).toEqual(['sub', 'sub/large', 'sub/new']);
+      expect(readFileSync(`${kept}/sub/new`, 'utf8')).toBe('new\n');
     });
 
     it('is ready for the next host when one leaves without a word, as after a snapshot', async () => {

@@ -99,7 +99,7 @@ machines('a machine that no file server serves', () => {
     });
     expect(run.stdout).toBe('of the tool\nrefused\nran\n');
     expect(run.stderr).not.toContain('SECRET');
-    expect(run.stderr).toContain('virtiofsd is not there: the machine works on a copy of the workspace');
+    expect(run.stderr).toContain('virtiofsd is not installed: the machine works on a copy of the workspace');
     expect(run.stderr).toContain('5 changes wait for you');
     expect([snapshot(box.workspace), snapshot(tool)]).toEqual(before);
     const review = box.only();

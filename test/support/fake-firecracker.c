@@ -1,6 +1,6 @@
 /*
  * What Firecracker shows of itself, as a program in its jail: the API on a unix socket, the vsock socket after InstanceStart. There is no machine:
- * whoever connects to port 1024 reaches the socket `test` of the same directory, where the test is the guest. Each call is said on standard
+ * whoever connects to port 1024 reaches the socket `test` of the same directory, where the test is the guest, and to port 1026 `test-files`. Each call is said on standard
  * output with its body. The id says what goes wrong: `refuse` (the call /vsock), `panic` and `exit` (after InstanceStart).
  */
 #include <errno.h>
@@ -87,22 +87,47 @@ static bool carry(int from, int to) {
     return n > 0 && write(to, data, (size_t)n) == n;
 }
 
-/* Firecracker, docs/vsock.md: CONNECT and a port, answered by OK and the host's. The machine ends with its guest. */
-static void serve_guest(void) {
+/* Firecracker, docs/vsock.md: CONNECT and a port, answered by OK and the host's. Both ends, or false where nobody listens. */
+static bool open_link(int link[2]) {
     char word[32] = "";
-    int host = accept(guest, NULL, NULL), inside;
-    if (read(host, word, sizeof word - 1) <= 0 || strcmp(word, "CONNECT 1024\n") != 0 || (inside = connect_to("/sockets/test")) < 0) {
+    int host = accept(guest, NULL, NULL);
+    const char *path = read(host, word, sizeof word - 1) <= 0         ? NULL
+                       : strcmp(word, "CONNECT 1024\n") == 0 ? "/sockets/test"
+                       : strcmp(word, "CONNECT 1026\n") == 0 ? "/sockets/test-files"
+                                                             : NULL;
+    int inside = path == NULL ? -1 : connect_to(path);
+    if (inside < 0) {
         close(host);
-        return;
+        return false;
     }
     dprintf(host, "OK 1073741824\n");
-    struct pollfd sides[3] = {{.fd = host, .events = POLLIN}, {.fd = inside, .events = POLLIN}, {.fd = api, .events = POLLIN}};
-    for (;;) {
-        poll(sides, 3, -1);
-        if (sides[2].revents != 0) serve_api();
-        if (sides[0].revents != 0 && !carry(host, inside)) exit(0);
-        if (sides[1].revents != 0 && !carry(inside, host)) exit(0);
+    link[0] = host;
+    link[1] = inside;
+    return true;
+}
+
+static void carry_link(int link[2], const struct pollfd sides[2]) {
+    for (int i = 0; i < 2; i++) {
+        if (link[i] < 0 || sides[i].revents == 0 || carry(link[i], link[1 - i])) continue;
+        close(link[0]);
+        close(link[1]);
+        link[0] = link[1] = -1;
     }
+}
+
+/* The machine ends with its first connection, which is the guest's channel. */
+static void serve_guest(void) {
+    int links[2][2] = {{-1, -1}, {-1, -1}};
+    if (!open_link(links[0])) return;
+    while (links[0][0] >= 0) {
+        struct pollfd sides[6] = {{.fd = api, .events = POLLIN}, {.fd = guest, .events = POLLIN}};
+        for (int i = 0; i < 4; i++) sides[2 + i] = (struct pollfd){.fd = links[i / 2][i % 2], .events = POLLIN};
+        poll(sides, 6, -1);
+        if (sides[0].revents != 0) serve_api();
+        if (sides[1].revents != 0) open_link(links[1]);
+        for (int i = 0; i < 2; i++) carry_link(links[i], sides + 2 + 2 * i);
+    }
+    exit(0);
 }
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ import { FACTS, POLICY } from '../pins/sample.ts';
 /** The driver against a program that does what Firecracker's documents say, in its real jail; the guest is the test. */
 
 /** A plan of the tier, as the policy of the pins makes it. */
-export const VM_PLAN: Plan = compilePlan(POLICY, { ...FACTS, tier: 'vm', driver: 'firecracker' });
+const VM_PLAN: Plan = compilePlan(POLICY, { ...FACTS, tier: 'vm', driver: 'firecracker' });
 
 /** The same without a tree of the host. */
 export function planWithoutTrees(): Plan {
@@ -72,21 +72,27 @@ export class FirecrackerSite {
 
   /** The guest of a machine: says it is ready, then hello once it was told what it is. */
   async guest({ sockets }: FirecrackerLaunch, ready: Buffer = READY): Promise<Guest> {
+    return new Guest(await this.#serve(sockets, 'test'), ready);
+  }
+
+  /** What comes over the connection for copied trees. */
+  async files({ sockets }: FirecrackerLaunch): Promise<{ readonly heard: () => Buffer }> {
+    const chunks: Buffer[] = [];
+    const server = await this.#serve(sockets, 'test-files');
+    server.on('connection', (socket) => socket.on('data', (chunk) => chunks.push(chunk)));
+    return { heard: () => Buffer.concat(chunks) };
+  }
+
+  async #serve(sockets: string, name: string): Promise<Server> {
     const server = createServer();
     this.#servers.push(server);
-    const guest = new Guest(server, ready);
     // The name is too long for a socket, and this process may be in its directory.
     const before = process.cwd();
     process.chdir(sockets);
-    server.listen('test');
+    server.listen(name);
     process.chdir(before);
     await once(server, 'listening');
-    return guest;
-  }
-
-  /** Names in a machine's directory. */
-  left({ sockets }: FirecrackerLaunch): readonly string[] {
-    return readdirSync(sockets).filter((name) => name !== 'test');
+    return server;
   }
 
   remove(): void {

@@ -96,6 +96,8 @@ export interface BootOptions {
   readonly disk?: string;
   /** More of the kernel's command line. */
   readonly words?: string;
+  /** The socket that the port for copied trees connects to. */
+  readonly files?: string;
   /** QEMU listens, and nobody is there. */
   readonly unattended?: boolean;
 }
@@ -255,6 +257,7 @@ function qemuArgs(site: MachineSite, input: QemuInput): readonly string[] {
       `socket,id=c0,path=${input.socket}${input.unattended === true ? ',server=on,wait=off' : ''}`,
     ],
     ...['-device', 'virtserialport,chardev=c0,name=glovebox.agent'],
+    ...(input.files === undefined ? [] : filesArgs(input.files)),
     ...['-chardev', `file,id=c1,path=${input.log}`, '-device', 'virtconsole,chardev=c1'],
     ...(base
       ? ['-drive', `file=${input.disk ?? site.path('base.erofs')},if=none,id=d0,format=raw,readonly=on`]
@@ -264,6 +267,11 @@ function qemuArgs(site: MachineSite, input: QemuInput): readonly string[] {
     ...(share === undefined ? [] : shareArgs(input.socket, memory)),
   ];
 }
+
+const filesArgs = (socket: string): readonly string[] => [
+  ...['-chardev', `socket,id=files,path=${socket}`],
+  ...['-device', 'virtserialport,chardev=files,name=glovebox.files'],
+];
 
 /** vhost-user: the file server reads the machine's memory. */
 function shareArgs(socket: string, memory: number): readonly string[] {

@@ -1,6 +1,7 @@
-import { createConnection, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { GloveboxError, systemCode } from '../../base/errors.ts';
+import { connectTo } from './sockets.ts';
 
 /** `OK` and a port of 32 bits; what is longer is no acknowledgement. */
 const LINE_BYTES = 32;
@@ -45,7 +46,8 @@ export async function dialGuest({ socket, port, timeoutMs, signal }: DialInput):
 /** One handshake; undefined when there was nobody. @throws E_PROTOCOL */
 function attempt(socket: string, port: number, timeoutMs: number): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
-    const connection = createConnection(socket);
+    const connection = connected(socket);
+    if (connection === undefined) return resolve(undefined);
     let said = Buffer.alloc(0);
     const onData = (chunk: Buffer): void => {
       said = Buffer.concat([said, chunk]);
@@ -73,8 +75,18 @@ function attempt(socket: string, port: number, timeoutMs: number): Promise<Socke
   });
 }
 
+/** Undefined where nothing is. @throws E_SANDBOX_START */
+function connected(socket: string): Socket | undefined {
+  try {
+    return connectTo(socket);
+  } catch (error) {
+    if (isAbsence(error)) return undefined;
+    throw error;
+  }
+}
+
 /** Nobody was there, or nobody any more. */
-const isAbsence = (error: Error): boolean =>
+const isAbsence = (error: unknown): boolean =>
   ['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EPIPE'].includes(systemCode(error) ?? '');
 
 const isAcknowledgement = (line: Buffer): boolean => /^OK \d{1,10}$/.test(line.toString('latin1'));

@@ -1,6 +1,8 @@
 import { request, type IncomingMessage } from 'node:http';
-import { GloveboxError, systemCode } from '../../base/errors.ts';
+import type { Socket } from 'node:net';
+import { GloveboxError, isGloveboxError, systemCode } from '../../base/errors.ts';
 import type { ApiCall } from './requests.ts';
+import { connectTo } from './sockets.ts';
 
 /** Firecracker answers with nothing, or with a sentence; one that says more is not ours any more. */
 const ANSWER_BYTES = 64 * 1024;
@@ -52,28 +54,42 @@ function exchange(
   };
   const deadline = AbortSignal.timeout(timeoutMs);
   const ended = signal === undefined ? deadline : AbortSignal.any([deadline, signal]);
+  const wrong = (error: unknown): GloveboxError => {
+    if (isGloveboxError(error)) return error;
+    if (signal?.aborted === true) return new GloveboxError('E_ABORTED', { what: 'the start was given up' });
+    const code = systemCode(error);
+    const why = deadline.aborted ? `no answer within ${timeoutMs} ms` : messageOf(error);
+    return refused(call, why, code === undefined ? {} : { code });
+  };
   return new Promise<Answer>((resolve, reject) => {
-    const asked = request({ socketPath, method, path, headers, agent: false, signal: ended });
-    asked.once('error', (error) => {
-      if (signal?.aborted === true)
-        return reject(new GloveboxError('E_ABORTED', { what: 'the start was given up' }));
-      const late = deadline.aborted;
-      const code = systemCode(error);
-      const why = late ? `no answer within ${timeoutMs} ms` : error.message;
-      reject(refused(call, why, code === undefined ? {} : { code }));
-    });
+    const createConnection = connectionTo(socketPath, (error) => reject(wrong(error)));
+    if (createConnection === undefined) return;
+    const asked = request({ createConnection, method, path, headers, signal: ended });
+    asked.once('error', (error) => reject(wrong(error)));
     asked.once('response', (response) => {
       readAll(response).then(
         (text) => resolve({ status: response.statusCode ?? 0, text }),
         (error: unknown) => {
           asked.destroy();
-          reject(refused(call, error instanceof Error ? error.message : String(error)));
+          reject(refused(call, messageOf(error)));
         },
       );
     });
     asked.end(body);
   });
 }
+
+function connectionTo(file: string, failed: (error: unknown) => void): (() => Socket) | undefined {
+  try {
+    const socket = connectTo(file);
+    return () => socket;
+  } catch (error) {
+    failed(error);
+    return undefined;
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 async function readAll(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];

@@ -11,16 +11,16 @@ import { GloveboxError } from '../../base/errors.ts';
 import type { LimitName } from '../../policy/contract.ts';
 import type { HeldMachine, Jail, MakeBootInput, SpawnedJail } from '../bubblewrap/driver.ts';
 import { listenerSpecs, type AirlockInput, type BootInput } from '../bubblewrap/spec.ts';
-import type { Plan } from '../contract.ts';
 import { attend } from '../qemu/attend.ts';
 import { innerBoot, machineSpec } from '../qemu/boot.ts';
 import { ConsoleTail } from '../qemu/console.ts';
 import { orViolation } from '../qemu/crash.ts';
-import { machineLayout } from '../qemu/layout.ts';
+import type { CopiedTrees } from '../qemu/copied.ts';
 import type { Watchdog } from '../qemu/watchdog.ts';
 import { seccompProgram } from '../seccomp-program.ts';
 import { firecrackerArgs, firecrackerJailArgs, type FirecrackerJailInput } from './args.ts';
 import { startMachine } from './boot.ts';
+import { dialGuest } from './channel.ts';
 import { callFirecracker } from './client.ts';
 import { PORTS, relaySocket, SOCKETS } from './layout.ts';
 import { bootCalls, pauseCall, resumeCall, type BootInput as MachineInput } from './requests.ts';
@@ -32,6 +32,8 @@ export interface FirecrackerLaunch
   readonly mode: BootSpec['mode'];
   /** Limits that the kernel has enforced on the whole jail so far. */
   readonly limitsHit: () => readonly LimitName[];
+  /** All trees of the plan: Firecracker serves none. */
+  readonly copiedTrees?: CopiedTrees;
 }
 
 /** A machine that is coming up. */
@@ -43,11 +45,8 @@ export interface SpawnedFirecracker extends Pick<SpawnedJail, 'kill'> {
 /**
  * Starts a machine: Firecracker in a jail without a network and without a file of the policy, our agent as the first process inside, and between them
  * unix sockets of one directory.
- *
- * @throws E_UNSUPPORTED for a plan with trees of the host
  */
 export function spawnFirecracker(input: FirecrackerLaunch): SpawnedFirecracker {
-  refuseTrees(input.plan);
   const [, ...words] = firecrackerJailArgs(input);
   const airlock = spawnAirlock({
     agent: input.agent,
@@ -81,21 +80,6 @@ export function spawnFirecracker(input: FirecrackerLaunch): SpawnedFirecracker {
   return { boot, kill };
 }
 
-/**
- * Firecracker serves no files, so a tree has to be copied in, and this driver does not do that.
- *
- * @throws E_UNSUPPORTED
- */
-export function refuseTrees(plan: Plan): void {
-  const [tree] = machineLayout(plan, { served: false }).view;
-  if (tree === undefined) return;
-  throw new GloveboxError('E_UNSUPPORTED', {
-    what: `Firecracker cannot show ${tree.target} to its machine`,
-    why: 'it serves no files of the host, and this driver copies none in',
-    next: 'Take `driver: qemu`, which is the default.',
-  });
-}
-
 /** Firecracker in its jail. What it and the guest's console say goes to both ends of its output. */
 async function firecrackerBoot({ id, arch }: FirecrackerLaunch): Promise<BootSpec> {
   const seccomp = await seccompProgram({ arch, profile: 'default', nesting: false });
@@ -125,9 +109,11 @@ async function connect(machine: Booted, boot: BootInput | undefined): Promise<Ja
     oneshot: input.mode === 'oneshot',
     limitsHit: input.limitsHit,
     comesUp: (dead) => comesUp(machine, exited, dead),
+    ...(input.copiedTrees === undefined ? {} : { leaving: input.copiedTrees.leaving }),
     tell: async (channel) => {
-      channel.write(encodeMachineSpec(firecrackerSpec(input.plan)));
+      channel.write(encodeMachineSpec(firecrackerSpec(input)));
       channel.write(encodeBootSpec(innerBoot(boot)));
+      await sendTrees(machine, exited);
     },
     hold: ({ watchdog }) => holdOf(`${sockets.path}/${SOCKETS.api}`, watchdog),
   });
@@ -143,28 +129,45 @@ async function partedOf({ jail, sockets }: Booted): Promise<JailExit> {
   }
 }
 
+/** The sandbox begins when the machine has them. */
+async function sendTrees({ input, sockets }: Booted, exited: Promise<JailExit>): Promise<void> {
+  const { copiedTrees } = input;
+  if (copiedTrees === undefined) return;
+  const socket = `${sockets.path}/${SOCKETS.guest}`;
+  const wait = { timeoutMs: CAPS.machineStartMs, signal: untilEnd(exited) };
+  const port = await dialGuest({ socket, port: PORTS.files, ...wait });
+  const sent = copiedTrees.start(port);
+  port.resume();
+  await sent;
+}
+
+function untilEnd(exited: Promise<JailExit>): AbortSignal {
+  const ended = new AbortController();
+  void exited.then(() => ended.abort());
+  return ended.signal;
+}
+
 /** A Firecracker that has ended answers nobody, so nobody is asked any more. */
 async function comesUp(
   { input, sockets }: Booted,
   exited: Promise<JailExit>,
   dead: Promise<never>,
 ): Promise<Duplex> {
-  const ended = new AbortController();
-  void exited.then(() => ended.abort());
+  const signal = untilEnd(exited);
   const { arch, memoryBytes, cpus, base } = input;
   const calls = bootCalls({ arch, memoryBytes, cpus, disk: base !== undefined });
-  const start = { sockets: sockets.path, calls, timeoutMs: CAPS.machineStartMs, signal: ended.signal };
+  const start = { sockets: sockets.path, calls, timeoutMs: CAPS.machineStartMs, signal };
   const channel = await startMachine(start).catch((error: unknown) =>
-    ended.signal.aborted ? dead : Promise.reject(error),
+    signal.aborted ? dead : Promise.reject(error),
   );
   await machineReady(channel).catch((error: unknown) => orViolation(error, dead));
   return channel;
 }
 
 /** As every machine is told; but its way out is a port of the host. */
-function firecrackerSpec(plan: Plan): MachineSpec {
+function firecrackerSpec({ plan, copiedTrees }: FirecrackerLaunch): MachineSpec {
   return {
-    ...machineSpec(plan, []),
+    ...machineSpec(plan, [], undefined, copiedTrees),
     network: { vsockPort: PORTS.relay, listeners: listenerSpecs(plan) },
   };
 }

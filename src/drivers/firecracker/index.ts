@@ -1,3 +1,3 @@
-export { refuseTrees, spawnFirecracker } from './driver.ts';
+export { spawnFirecracker } from './driver.ts';
 export { findFirecracker, KVM, requireConsent, type Firecracker } from './probe.ts';
 export { CPUS_MAX } from './requests.ts';

@@ -26,6 +26,8 @@ export const PORTS = {
   agent: 1024,
   /** The host's end of the guest's relay. */
   relay: 1025,
+  /** Where the guest's first process takes copied trees, and gives one of them back. */
+  files: 1026,
 } as const;
 
 /** The socket that Firecracker connects to for the guest's relay (Firecracker, docs/vsock.md, guest-initiated connections). */

@@ -1,5 +1,9 @@
-import { closeSync, openSync } from 'node:fs';
-import type { Server } from 'node:net';
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { createConnection, type Server, type Socket } from 'node:net';
+import { GloveboxError } from '../../base/errors.ts';
+
+/** open(2); Node does not name it. */
+const O_PATH = 0o10000000;
 
 /** The directory of a machine's sockets, by a name that is short enough however long its own is: unix(7), sun_path. */
 export class SocketDirectory {
@@ -31,4 +35,32 @@ export class SocketDirectory {
     this.#closed = true;
     closeSync(this.#fd);
   }
+}
+
+/**
+ * Connects to a socket that was made in the jail, and to nothing that a link in its place leads to: whoever has broken into Firecracker can put
+ * one there, and the other sockets of the user are no business of his.
+ *
+ * @throws E_SANDBOX_START for something else, and the system's error where there is nothing
+ */
+export function connectTo(file: string): Socket {
+  const fd = openSync(file, O_PATH | constants.O_NOFOLLOW);
+  if (!fstatSync(fd).isSocket()) {
+    closeSync(fd);
+    throw notASocket();
+  }
+  const socket = createConnection(`/proc/self/fd/${fd}`);
+  let isOpen = true;
+  const release = (): void => {
+    if (isOpen) closeSync(fd);
+    isOpen = false;
+  };
+  return socket.once('connect', release).once('close', release);
+}
+
+function notASocket(): GloveboxError {
+  return new GloveboxError('E_SANDBOX_START', {
+    what: 'Firecracker put something else where its socket belongs',
+    why: 'what is there is no socket, and it is not followed',
+  });
 }

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { rmSync, symlinkSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { isGloveboxError } from '../../base/errors.ts';
@@ -110,6 +111,22 @@ describe('callFirecracker', () => {
     expect(await failure(callFirecracker(stuck.guest, pauseCall(), { timeoutMs: 50 }))).toMatchObject({
       code: 'E_SANDBOX_START',
     });
+  });
+});
+
+describe('connectTo', () => {
+  it('follows no link that was put in the place of a socket', async () => {
+    await using outside = await new FirecrackerOutside(acceptOn(PORTS.agent, 'hello')).listen();
+    await outside.start();
+    const trap = `${outside.sockets}/trap`;
+    symlinkSync(outside.api, trap);
+    const refused = { code: 'E_SANDBOX_START', why: expect.stringContaining('not followed') };
+    expect(await failure(callFirecracker(trap, pauseCall()))).toMatchObject(refused);
+    rmSync(trap);
+    symlinkSync(outside.guest, trap);
+    const dialled = dialGuest({ socket: trap, port: PORTS.agent, timeoutMs: PLENTY_MS });
+    expect(await failure(dialled)).toMatchObject(refused);
+    expect(outside.calls).toEqual([]);
   });
 });
 
