@@ -40,6 +40,8 @@ enum {
 static const char port_name[] = "glovebox.agent";
 static const char port_class[] = "/sys/class/virtio-ports";
 static const char disk_serial[] = "base";
+/* The kernel's first, and a machine has no other. */
+static const char card[] = "eth0";
 
 static void mount_at(const char *type, const char *target, unsigned long flags) {
     if (mkdir(target, 0755) < 0 && errno != EEXIST) fail_sys("mkdir", target);
@@ -226,8 +228,6 @@ void hardware_card(void) {
     if (subnet == NULL) return;
     fail_stage("card");
     if (!parse_subnet(subnet, &address, &prefix_len)) fail_msg("parse", subnet, "no subnet of IPv4");
-    /* The kernel's first, and a machine has no other. */
-    static const char card[] = "eth0";
     unsigned index = if_nametoindex(card);
     if (index == 0) fail_sys("find card", card);
     /* An own address of IPv6 would make the card speak before anybody asked it to. */
@@ -235,3 +235,5 @@ void hardware_card(void) {
     if (!net_add_ipv4(index, address, prefix_len)) fail_sys("address", card);
     if (!net_up(card)) fail_sys("up", card);
 }
+
+void hardware_part(void) { net_down(card); }

@@ -249,6 +249,7 @@ static void part_from_host(void) {
 
 /* A hypervisor without virtio-serial is one that nobody inside can switch off: it ends when its machine starts again. */
 static _Noreturn void power_off(void) {
+    hardware_part();
     sync();
     if (!vsock_wanted()) reboot(RB_POWER_OFF);
     reboot(RB_AUTOBOOT);

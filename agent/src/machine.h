@@ -67,6 +67,11 @@ void hardware_clock(uint64_t ns);
 void hardware_personal(const struct machine_spec *spec);
 /* Gives the network card, where there is one, its address, and nothing a way to anywhere else. */
 void hardware_card(void);
+/*
+ * Before the machine is switched off. The kernel resets its devices then, and its driver of the card (virtio_net of Linux 6.1) asks one that
+ * is still at work for ever whether it has sent everything.
+ */
+void hardware_part(void);
 
 /* machine_root.c: puts the sandbox's root together in MACHINE_ROOT, in the caller's own mount namespace. Fails closed. */
 void machine_root(const struct machine_spec *spec);

@@ -47,18 +47,22 @@ struct route_answer {
     uint8_t rest[256];
 };
 
-bool net_up(const char *name) {
+static bool set_flags(const char *name, short flags) {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return false;
     struct ifreq request = {0};
     snprintf(request.ifr_name, sizeof request.ifr_name, "%s", name);
-    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    request.ifr_flags = flags;
     bool ok = ioctl(fd, SIOCSIFFLAGS, &request) == 0;
     int saved = errno;
     close(fd);
     errno = saved;
     return ok;
 }
+
+bool net_up(const char *name) { return set_flags(name, IFF_UP | IFF_RUNNING); }
+
+bool net_down(const char *name) { return set_flags(name, 0); }
 
 bool net_loopback_up(void) { return net_up("lo"); }
 

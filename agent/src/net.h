@@ -10,6 +10,7 @@
 bool net_loopback_up(void);
 /* Brings an interface up. False with errno. */
 bool net_up(const char *name);
+bool net_down(const char *name);
 /* Makes every address of the family local (ip-route(8), type local). False with errno. */
 bool net_any_ip(int family);
 /* A bound socket for the listener; TCP sockets listen. -1 with errno. */
