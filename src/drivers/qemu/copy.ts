@@ -7,6 +7,7 @@ import {
   ftruncateSync,
   openSync,
   readFileSync,
+  statfsSync,
 } from 'node:fs';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -41,7 +42,7 @@ export async function writeCopy(source: CopySource, file: string): Promise<void>
   const fd = openSync(file, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
     ftruncateSync(fd, memoryEnd(source));
-    await writeMemory(source, fd);
+    await writeMemory(source, { fd, file });
     await writeState(source, file);
   } finally {
     closeSync(fd);
@@ -84,11 +85,33 @@ function atMost(bytes: number): Transform {
   });
 }
 
+interface Target {
+  readonly fd: number;
+  readonly file: string;
+}
+
+/** stat(2): `blocks` counts these, whatever the file system's are. */
+const BLOCK_BYTES = 512;
+
+/** Of the file system that a copy lies in, so much stays free: the user's session has its own sockets and locks there. */
+const KEPT_FREE = 1 / 20;
+
+/** @throws E_IO */
+function requireRoom(memory: number, file: string): void {
+  const bytes = fstatSync(memory).blocks * BLOCK_BYTES;
+  const { bavail, blocks, bsize } = statfsSync(file);
+  const room = (bavail - blocks * KEPT_FREE) * bsize;
+  if (bytes > room) throw full(`it takes ${mebibytes(bytes)} MiB, and there are ${mebibytes(room)}`);
+}
+
+const mebibytes = (bytes: number): number => Math.max(0, Math.round(bytes / 1024 ** 2));
+
 /** By our agent, which skips the holes. */
-async function writeMemory({ agent, pid, memoryBytes }: CopySource, to: number): Promise<void> {
+async function writeMemory({ agent, pid, memoryBytes }: CopySource, to: Target): Promise<void> {
   const from = openMemory(pid, memoryEnd({ memoryBytes }));
   try {
-    const child = spawn(agent, ['keep'], { stdio: ['ignore', 'ignore', 'pipe', from, to] });
+    requireRoom(from, to.file);
+    const child = spawn(agent, ['keep'], { stdio: ['ignore', 'ignore', 'pipe', from, to.fd] });
     let said = '';
     child.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(0, 1000)));
     const code = await new Promise<number | null>((resolve, reject) => {
@@ -134,12 +157,15 @@ function below(pid: number): readonly number[] {
 function noRoom(error: unknown): unknown {
   const why = error instanceof Error ? error.message : String(error);
   if (!/ENOSPC|EDQUOT|No space left|quota/i.test(why)) return error;
-  return new GloveboxError('E_IO', {
+  return full(why);
+}
+
+const full = (why: string): GloveboxError =>
+  new GloveboxError('E_IO', {
     what: 'there is no room for a copy of the machine',
     why,
     next: 'Free space in the runtime directory ($XDG_RUNTIME_DIR): a copy has the size of the memory that the machine uses.',
   });
-}
 
 function failed(why: string): GloveboxError {
   return new GloveboxError('E_SANDBOX_START', { what: 'cannot make a copy of a machine', why });
