@@ -1,17 +1,14 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import path from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { buildImage } from '../../src/images/recipe/build.ts';
 import { ImageStore } from '../../src/images/store/store.ts';
 import { SandboxRecipeRunner } from '../../src/sandbox/bake.ts';
 import { needsProgram } from '../support/attack.ts';
-import { GLOVEBOX, TestBox, type BoxResult } from '../support/box.ts';
+import { GLOVEBOX, TestBox } from '../support/box.ts';
+import { buildRecipe } from '../support/recipe.ts';
 import { smallRootfs, tarTree } from '../support/rootfs.ts';
-import { tarOf } from '../support/tar.ts';
 
 async function baseBox(): Promise<TestBox> {
   const box = new TestBox();
@@ -23,11 +20,6 @@ async function baseBox(): Promise<TestBox> {
   writeFileSync(path.join(box.workspace, 'context/app.sh'), 'echo app\n', { mode: 0o755 });
   writeFileSync(path.join(box.workspace, 'context/sub/data'), 'data\n');
   return box;
-}
-
-function build(box: TestBox, recipe: string, flags: readonly string[] = []): Promise<BoxResult> {
-  writeFileSync(path.join(box.workspace, 'Recipe'), recipe);
-  return box.cli(['image', 'build', '-f', 'Recipe', '-t', 'made', ...flags, 'context']);
 }
 
 async function rootOf(box: TestBox, name: string): Promise<string> {
@@ -47,7 +39,7 @@ COPY . .
 COPY ["sub/data", "/etc/made/data"]
 RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who && pwd > /opt/tool/where
 `;
-    const built = await build(box, recipe);
+    const built = await buildRecipe(box, recipe);
     expect(built).toMatchObject({ code: 0 });
     const root = await rootOf(box, 'made');
     const text = (name: string): string => readFileSync(path.join(root, name), 'utf8');
@@ -71,9 +63,9 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
     using box = await baseBox();
     const before = await rootOf(box, 'base');
     const recipe = 'FROM base\nRUN echo x > /etc/marker\n';
-    expect(await build(box, recipe)).toMatchObject({ code: 0 });
+    expect(await buildRecipe(box, recipe)).toMatchObject({ code: 0 });
     const first = await rootOf(box, 'made');
-    expect(await build(box, recipe)).toMatchObject({ code: 0 });
+    expect(await buildRecipe(box, recipe)).toMatchObject({ code: 0 });
     expect(await rootOf(box, 'made')).toBe(first);
     expect(readFileSync(path.join(before, 'etc/marker'), 'utf8')).toBe('from the image\n');
   });
@@ -81,7 +73,7 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
   it('leaves nothing of the sandbox in the image: no home, no mount points, no scratch', async () => {
     using box = await baseBox();
     expect(
-      await build(box, 'FROM base\nRUN : > /tmp/x; : > /var/tmp/y; : > /dev/shm/z; true\n'),
+      await buildRecipe(box, 'FROM base\nRUN : > /tmp/x; : > /var/tmp/y; : > /dev/shm/z; true\n'),
     ).toMatchObject({ code: 0 });
     const root = await rootOf(box, 'made');
     const base = await rootOf(box, 'base');
@@ -92,8 +84,8 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
 
   it('a step that fails ends the build with its place and output, and the old image stays', async () => {
     using box = await baseBox();
-    expect(await build(box, 'FROM base\nRUN echo 1 > /etc/marker\n')).toMatchObject({ code: 0 });
-    const failed = await build(
+    expect(await buildRecipe(box, 'FROM base\nRUN echo 1 > /etc/marker\n')).toMatchObject({ code: 0 });
+    const failed = await buildRecipe(
       box,
       'FROM base\nRUN echo 2 > /etc/marker\n\nRUN echo why it failed >&2; exit 7\n',
     );
@@ -184,13 +176,13 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
     using box = await baseBox();
     const chown =
       'RUN ["/bin/bash", "-c", ": > /opt/f && chown 33:42 /opt/f && chown -h 7 /opt/f && stat -c %u:%g /opt/f > /opt/who"]';
-    expect(await build(box, `FROM base\n${chown}\n`)).toMatchObject({ code: 0 });
+    expect(await buildRecipe(box, `FROM base\n${chown}\n`)).toMatchObject({ code: 0 });
     expect(readFileSync(path.join(await rootOf(box, 'made'), 'opt/who'), 'utf8')).toBe('0:0\n');
-    const dir = await build(box, 'FROM base\nRUN mkdir /data\n');
+    const dir = await buildRecipe(box, 'FROM base\nRUN mkdir /data\n');
     expect(dir.stderr).toMatch(
       /RUN ended with code 1: a step makes nothing at the top level[^]*`WORKDIR \/data`/,
     );
-    const reach = await build(
+    const reach = await buildRecipe(
       box,
       'FROM base\nRUN ["/bin/bash", "-c", "exec 3<>/dev/tcp/pypi.example/443"]\n',
     );
@@ -204,93 +196,15 @@ RUN /usr/bin/touch made-here && echo "$MSG" > /etc/msg && id -u > /opt/tool/who 
       ['FROM base\nCOPY nothing /x\n', 'Recipe:2:6: there is no nothing in the context'],
       ['FROM base\nRUM x\n', 'Recipe:2:1: there is no instruction RUM'],
     ];
-    for (const [recipe, expected] of cases) expect((await build(box, recipe)).stderr).toContain(expected);
+    for (const [recipe, expected] of cases)
+      expect((await buildRecipe(box, recipe)).stderr).toContain(expected);
   });
 
   it('from scratch, COPY alone', async () => {
     using box = await baseBox();
-    expect(await build(box, 'FROM scratch\nCOPY . /bin/\n')).toMatchObject({ code: 0 });
+    expect(await buildRecipe(box, 'FROM scratch\nCOPY . /bin/\n')).toMatchObject({ code: 0 });
     const root = await rootOf(box, 'made');
     expect(readdirSync(path.join(root, 'bin')).sort()).toEqual(['app.sh', 'sub']);
     expect(statSync(path.join(root, 'bin/app.sh')).mode & 0o777).toBe(0o755);
   });
 });
-
-const SETUP = "from setuptools import setup\nsetup(name='demo', version='1.0', packages=['demo'])\n";
-/** What the guide says a step can do, with what lies in the context alone; and what it cannot. */
-const PIP_RECIPE = `FROM python
-COPY source /srv/source
-RUN pip install --no-index --no-build-isolation --break-system-packages /srv/source
-RUN python3 -m venv --system-site-packages /srv/venv && /srv/venv/bin/python -c 'import demo'
-RUN useradd bob && id bob && chown -R bob:shadow /srv/source && apt-config dump APT::Sandbox::User | grep -q root
-`;
-
-/** A package index on this machine's 127.0.0.1 that has one package. */
-async function packageIndex(): Promise<{ readonly port: number; close(): void }> {
-  const sdist = gzipSync(
-    tarOf([
-      { name: 'indexed-1.0/PKG-INFO', content: 'Metadata-Version: 1.0\nName: indexed\nVersion: 1.0\n' },
-      {
-        name: 'indexed-1.0/setup.py',
-        content: SETUP.replace("'demo', v", "'indexed', v").replace("['demo']", "['indexed']"),
-      },
-      { name: 'indexed-1.0/indexed/__init__.py', content: 'VALUE = 43\n' },
-    ]),
-  );
-  const server = createServer(({ url }, response) => {
-    if (url === '/simple/indexed/')
-      response
-        .setHeader('content-type', 'text/html')
-        .end('<a href="/indexed-1.0.tar.gz">indexed-1.0.tar.gz</a>');
-    else if (url === '/indexed-1.0.tar.gz') response.end(sdist);
-    else response.writeHead(404).end();
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { port: (server.address() as AddressInfo).port, close: () => void server.close() };
-}
-
-const indexRecipe = (port: number): string => `FROM python
-RUN pip install --no-build-isolation --break-system-packages --index-url http://host-loopback:${port}/simple --trusted-host host-loopback indexed
-`;
-
-const noMmdebstrap = needsProgram('mmdebstrap');
-
-describe.skipIf(noMmdebstrap !== undefined)(
-  `scripts/bases.sh${noMmdebstrap === undefined ? '' : ` (skipped: ${noMmdebstrap})`}`,
-  () => {
-    it('makes a base of Debian packages that a sandbox stands on, and a recipe installs into', async () => {
-      using box = new TestBox();
-      const script = path.resolve(import.meta.dirname, '../../scripts/bases.sh');
-      const env = { ...box.env(), GLOVEBOX: `${process.execPath} ${path.resolve('dist/bin/glovebox.js')}` };
-      const made = spawnSync('bash', [script, 'python'], { env, encoding: 'utf8', timeout: 500_000 });
-      expect([made.status, made.status === 0 ? '' : made.stderr]).toEqual([0, '']);
-      const run = await box.run(['sh', '-c', '. /etc/os-release; echo $ID; perl -e "print 6*7"'], {
-        flags: ['--image', 'python'],
-      });
-      expect(run.stdout).toBe('debian\n42');
-      mkdirSync(path.join(box.workspace, 'context/source/demo'), { recursive: true });
-      const sources = { 'setup.py': SETUP, 'demo/__init__.py': 'VALUE = 42\n' };
-      for (const [name, text] of Object.entries(sources))
-        writeFileSync(path.join(box.workspace, 'context/source', name), text);
-      expect(await build(box, PIP_RECIPE)).toMatchObject({ code: 0 });
-      const inside = await box.run(['/srv/venv/bin/python', '-c', 'import demo; print(demo.VALUE)'], {
-        flags: ['--image', 'made'],
-      });
-      expect(inside.stdout).toBe('42\n');
-      const index = await packageIndex();
-      try {
-        const refused = await build(box, indexRecipe(index.port));
-        expect(refused.stderr).toContain(`--allow host-loopback:${index.port}`);
-        expect(
-          await build(box, indexRecipe(index.port), ['--allow', `host-loopback:${index.port}`]),
-        ).toMatchObject({ code: 0 });
-      } finally {
-        index.close();
-      }
-      const fetched = await box.run(['python3', '-c', 'import indexed; print(indexed.VALUE)'], {
-        flags: ['--image', 'made'],
-      });
-      expect(fetched.stdout).toBe('43\n');
-    }, 600_000);
-  },
-);

@@ -43,7 +43,9 @@ own = bytearray(b'x') * (${8 * MIB})
 file = os.memfd_create('any-name')
 os.ftruncate(file, ${1024 * MIB})
 for at in range(96): os.pwrite(file, b'x' * ${MIB}, at * ${2 * MIB})
-if os.fork() == 0: own = own[:-1]; time.sleep(60)
+done, say = os.pipe()
+if os.fork() == 0: own = own[:-1]; os.write(say, b'x'); time.sleep(60)
+os.read(done, 1)
 print('up', flush=True)
 signal.pause()`);
       const memory = new JailMemory({ pid, guestKernel: true });
