@@ -72,9 +72,7 @@ async function runFile(file: string, { language, parsed, io }: FileRun): Promise
       language,
       ...(parsed.cwd === undefined ? {} : { cwd: parsed.cwd }),
       sandbox: { ...sandboxOptions(parsed, io), signal: stop.signal },
-      ...(io.json
-        ? {}
-        : { onStdout: (text) => io.stdout.write(text), onStderr: (text) => io.stderr.write(text) }),
+      ...(io.json ? {} : { onStdout: shown(io.stdout, stop), onStderr: shown(io.stderr, stop) }),
     });
     // Stopped while it ran: nobody is there to be told how far it came.
     if (stop.received !== undefined) return signalled(stop.received);
@@ -89,6 +87,13 @@ async function runFile(file: string, { language, parsed, io }: FileRun): Promise
     stop.dispose();
   }
 }
+
+/** Nothing after the stop: a shell that is interrupted ends its line. */
+const shown =
+  (to: NodeJS.WritableStream, stop: Stop) =>
+  (text: string): void => {
+    if (stop.received === undefined) to.write(text);
+  };
 
 /** What a person wants to see behind the output: the value, the error, and what stopped it. */
 function tell(report: CodeReport, { io, quiet }: { readonly io: CliIo; readonly quiet: boolean }): void {
