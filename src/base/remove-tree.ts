@@ -12,9 +12,7 @@ import {
 import { randomBytes } from 'node:crypto';
 import { setImmediate as breathe } from 'node:timers/promises';
 import { GloveboxError, systemCode } from './errors.ts';
-
-/** open(2): a descriptor of the directory itself, whatever its mode. Node has no name for it. */
-const O_PATH = 0o10000000;
+import { O_PATH } from './open-flags.ts';
 
 /** System calls in a row before the rest of the process gets its turn. */
 const TURN = 64;

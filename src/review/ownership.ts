@@ -1,8 +1,6 @@
 import { chmodSync, closeSync, constants, lchownSync, openSync, type BigIntStats } from 'node:fs';
+import { O_PATH } from '../base/open-flags.ts';
 import { inParent, leadsNowhere, statAt } from './descriptors.ts';
-
-/** open(2): the thing itself, whatever its mode. Node has no name for it. */
-const O_PATH = 0o10000000;
 
 /** Gives `target` to whoever owns what stands at `path` below `root`, else the directory nearest above. It matters for root alone. */
 export function ownLike(root: number, path: string, target: Buffer): void {

@@ -14,7 +14,6 @@ import {
   spawnFirecracker,
 } from '../drivers/firecracker/index.ts';
 import { fillMade } from '../drivers/inspection.ts';
-import type { CopiedTrees } from '../drivers/qemu/index.ts';
 import { createRelayServer } from '../gateway/relay.ts';
 import type { BaseImage } from '../images/contract.ts';
 import { MachineCache, machineCacheDir } from '../machine/cache/cache.ts';
@@ -22,8 +21,8 @@ import type { GuestSystem } from '../machine/contract.ts';
 import { prepareGuest } from '../machine/guest.ts';
 import { findKernel } from '../machine/kernel/find.ts';
 import type { Launched, LaunchInput } from './launch.ts';
-import { memoryOf, rootOf } from './launch-machine.ts';
-import { copiedTrees } from './machine-copy.ts';
+import { copyInput, memoryOf, rootOf } from './launch-machine.ts';
+import { copiedTrees, type Unserved } from './machine-copy.ts';
 import { machineDirectory } from './machine-directory.ts';
 
 /** Starts the vm tier with Firecracker. @throws E_TIER_UNAVAILABLE, E_UNSUPPORTED, E_LIMIT_UNAVAILABLE */
@@ -35,7 +34,7 @@ export async function launchFirecracker(input: LaunchInput): Promise<Launched> {
   requireConsent(found, env);
   const filled = fillMade(plan, input.made);
   const image = imageOf(plan, prepared.image);
-  const copied = copiedOf(input, filled);
+  const copied = copiedTrees({ ...copyInput(input, filled), unserved: UNSERVED, notice: progress });
   const guest = await guestOf(input, image);
   const sockets = machineDirectory(dirs, id);
   teardown.add('machine sockets', () => rmSync(sockets, { recursive: true, force: true }));
@@ -68,18 +67,11 @@ export async function launchFirecracker(input: LaunchInput): Promise<Launched> {
   return { boot, kill: () => jail.kill() };
 }
 
-/** @throws E_TIER_UNAVAILABLE, E_REVIEW_TOO_LARGE */
-function copiedOf({ start, review }: LaunchInput, plan: Plan): CopiedTrees | undefined {
-  return copiedTrees({
-    plan,
-    review,
-    isTemporary: start.temporary === plan.workspace,
-    isForced: start.prepared.policy.filesystem.mode !== 'review',
-    unserved: { why: 'Firecracker serves no files', next: 'Take `driver: qemu`, which is the default' },
-    memoryBytes: memoryOf(plan),
-    notice: progress,
-  });
-}
+/** Of all trees. */
+const UNSERVED: Unserved = {
+  why: 'Firecracker serves no files',
+  next: 'Take `driver: qemu`, which is the default',
+};
 
 const progress = (line: string): void => void process.stderr.write(`glovebox: ${line}\n`);
 

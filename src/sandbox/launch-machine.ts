@@ -31,7 +31,7 @@ import type { RootSource } from '../machine/contract.ts';
 import { ensureInitrd, ensureKernel, prepareGuest } from '../machine/guest.ts';
 import { findKernel } from '../machine/kernel/find.ts';
 import type { Launched, LaunchInput } from './launch.ts';
-import { copiedTrees, NO_FILE_SERVER } from './machine-copy.ts';
+import { copiedTrees, NO_FILE_SERVER, type CopyInput } from './machine-copy.ts';
 import { machineDirectory } from './machine-directory.ts';
 import { templateFor, type TemplateRequest } from './machine-template.ts';
 import { planTemplateFor, type PlanTemplate } from './plan-template.ts';
@@ -152,15 +152,22 @@ function copiedOf(
   const server = findFileServer(start.env, plan.workspace);
   // The host's system is too large to be copied.
   if (boots.disk === undefined) serverOf(server);
-  return copiedTrees({
+  const unserved = server === undefined ? { unserved: NO_FILE_SERVER } : {};
+  return copiedTrees({ ...copyInput({ start, review }, plan), ...unserved, notice: progress });
+}
+
+/** What every machine that trees are copied into has in common. @throws E_LIMIT_UNAVAILABLE */
+export function copyInput(
+  { start, review }: Pick<LaunchInput, 'start' | 'review'>,
+  plan: Plan,
+): Omit<CopyInput, 'unserved' | 'notice'> {
+  return {
     plan,
     review,
     isTemporary: start.temporary === plan.workspace,
     isForced: start.prepared.policy.filesystem.mode !== 'review',
-    ...(server === undefined ? { unserved: NO_FILE_SERVER } : {}),
     memoryBytes: memoryOf(plan),
-    notice: progress,
-  });
+  };
 }
 
 /** The limit is the machine's memory. @throws E_LIMIT_UNAVAILABLE when no guest boots with it */

@@ -13,6 +13,7 @@ import { TreeLink } from '../../src/agent/tree-link.ts';
 import type { ListenerSpec } from '../../src/gateway/contract.ts';
 import { Relay, createRelayServer } from '../../src/gateway/relay.ts';
 import { findKernel } from '../../src/machine/kernel/find.ts';
+import { FILES_SOCKET } from '../../src/drivers/qemu/copied.ts';
 import { TreeReceiver } from '../../src/review/receive.ts';
 import { sendTrees } from '../../src/review/send.ts';
 import { MACHINE_MOUNTS, MachineSite, machineMissing, machineSpec } from '../support/machine.ts';
@@ -163,12 +164,12 @@ describe.skipIf(missing !== undefined)(
       writeFileSync(`${from}/sub/large`, Buffer.alloc(3_000_000, 'x'));
       writeFileSync(`${from}/gone`, 'gone\n');
       cpSync(from, kept, { recursive: true });
-      const server = createServer({ pauseOnConnect: true }).listen(site.path('files'));
+      const server = createServer({ pauseOnConnect: true }).listen(site.path(FILES_SOCKET));
       await once(server, 'listening');
       const machine = await site.boot({
         initrd,
         words: `${VSOCK_WORDS} test_files=1`,
-        files: site.path('files'),
+        files: true,
       });
       const [port] = (await once(server, 'connection')) as [Socket];
       server.close();

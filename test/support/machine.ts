@@ -16,6 +16,7 @@ import { Socket, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { locateAgent } from '../../src/agent/locate.ts';
+import { filesArgs } from '../../src/drivers/qemu/copied.ts';
 import type { MachineMount, MachineSpec } from '../../src/agent/machine-contract.ts';
 import { initrdArchive } from '../../src/machine/initrd/initrd.ts';
 import { findKernel } from '../../src/machine/kernel/find.ts';
@@ -96,8 +97,8 @@ export interface BootOptions {
   readonly disk?: string;
   /** More of the kernel's command line. */
   readonly words?: string;
-  /** The socket that the port for copied trees connects to. */
-  readonly files?: string;
+  /** With the port for copied trees, which connects to the site's `FILES_SOCKET`. */
+  readonly files?: boolean;
   /** QEMU listens, and nobody is there. */
   readonly unattended?: boolean;
 }
@@ -257,7 +258,7 @@ function qemuArgs(site: MachineSite, input: QemuInput): readonly string[] {
       `socket,id=c0,path=${input.socket}${input.unattended === true ? ',server=on,wait=off' : ''}`,
     ],
     ...['-device', 'virtserialport,chardev=c0,name=glovebox.agent'],
-    ...(input.files === undefined ? [] : filesArgs(input.files)),
+    ...(input.files !== true ? [] : filesArgs(site.dir)),
     ...['-chardev', `file,id=c1,path=${input.log}`, '-device', 'virtconsole,chardev=c1'],
     ...(base
       ? ['-drive', `file=${input.disk ?? site.path('base.erofs')},if=none,id=d0,format=raw,readonly=on`]
@@ -267,11 +268,6 @@ function qemuArgs(site: MachineSite, input: QemuInput): readonly string[] {
     ...(share === undefined ? [] : shareArgs(input.socket, memory)),
   ];
 }
-
-const filesArgs = (socket: string): readonly string[] => [
-  ...['-chardev', `socket,id=files,path=${socket}`],
-  ...['-device', 'virtserialport,chardev=files,name=glovebox.files'],
-];
 
 /** vhost-user: the file server reads the machine's memory. */
 function shareArgs(socket: string, memory: number): readonly string[] {

@@ -1,9 +1,7 @@
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
 import { createConnection, type Server, type Socket } from 'node:net';
 import { GloveboxError } from '../../base/errors.ts';
-
-/** open(2); Node does not name it. */
-const O_PATH = 0o10000000;
+import { O_PATH } from '../../base/open-flags.ts';
 
 /** The directory of a machine's sockets, by a name that is short enough however long its own is: unix(7), sun_path. */
 export class SocketDirectory {
